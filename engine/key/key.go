@@ -1,0 +1,184 @@
+// Package key lays out bytes on disk so that a slot is one contiguous span of keys.
+//
+//	| offset | size  | field                                                                      |
+//	|--------|-------|----------------------------------------------------------------------------|
+//	| 0      | 1     | length of the namespace, n; 0 marks the node's own records                 |
+//	| 1      | n     | namespace ("0" for database 0)                                             |
+//	| 1+n    | 2     | slot, big-endian                                                           |
+//	| 3+n    | 1     | kind                                                                       |
+//	| 4+n    | rest  | by kind, below                                                             |
+//
+//	| kind           | rest                                                                         |
+//	|----------------|------------------------------------------------------------------------------|
+//	| 0x00 book      | name; per-slot bookkeeping of moves: never moved, dies with the span         |
+//	| 0x10 record    | user key                                                                     |
+//	| 0x20 element   | length of user key (4, big-endian), user key, generation (8), element        |
+//	| 0x30 score     | length of user key (4, big-endian), user key, generation (8), score, member  |
+//	| 0x40 expiry    | expiry in unix ms (8, big-endian), user key                                  |
+//
+// The node's own records are | 0 | table (1) | rest |: table 1 holds ownership records (slot, 2 bytes big-endian), table 2
+// jobs (counter, 8 bytes big-endian), table 3 named values.
+//
+// Invariants: every key of a slot in a namespace lies in SlotSpan; keys that move with the slot lie in DataSpan, which is
+// SlotSpan less the bookkeeping; no key of the node lies in either.
+package key
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"godwit/engine/slot"
+)
+
+// Kind says what a key within a slot holds.
+type Kind byte
+
+// The kinds, in key order.
+const (
+	Book    Kind = 0x00 // per-slot bookkeeping of moves
+	Record  Kind = 0x10 // a user key's record: type, generation, expiry, size, and for strings the value
+	Element Kind = 0x20 // a part of a collection, under its generation
+	Score   Kind = 0x30 // the score index of a sorted set
+	Expiry  Kind = 0x40 // the index by time of the records that expire
+)
+
+// namespace is the one namespace of this version, database 0.
+const namespace = '0'
+
+// PrefixLen is the length of what stands before the rest of a key: namespace, slot and kind.
+const PrefixLen = 5
+
+// MaxUserKey is the longest user key in bytes. Redis allows 512 MiB; Pebble keeps whole keys in its index blocks, where
+// long ones cost every reader, so the limit here is 64 KiB less room for prefix and suffix.
+const MaxUserKey = 65000
+
+// Span is the keys from Lo up to but not including Hi.
+type Span struct{ Lo, Hi []byte }
+
+// Contains reports whether k lies in the span.
+func (s Span) Contains(k []byte) bool {
+	return bytes.Compare(s.Lo, k) <= 0 && bytes.Compare(k, s.Hi) < 0
+}
+
+// Empty reports whether no key lies in the span.
+func (s Span) Empty() bool { return bytes.Compare(s.Lo, s.Hi) >= 0 }
+
+// Covers reports whether all of o lies in the span.
+func (s Span) Covers(o Span) bool {
+	return bytes.Compare(s.Lo, o.Lo) <= 0 && bytes.Compare(o.Hi, s.Hi) <= 0
+}
+
+// appendPrefix appends namespace, slot and kind.
+func appendPrefix(dst []byte, s slot.Slot, k Kind) []byte {
+	return append(dst, 1, namespace, byte(s>>8), byte(s), byte(k))
+}
+
+// AppendRecord appends the key of a user key's record to dst and returns the result.
+func AppendRecord(dst []byte, s slot.Slot, user []byte) []byte {
+	return append(appendPrefix(dst, s, Record), user...)
+}
+
+// AppendExpiry appends the key of the expiry index entry of a user key that expires at expireMs (unix, not negative).
+func AppendExpiry(dst []byte, s slot.Slot, expireMs int64, user []byte) []byte {
+	dst = appendPrefix(dst, s, Expiry)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(expireMs))
+	return append(dst, user...)
+}
+
+// AppendBook appends the key of a named bookkeeping value of a slot.
+func AppendBook(dst []byte, s slot.Slot, name string) []byte {
+	return append(appendPrefix(dst, s, Book), name...)
+}
+
+// AppendElement appends the key of an element of a collection: everything up to and including the generation, to which
+// the caller appends the element. kind is Element or Score.
+func AppendElement(dst []byte, s slot.Slot, kind Kind, user []byte, generation uint64) []byte {
+	dst = appendPrefix(dst, s, kind)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(user)))
+	dst = append(dst, user...)
+	return binary.BigEndian.AppendUint64(dst, generation)
+}
+
+// Split returns the slot, kind and rest of a key; ok is false for the node's own records and for bytes that are no key.
+// rest aliases k.
+func Split(k []byte) (s slot.Slot, kind Kind, rest []byte, ok bool) {
+	if len(k) < PrefixLen || k[0] != 1 || k[1] != namespace {
+		return 0, 0, nil, false
+	}
+	s = slot.Slot(binary.BigEndian.Uint16(k[2:4]))
+	return s, Kind(k[4]), k[PrefixLen:], s.Valid()
+}
+
+// SplitExpiry returns the time and the user key of the rest of an expiry index key.
+func SplitExpiry(rest []byte) (expireMs int64, user []byte, ok bool) {
+	if len(rest) < 8 {
+		return 0, nil, false
+	}
+	return int64(binary.BigEndian.Uint64(rest)), rest[8:], true
+}
+
+// KindSpan is the span of the keys of one kind in a slot.
+func KindSpan(s slot.Slot, k Kind) Span {
+	lo := appendPrefix(nil, s, k)
+	return Span{Lo: lo, Hi: successor(lo)}
+}
+
+// SlotSpan is the span of all keys of a slot, bookkeeping included.
+func SlotSpan(s slot.Slot) Span {
+	lo := []byte{1, namespace, byte(s >> 8), byte(s)}
+	return Span{Lo: lo, Hi: successor(lo)}
+}
+
+// DataSpan is the span of the keys of a slot that move with it.
+func DataSpan(s slot.Slot) Span {
+	all := SlotSpan(s)
+	return Span{Lo: successor(appendPrefix(nil, s, Book)), Hi: all.Hi}
+}
+
+// UserSpan is the span of all slots.
+func UserSpan() Span { return Span{Lo: []byte{1, namespace}, Hi: []byte{1, namespace + 1}} }
+
+// successor is the smallest key greater than every key that starts with p.
+func successor(p []byte) []byte {
+	out := bytes.Clone(p)
+	for i := len(out) - 1; i >= 0; i-- {
+		if out[i] < 0xff {
+			out[i]++
+			return out[:i+1]
+		}
+	}
+	return nil
+}
+
+// The node's own tables.
+const (
+	tableOwnership = 1
+	tableJob       = 2
+	tableNamed     = 3
+)
+
+// Ownership is the key of the ownership record of a slot.
+func Ownership(s slot.Slot) []byte { return []byte{0, tableOwnership, byte(s >> 8), byte(s)} }
+
+// OwnershipSpan is the span of all ownership records.
+func OwnershipSpan() Span {
+	return Span{Lo: []byte{0, tableOwnership}, Hi: []byte{0, tableOwnership + 1}}
+}
+
+// OwnershipSlot returns the slot of a key in OwnershipSpan.
+func OwnershipSlot(k []byte) (slot.Slot, bool) {
+	if len(k) != 4 || k[0] != 0 || k[1] != tableOwnership {
+		return 0, false
+	}
+	s := slot.Slot(binary.BigEndian.Uint16(k[2:]))
+	return s, s.Valid()
+}
+
+// Job is the key of a job by the counter of its id.
+func Job(counter uint64) []byte { return binary.BigEndian.AppendUint64([]byte{0, tableJob}, counter) }
+
+// JobSpan is the span of all jobs, oldest first.
+func JobSpan() Span { return Span{Lo: []byte{0, tableJob}, Hi: []byte{0, tableJob + 1}} }
+
+// Named is the key of a named value of the node.
+func Named(name string) []byte { return append([]byte{0, tableNamed}, name...) }

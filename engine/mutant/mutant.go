@@ -1,0 +1,50 @@
+// Package mutant names the deliberate one-line breakages of the real code with which the checkers are tested.
+//
+// Each name is a row of the hazards that a migration must survive. In a normal build On is constantly false and the
+// compiler removes the broken branch; with the build tag "mutants" one mutant at a time can be switched on. There is
+// no other effect: production pays nothing.
+package mutant
+
+// Name is the name of a mutant, as the table of hazards spells it.
+type Name string
+
+// The mutants, by the part of the system that they break.
+const (
+	NoPause          Name = "no-pause"            // the final round runs without pausing writes of the slot
+	NoDrain          Name = "no-drain"            // writes are paused, but those already admitted are not waited for
+	ServeEarly       Name = "serve-early"         // the target serves when the data is complete, before the decision
+	LostCommitReply  Name = "lost-commit-reply"   // the source takes a lost reply to its commit for a failure
+	LateUnpause      Name = "late-unpause"        // the source resumes on a local timer after handing in its decision
+	CancelAfter      Name = "cancel-after-commit" // a cancel after the decision resumes the source
+	ForgetfulSource  Name = "forgetful-source"    // the decision is not durable
+	ForgetfulTarget  Name = "forgetful-target"    // the accepted ownership is not durable
+	LateStart        Name = "late-start"          // a delayed start of an older job wipes the current import
+	LatePrepared     Name = "late-prepared"       // a prepared of an earlier pause is taken for the current one
+	StaleAttempt     Name = "stale-attempt"       // a message of an earlier attempt is taken for the current one
+	UndurableAnswer  Name = "undurable-answer"    // a peer's question is answered from a record that is not durable
+	NoneReassigned   Name = "none-reassigned"     // a slot released here is served again because an old map says so
+	MapSteals        Name = "map-steals"          // a pushed map takes a serving slot away or gives it to a second node
+	TrackGap         Name = "track-gap"           // change tracking starts after the snapshot
+	RoundGap         Name = "round-gap"           // a round opens its snapshot before it takes the dirty set
+	ReplayApply      Name = "replay-apply"        // a retransmitted message is applied again after a newer one
+	SkipApply        Name = "skip-apply"          // a gap in sequence numbers is not noticed
+	DeleteLost       Name = "delete-lost"         // deletes are not carried
+	RangeUntracked   Name = "range-untracked"     // a range delete is not tracked
+	TrackOverflow    Name = "track-overflow"      // a change is dropped when the dirty set is full
+	AckBeforeSync    Name = "ack-before-sync"     // a write is acknowledged before it is durable
+	ReadUnsynced     Name = "read-unsynced"       // a read returns a value that is not durable yet
+	PrepareUnsynced  Name = "prepare-unsynced"    // the target says prepared before the data is durable
+	AckUndurable     Name = "ack-undurable-chunk" // the window is freed on applied instead of durable
+	RebuiltResend    Name = "rebuilt-retransmit"  // an unacknowledged message is built again under its old number
+	PurgeEarly       Name = "purge-early"         // the source deletes its copy before the target's ownership is durable
+	LateRead         Name = "late-read"           // the source serves reads after the decision
+	CleanAfterReturn Name = "clean-after-return"  // the cleaner of an old job deletes a slot that has come back
+	OrphanImport     Name = "orphan-import"       // a failed import's partial data stays
+	SweepImport      Name = "sweep-import"        // the target's sweeper deletes from an import
+	FlushImport      Name = "flush-import"        // a flush at the target deletes what has been imported
+	ExpiredResurrect Name = "expired-resurrect"   // an answer "expired" is not committed as a deletion
+	AskingServes     Name = "asking-serves"       // ASKING lets a client write into an import
+	RouteBeforeLock  Name = "route-before-lock"   // ownership is checked before the slot's lock is held
+	ResumeFromNew    Name = "resume-from-new"     // a restarted source goes on without comparing what was sent before
+	WrongTarget      Name = "wrong-target"        // the node behind the target's address is not asked who it is
+)

@@ -1,0 +1,151 @@
+package slot
+
+import (
+	"fmt"
+	"math/bits"
+	"strconv"
+	"strings"
+)
+
+// Range is the slots First to Last, both included.
+type Range struct{ First, Last Slot }
+
+// Len is the number of slots in r.
+func (r Range) Len() int { return int(r.Last) - int(r.First) + 1 }
+
+// Contains reports whether s lies in r.
+func (r Range) Contains(s Slot) bool { return r.First <= s && s <= r.Last }
+
+// String writes "5" or "5-9", as every CLUSTER command does.
+func (r Range) String() string {
+	if r.First == r.Last {
+		return strconv.Itoa(int(r.First))
+	}
+	return strconv.Itoa(int(r.First)) + "-" + strconv.Itoa(int(r.Last))
+}
+
+// Set is a set of slots. The zero value is empty and ready to use; a copy is independent.
+type Set struct{ words [Count / 64]uint64 }
+
+// SetOf returns the set of the slots of the ranges.
+func SetOf(ranges ...Range) Set {
+	var s Set
+	for _, r := range ranges {
+		s.AddRange(r)
+	}
+	return s
+}
+
+// Add puts a slot into the set.
+func (s *Set) Add(n Slot) { s.words[n/64] |= 1 << (n % 64) }
+
+// AddRange puts the slots of a range into the set.
+func (s *Set) AddRange(r Range) {
+	for n := int(r.First); n <= int(r.Last); n++ {
+		s.Add(Slot(n))
+	}
+}
+
+// Remove takes a slot out of the set.
+func (s *Set) Remove(n Slot) { s.words[n/64] &^= 1 << (n % 64) }
+
+// Has reports whether a slot is in the set.
+func (s *Set) Has(n Slot) bool { return s.words[n/64]&(1<<(n%64)) != 0 }
+
+// Len is the number of slots in the set.
+func (s *Set) Len() int {
+	n := 0
+	for _, w := range s.words {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
+
+// Slots lists the set in ascending order.
+func (s *Set) Slots() []Slot {
+	out := make([]Slot, 0, s.Len())
+	for i, w := range s.words {
+		for w != 0 {
+			out = append(out, Slot(i*64+bits.TrailingZeros64(w)))
+			w &= w - 1
+		}
+	}
+	return out
+}
+
+// Ranges lists the set as maximal ranges in ascending order.
+func (s *Set) Ranges() []Range {
+	var out []Range
+	for _, n := range s.Slots() {
+		if k := len(out); k > 0 && out[k-1].Last+1 == n {
+			out[k-1].Last = n
+		} else {
+			out = append(out, Range{n, n})
+		}
+	}
+	return out
+}
+
+// String writes the ranges separated by spaces: "0-4 7 9-12".
+func (s *Set) String() string {
+	ranges := s.Ranges()
+	parts := make([]string, len(ranges))
+	for i, r := range ranges {
+		parts[i] = r.String()
+	}
+	return strings.Join(parts, " ")
+}
+
+// ParseRanges reads ranges separated by spaces, as CLUSTERX MIGRATE and SETSLOT take them in one argument. The error
+// texts are those of Kvrocks, which tools match on.
+func ParseRanges(text string) ([]Range, error) {
+	fields := strings.Fields(text)
+	if len(fields) == 0 {
+		return nil, fmt.Errorf("No slots to parse.") //nolint:staticcheck,revive // wire text
+	}
+	out := make([]Range, 0, len(fields))
+	for _, f := range fields {
+		r, err := ParseRange(f)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// ParseRange reads "5" or "5-9". The error texts are those of Kvrocks.
+func ParseRange(text string) (Range, error) {
+	if !strings.Contains(text, "-") {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return Range{}, fmt.Errorf("Invalid slots: %s", text) //nolint:staticcheck,revive // wire text
+		}
+		if n < 0 || n >= Count {
+			return Range{}, fmt.Errorf("Invalid slot id: out of numeric range") //nolint:staticcheck,revive // wire text
+		}
+		return Range{Slot(n), Slot(n)}, nil
+	}
+	invalid := func(why string) (Range, error) {
+		return Range{}, fmt.Errorf("Invalid slot range: `%s`. %s", text, why) //nolint:staticcheck,revive // wire text
+	}
+	if text[0] == '-' || text[len(text)-1] == '-' {
+		return invalid("The character '-' can't appear in the first or last position.")
+	}
+	parts := strings.Split(text, "-")
+	if len(parts) != 2 {
+		return invalid("The slot range should be of the form `int1-int2`.")
+	}
+	first, err1 := strconv.ParseInt(parts[0], 10, 64)
+	last, err2 := strconv.ParseInt(parts[1], 10, 64)
+	if err1 != nil || err2 != nil {
+		return invalid("The slot range should be of the form `int1-int2`.")
+	}
+	if first > last {
+		return invalid("The slot range `int1-int2` needs to satisfy the condition (int1 <= int2).")
+	}
+	if last >= Count {
+		return invalid(fmt.Sprintf("Slot ids go from 0 to %d.", Count-1))
+	}
+	return Range{Slot(first), Slot(last)}, nil
+}

@@ -1,0 +1,160 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/zeebo/xxh3"
+
+	"godwit/engine/key"
+)
+
+// Digest identifies the content of a span: the sum, modulo 2^128, of a 128-bit hash over each record, and their number.
+// It does not depend on the order in which records are added, so spans can be added up. It guards against mistakes, not
+// against an adversary who chooses records.
+type Digest struct {
+	Hi, Lo  uint64
+	Records uint64
+}
+
+// Add adds a record to the digest.
+func (d *Digest) Add(k, v []byte) {
+	var buf [1024]byte
+	b := binary.AppendUvarint(buf[:0], uint64(len(k)))
+	b = append(b, k...)
+	b = append(b, v...)
+	d.addHash(xxh3.Hash128(b))
+}
+
+func (d *Digest) addHash(h xxh3.Uint128) {
+	lo := d.Lo + h.Lo
+	if lo < d.Lo {
+		d.Hi++
+	}
+	d.Lo = lo
+	d.Hi += h.Hi
+	d.Records++
+}
+
+// Merge adds another span's digest.
+func (d *Digest) Merge(o Digest) {
+	records := d.Records + o.Records
+	d.addHash(xxh3.Uint128{Hi: o.Hi, Lo: o.Lo})
+	d.Records = records
+}
+
+func (d Digest) String() string { return fmt.Sprintf("%016x%016x/%d", d.Hi, d.Lo, d.Records) }
+
+// DigestSize is the length of an encoded digest in bytes.
+const DigestSize = 24
+
+// Append appends the digest as three big-endian 64-bit words: high, low, number of records.
+func (d Digest) Append(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, d.Hi)
+	dst = binary.BigEndian.AppendUint64(dst, d.Lo)
+	return binary.BigEndian.AppendUint64(dst, d.Records)
+}
+
+// ParseDigest reads what Append wrote.
+func ParseDigest(b []byte) (Digest, error) {
+	if len(b) != DigestSize {
+		return Digest{}, fmt.Errorf("store: a digest has %d bytes, got %d", DigestSize, len(b))
+	}
+	return Digest{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:])}, nil
+}
+
+// Chunk is a run of records that tile a span from its low end.
+type Chunk struct {
+	// Covers is the span that the chunk speaks for, gaps included: from the span's low end to just after the last record
+	// read, or to the span's high end if Last.
+	Covers key.Span
+	// Records is the records in key order, each as uvarint length, key, uvarint length, value. Empty if only a digest
+	// was asked for.
+	Records []byte
+	// Digest is over the records of the chunk.
+	Digest Digest
+	// Last says that nothing of the span is left beyond Covers.
+	Last bool
+}
+
+// ChunkLimits bounds one chunk: it ends after the record that reaches either limit.
+type ChunkLimits struct {
+	Bytes   int // of keys and values
+	Records int
+}
+
+// ChunkParts selects what ReadChunk computes.
+type ChunkParts uint8
+
+// The parts of a chunk.
+const (
+	WithRecords ChunkParts = 1 << iota
+	WithDigest
+)
+
+// ReadChunk reads records from the low end of a span until a limit is reached.
+func ReadChunk(r Reader, span key.Span, lim ChunkLimits, parts ChunkParts) (Chunk, error) {
+	it, err := r.NewIter(span)
+	if err != nil {
+		return Chunk{}, err
+	}
+	c := Chunk{Covers: span}
+	size, count := 0, 0
+	ok := it.First()
+	for ; ok; ok = it.Next() {
+		k := it.Key()
+		v, err := it.ValueAndErr()
+		if err != nil {
+			_ = it.Close() // the read error is the one to report
+			return Chunk{}, fmt.Errorf("store: read chunk: %w", err)
+		}
+		if parts&WithDigest != 0 {
+			c.Digest.Add(k, v)
+		}
+		if parts&WithRecords != 0 {
+			c.Records = AppendRecord(c.Records, k, v)
+		}
+		size += len(k) + len(v)
+		if count++; size >= lim.Bytes || count >= lim.Records {
+			c.Covers.Hi = append(append(make([]byte, 0, len(k)+1), k...), 0)
+			ok = it.Next()
+			break
+		}
+	}
+	c.Last = !ok
+	if c.Last {
+		c.Covers.Hi = span.Hi
+	}
+	if err := it.Close(); err != nil {
+		return Chunk{}, fmt.Errorf("store: read chunk: %w", err)
+	}
+	return c, nil
+}
+
+// AppendRecord appends a record in the encoding of Chunk.Records.
+func AppendRecord(dst, k, v []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(k)))
+	dst = append(dst, k...)
+	dst = binary.AppendUvarint(dst, uint64(len(v)))
+	return append(dst, v...)
+}
+
+// NextRecord splits the first record off records in the encoding of Chunk.Records. The slices alias b.
+func NextRecord(b []byte) (k, v, rest []byte, err error) {
+	k, rest, ok := lengthPrefixed(b)
+	if ok {
+		v, rest, ok = lengthPrefixed(rest)
+	}
+	if !ok {
+		return nil, nil, nil, fmt.Errorf("store: records end in the middle of one, %d bytes before the end", len(b))
+	}
+	return k, v, rest, nil
+}
+
+func lengthPrefixed(b []byte) (head, rest []byte, ok bool) {
+	n, w := binary.Uvarint(b)
+	if w <= 0 || n > uint64(len(b)-w) {
+		return nil, nil, false
+	}
+	return b[w : w+int(n)], b[w+int(n):], true
+}

@@ -1,0 +1,117 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"godwit/engine/key"
+)
+
+// Reader reads records: the store itself (the present), a Snapshot (a moment), or an indexed Batch (the present and the
+// batch's own writes).
+type Reader interface {
+	// Get returns the value of a key, or nil and false. The value is the caller's.
+	Get(k []byte) (value []byte, found bool, err error)
+	// NewIter iterates over a span in key order. Close it.
+	NewIter(span key.Span) (*Iter, error)
+}
+
+// Iter is an iterator: First or SeekGE, then Valid, Key, Value, Next; Error and Close at the end. Keys and values are
+// valid until the next move.
+type Iter struct{ *pebble.Iterator }
+
+func get(r pebble.Reader, k []byte) ([]byte, bool, error) {
+	v, closer, err := r.Get(k)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("store: get: %w", err)
+	}
+	out := append(make([]byte, 0, len(v)), v...)
+	return out, true, closer.Close()
+}
+
+func newIter(r pebble.Reader, span key.Span) (*Iter, error) {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: span.Lo, UpperBound: span.Hi})
+	if err != nil {
+		return nil, fmt.Errorf("store: iterate: %w", err)
+	}
+	return &Iter{it}, nil
+}
+
+// Get implements Reader.
+func (s *Store) Get(k []byte) ([]byte, bool, error) { return get(s.db, k) }
+
+// NewIter implements Reader.
+func (s *Store) NewIter(span key.Span) (*Iter, error) { return newIter(s.db, span) }
+
+// Snapshot is the store at a moment. Close it; an open snapshot keeps old versions on disk.
+type Snapshot struct{ s *pebble.Snapshot }
+
+// NewSnapshot opens a snapshot of everything visible now.
+func (s *Store) NewSnapshot() *Snapshot { return &Snapshot{s.db.NewSnapshot()} }
+
+// Get implements Reader.
+func (s *Snapshot) Get(k []byte) ([]byte, bool, error) { return get(s.s, k) }
+
+// NewIter implements Reader.
+func (s *Snapshot) NewIter(span key.Span) (*Iter, error) { return newIter(s.s, span) }
+
+// Close releases the snapshot.
+func (s *Snapshot) Close() { _ = s.s.Close() } // never fails in Pebble: it only unlinks the snapshot
+
+// Batch collects writes that become visible together. It is not safe for concurrent use.
+type Batch struct {
+	b       *pebble.Batch
+	indexed bool
+}
+
+// NewBatch makes a batch that cannot be read.
+func (s *Store) NewBatch() *Batch { return &Batch{b: s.db.NewBatch()} }
+
+// NewIndexedBatch makes a batch that can be read, its own writes over the store's.
+func (s *Store) NewIndexedBatch() *Batch { return &Batch{b: s.db.NewIndexedBatch(), indexed: true} }
+
+// Set writes a record. Both slices are copied.
+func (b *Batch) Set(k, v []byte) { must(b.b.Set(k, v, nil)) }
+
+// Delete removes a record.
+func (b *Batch) Delete(k []byte) { must(b.b.Delete(k, nil)) }
+
+// DeleteRange removes all records of a span; writes that the batch makes afterwards stay.
+func (b *Batch) DeleteRange(span key.Span) { must(b.b.DeleteRange(span.Lo, span.Hi, nil)) }
+
+// must turns an error of a batch into a panic: a batch in memory fails only when it is used after Commit or grows past
+// 4 GiB, both of which are bugs of this process.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// Empty reports whether nothing was written.
+func (b *Batch) Empty() bool { return b.b.Empty() }
+
+// Bytes is the size of the batch in bytes.
+func (b *Batch) Bytes() int { return b.b.Len() }
+
+// Indexed reports whether the batch can be read.
+func (b *Batch) Indexed() bool { return b.indexed }
+
+// Discard releases a batch that is not committed.
+func (b *Batch) Discard() { _ = b.b.Close() } // only returns the batch to a pool
+
+// Get implements Reader for an indexed batch.
+func (b *Batch) Get(k []byte) ([]byte, bool, error) { return get(b.b, k) }
+
+// NewIter implements Reader for an indexed batch.
+func (b *Batch) NewIter(span key.Span) (*Iter, error) { return newIter(b.b, span) }
+
+// lockHeldBySystem recognises what flock and fcntl answer when another process has the lock.
+func lockHeldBySystem(err error) bool {
+	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EWOULDBLOCK)
+}

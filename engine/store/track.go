@@ -1,0 +1,241 @@
+package store
+
+import (
+	"bytes"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"godwit/engine/key"
+	"godwit/engine/mutant"
+	"godwit/engine/slot"
+)
+
+// Changes is what a tracker collected: the keys that were set or deleted, in key order, and the spans in which anything
+// may have changed. A key may also lie in a span.
+type Changes struct {
+	Keys  [][]byte
+	Spans []key.Span
+}
+
+// Empty reports whether nothing changed.
+func (c *Changes) Empty() bool { return len(c.Keys) == 0 && len(c.Spans) == 0 }
+
+// Tracker collects which physical keys and spans of one slot changed since the last Take. It holds no values: whoever
+// sends a change reads what the key is by then, so that overwriting a key costs nothing more.
+//
+// Bounded: over its limit the keys collapse into the span between the smallest and the greatest of them.
+type Tracker struct {
+	slot  slot.Slot
+	limit int
+
+	mu       sync.Mutex
+	keys     map[string]int // to the size in bytes of what was written last
+	keyBytes int            // memory held by keys
+	lagBytes int64          // sum of the sizes in keys
+	spans    []key.Span
+}
+
+// trackers finds the tracker of a slot. The count lets a commit skip the search when nothing is tracked.
+type trackers struct {
+	count  atomic.Int32
+	mu     sync.RWMutex
+	bySlot map[slot.Slot]*Tracker
+}
+
+// Track switches on the tracking of a slot. limitBytes bounds the memory of the keys that it holds. The caller holds the
+// slot's lock exclusively over Track and the opening of the snapshot that the changes are relative to: any gap between the
+// two, either way round, loses updates.
+func (s *Store) Track(n slot.Slot, limitBytes int) *Tracker {
+	t := &Tracker{slot: n, limit: limitBytes, keys: map[string]int{}}
+	s.trackers.mu.Lock()
+	defer s.trackers.mu.Unlock()
+	if s.trackers.bySlot == nil {
+		s.trackers.bySlot = map[slot.Slot]*Tracker{}
+	}
+	if s.trackers.bySlot[n] == nil {
+		s.trackers.count.Add(1)
+	}
+	s.trackers.bySlot[n] = t
+	return t
+}
+
+// Untrack switches a tracker off, if it is still the one of its slot.
+func (s *Store) Untrack(t *Tracker) {
+	s.trackers.mu.Lock()
+	defer s.trackers.mu.Unlock()
+	if s.trackers.bySlot[t.slot] == t {
+		delete(s.trackers.bySlot, t.slot)
+		s.trackers.count.Add(-1)
+	}
+}
+
+// trackedOp is a change of a batch that a tracker has to know of.
+type trackedOp struct {
+	t    *Tracker
+	key  []byte
+	hi   []byte // nil unless the op deletes a range
+	size int
+}
+
+// collect lists the tracked changes of a batch before it is applied, while its bytes are still ours.
+func (ts *trackers) collect(b *pebble.Batch) []trackedOp {
+	if ts.count.Load() == 0 {
+		return nil
+	}
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	var out []trackedOp
+	r := b.Reader()
+	for {
+		kind, k, v, ok, err := r.Next()
+		if err != nil {
+			panic(err) // the batch was built by this process
+		}
+		if !ok {
+			return out
+		}
+		if kind == pebble.InternalKeyKindRangeDelete {
+			out = ts.collectRange(out, k, v)
+			continue
+		}
+		n, part, _, ok := key.Split(k)
+		if !ok || part == key.Book {
+			continue
+		}
+		if mutant.On(mutant.DeleteLost) && kind == pebble.InternalKeyKindDelete {
+			continue
+		}
+		if t := ts.bySlot[n]; t != nil {
+			out = append(out, trackedOp{t: t, key: bytes.Clone(k), size: len(k) + len(v)})
+		}
+	}
+}
+
+// collectRange finds the tracked slots that a range delete touches.
+func (ts *trackers) collectRange(out []trackedOp, lo, hi []byte) []trackedOp {
+	if mutant.On(mutant.RangeUntracked) {
+		return out
+	}
+	slots := make([]slot.Slot, 0, len(ts.bySlot))
+	for n := range ts.bySlot { //det:ok sorted below
+		slots = append(slots, n)
+	}
+	sort.Slice(slots, func(i, j int) bool { return slots[i] < slots[j] })
+	for _, n := range slots {
+		data := key.DataSpan(n)
+		from, to := maxBytes(lo, data.Lo), minBytes(hi, data.Hi)
+		if bytes.Compare(from, to) < 0 {
+			out = append(out, trackedOp{t: ts.bySlot[n], key: bytes.Clone(from), hi: bytes.Clone(to)})
+		}
+	}
+	return out
+}
+
+func (ts *trackers) record(ops []trackedOp) {
+	for _, op := range ops {
+		op.t.mu.Lock()
+		if op.hi != nil {
+			op.t.addSpan(key.Span{Lo: op.key, Hi: op.hi})
+		} else {
+			op.t.addKey(op.key, op.size)
+		}
+		op.t.mu.Unlock()
+	}
+}
+
+// keyOverhead is what a map entry costs beside the bytes of the key, roughly.
+const keyOverhead = 48
+
+func (t *Tracker) addKey(k []byte, size int) {
+	old, known := t.keys[string(k)]
+	if !known {
+		if t.keyBytes += len(k) + keyOverhead; t.keyBytes > t.limit {
+			if mutant.On(mutant.TrackOverflow) {
+				t.keyBytes -= len(k) + keyOverhead
+				return
+			}
+			t.collapse(k)
+			return
+		}
+	}
+	t.keys[string(k)] = size
+	t.lagBytes += int64(size - old)
+}
+
+// collapse replaces all keys, and k, by the span from the smallest to the greatest.
+func (t *Tracker) collapse(k []byte) {
+	lo, hi := bytes.Clone(k), bytes.Clone(k)
+	for other := range t.keys { //det:ok minimum and maximum do not depend on order
+		lo, hi = minBytes(lo, []byte(other)), maxBytes(hi, []byte(other))
+	}
+	clear(t.keys)
+	t.keyBytes = 0
+	t.addSpan(key.Span{Lo: lo, Hi: append(hi, 0)})
+}
+
+// addSpan adds a span and keeps spans sorted and disjoint. lagBytes keeps what collapsed keys held: a lower bound.
+func (t *Tracker) addSpan(s key.Span) {
+	t.spans = append(t.spans, s)
+	sort.Slice(t.spans, func(i, j int) bool { return bytes.Compare(t.spans[i].Lo, t.spans[j].Lo) < 0 })
+	merged := t.spans[:1]
+	for _, s := range t.spans[1:] {
+		if top := &merged[len(merged)-1]; bytes.Compare(s.Lo, top.Hi) <= 0 {
+			top.Hi = maxBytes(top.Hi, s.Hi)
+		} else {
+			merged = append(merged, s)
+		}
+	}
+	t.spans = merged
+}
+
+// Take returns what changed since the last Take and leaves the tracker empty. Open the snapshot at which the changes are
+// read after Take, never before: a change between the two would be in neither.
+func (t *Tracker) Take() Changes {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := Changes{Keys: make([][]byte, 0, len(t.keys)), Spans: t.spans}
+	for k := range t.keys { //det:ok sorted below
+		c.Keys = append(c.Keys, []byte(k))
+	}
+	sort.Slice(c.Keys, func(i, j int) bool { return bytes.Compare(c.Keys[i], c.Keys[j]) < 0 })
+	t.keys, t.spans = map[string]int{}, nil
+	t.keyBytes, t.lagBytes = 0, 0
+	return c
+}
+
+// Put gives back changes that were taken but did not arrive.
+func (t *Tracker) Put(c Changes) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range c.Spans {
+		t.addSpan(s)
+	}
+	for _, k := range c.Keys {
+		t.addKey(k, len(k))
+	}
+}
+
+// Lag says how much is waiting to be taken: keys and spans, and the bytes of the keys' records (spans count with what
+// their keys held, a lower bound).
+func (t *Tracker) Lag() (keys, spans int, lagBytes int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.keys), len(t.spans), t.lagBytes
+}
+
+func minBytes(a, b []byte) []byte {
+	if bytes.Compare(a, b) <= 0 {
+		return a
+	}
+	return b
+}
+
+func maxBytes(a, b []byte) []byte {
+	if bytes.Compare(a, b) >= 0 {
+		return a
+	}
+	return b
+}

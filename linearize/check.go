@@ -1,0 +1,327 @@
+package linearize
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// ErrOptions is wrapped by errors that say that options make no sense.
+var ErrOptions = errors.New("linearize: bad options")
+
+// Options says how to judge. The zero value judges to the end, with clocks that do not err.
+type Options struct {
+	// ClockError bounds how far the clock of any node may be from true time, jumps included, at any time of the
+	// history. 0 (default) to one year; rounded up to ms. Only deadlines depend on it.
+	ClockError time.Duration
+	// Steps bounds the model steps spent on each key; where they do not suffice, the key's result is Unknown, the
+	// same on every machine. 0 (default) means no bound. A legal key of 100 operations takes some hundred steps.
+	Steps int64
+	// Timeout bounds the time spent on each key, by the real clock: with it, results can differ from run to run.
+	// 0 (default) means no bound. Prefer Steps.
+	Timeout time.Duration
+}
+
+// Validate returns what is wrong with the options, as an error that wraps ErrOptions.
+func (o Options) Validate() error {
+	switch {
+	case o.ClockError < 0 || o.ClockError > 365*24*time.Hour:
+		return fmt.Errorf("%w: ClockError %v, must be from 0 to one year", ErrOptions, o.ClockError)
+	case o.Steps < 0:
+		return fmt.Errorf("%w: Steps %d, must be at least 0", ErrOptions, o.Steps)
+	case o.Timeout < 0:
+		return fmt.Errorf("%w: Timeout %v, must be at least 0", ErrOptions, o.Timeout)
+	}
+	return nil
+}
+
+// Result is what a check found out.
+type Result uint8
+
+// The results.
+const (
+	// UnknownResult: the check gave up. Whatever runs on verdicts must treat it as a failure of its own making: too
+	// many open operations on one key.
+	UnknownResult Result = iota
+	// Linearizable: there is an order that explains every reply.
+	Linearizable
+	// Illegal: there is none.
+	Illegal
+)
+
+// String returns "unknown", "ok" or "illegal".
+func (r Result) String() string {
+	switch r {
+	case UnknownResult:
+		return "unknown"
+	case Linearizable:
+		return "ok"
+	case Illegal:
+		return "illegal"
+	}
+	return fmt.Sprintf("result %d", uint8(r))
+}
+
+// Verdict is the judgement of a history.
+type Verdict struct {
+	// Result is Illegal if any key's is, else UnknownResult if any key's is, else Linearizable. A history without a
+	// judged operation is linearizable: whoever needs proof must also look at Operations.
+	Result Result
+	// Keys and Operations count what was judged, Open the writes among them whose outcome is unknown, Dropped the
+	// operations left out: failed ones, and reads that nobody saw return.
+	Keys, Operations, Open, Dropped int
+	// Failures has a verdict for each key that is not Linearizable, by key.
+	Failures []KeyVerdict
+}
+
+// OK reports whether the history is linearizable. An unknown verdict is not.
+func (v Verdict) OK() bool { return v.Result == Linearizable }
+
+// String is one line for the verdict and some for each failing key.
+func (v Verdict) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %d operations on %d keys, %d of them open, %d left out", v.Result, v.Operations, v.Keys, v.Open,
+		v.Dropped)
+	for _, k := range v.Failures {
+		b.WriteString("\n" + k.String())
+	}
+	return b.String()
+}
+
+// KeyVerdict is the judgement of the operations of one key that is not linearizable or not decided.
+type KeyVerdict struct {
+	Key    string
+	Result Result
+	// Operations counts those judged, Open those of them whose outcome is unknown.
+	Operations, Open int
+	// Culprits, if Illegal, are the operations (mostly one) whose return made the history illegal: everything that
+	// returned before can be explained, together with these replies it cannot. The fault lies at them or before.
+	// Empty when finding them would have cost too much.
+	Culprits []Operation
+	// Judged counts the operations called until then, and Ordered how many of these a longest order explains before
+	// it gets stuck, in State, which is text for people.
+	Judged, Ordered int
+	State           string
+}
+
+// String is a few lines for people.
+func (k KeyVerdict) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "key %s: %s: %d operations, %d open", quote(k.Key), k.Result, k.Operations, k.Open)
+	for _, op := range k.Culprits {
+		fmt.Fprintf(&b, "\n  no order explains: %s (%s)", op, op.interval())
+	}
+	if len(k.Culprits) > 0 {
+		fmt.Fprintf(&b, "\n  best order has %d of the %d operations until then, and leaves the key %s", k.Ordered, k.Judged,
+			k.State)
+	}
+	return b.String()
+}
+
+// Check judges a history. It does not change it. The error wraps ErrHistory or ErrOptions; then there is no verdict,
+// and the zero Verdict's result is unknown.
+func Check(h *History, opts Options) (Verdict, error) {
+	parts, v, err := partition(h, opts)
+	if err != nil {
+		return Verdict{}, err
+	}
+	v.Result = Linearizable
+	for _, p := range parts {
+		r := p.check(opts)
+		if r == Linearizable {
+			continue
+		}
+		k := KeyVerdict{Key: p.key, Result: r, Operations: len(p.ins), Open: p.open()}
+		if r == Illegal {
+			v.Result = Illegal
+			p.diagnose(&k)
+		} else if v.Result == Linearizable {
+			v.Result = UnknownResult
+		}
+		v.Failures = append(v.Failures, k)
+	}
+	return v, nil
+}
+
+// part is the operations of one key that are judged, in canonical order.
+type part struct {
+	key             string
+	ins             []*input
+	unixMs, errorMs int64
+}
+
+// partition validates h and returns its parts by key, and a verdict that has the counts.
+func partition(h *History, opts Options) ([]*part, Verdict, error) {
+	if err := cmp.Or(opts.Validate(), h.Validate()); err != nil {
+		return nil, Verdict{}, err
+	}
+	ops := slices.Clone(h.Operations)
+	slices.SortStableFunc(ops, compareOperations)
+	var v Verdict
+	var parts []*part
+	byKey := make(map[string]*part)
+	errorMs := int64((opts.ClockError + time.Millisecond - 1) / time.Millisecond)
+	for _, op := range ops {
+		in, err := parse(op)
+		if err != nil {
+			return nil, Verdict{}, err
+		}
+		if op.Outcome == Fail || op.Outcome == Unknown && in.kind.reads() {
+			v.Dropped++
+			continue
+		}
+		p := byKey[op.Key]
+		if p == nil {
+			p = &part{key: op.Key, unixMs: h.UnixMs, errorMs: errorMs}
+			byKey[op.Key] = p
+			parts = append(parts, p)
+		}
+		p.ins = append(p.ins, &in)
+	}
+	slices.SortFunc(parts, func(a, b *part) int { return strings.Compare(a.key, b.key) })
+	v.Keys = len(parts)
+	for _, p := range parts {
+		v.Operations += len(p.ins)
+		v.Open += p.open()
+	}
+	return parts, v, nil
+}
+
+// open counts the operations with unknown outcome.
+func (p *part) open() int {
+	n := 0
+	for _, in := range p.ins {
+		if in.op.Outcome == Unknown {
+			n++
+		}
+	}
+	return n
+}
+
+// operations returns the part as Porcupine takes it.
+func (p *part) operations() []porcupine.Operation {
+	ins := closeObserved(p.ins)
+	lanes := lanesOf(ins)
+	ops := make([]porcupine.Operation, len(ins))
+	for i, in := range ins {
+		in.window(p.unixMs, p.errorMs)
+		ops[i] = porcupine.Operation{ClientId: lanes[i], Input: in, Call: in.op.Call, Return: in.op.Return,
+			Metadata: p.ins[i].op.interval()}
+	}
+	return ops
+}
+
+// check judges the part.
+func (p *part) check(opts Options) Result {
+	if opts.Timeout > 0 {
+		// The terse form would leave its goroutine behind when time is up; the verbose one waits for it.
+		r, _ := p.trace(opts)
+		return r
+	}
+	b := &budget{limited: opts.Steps > 0, left: opts.Steps}
+	return result(porcupine.CheckOperationsTimeout(porcupineModel(b), p.operations(), 0), b)
+}
+
+// trace judges the part and returns the orders that were tried, in an order that does not differ from run to run.
+func (p *part) trace(opts Options) (Result, porcupine.LinearizationInfo) {
+	b := &budget{limited: opts.Steps > 0, left: opts.Steps}
+	r, info := porcupine.CheckOperationsVerbose(porcupineModel(b), p.operations(), opts.Timeout)
+	// Porcupine collects the partial orders from a map. PartialLinearizations returns its own slices, so sorting
+	// them here also settles the order in the picture.
+	for _, partials := range info.PartialLinearizations() {
+		slices.SortFunc(partials, func(a, b []int) int {
+			return cmp.Or(cmp.Compare(len(b), len(a)), slices.Compare(a, b))
+		})
+	}
+	return result(r, b), info
+}
+
+// result translates Porcupine's, of which a budget that ran out leaves nothing.
+func result(r porcupine.CheckResult, b *budget) Result {
+	switch {
+	case b.spent:
+		return UnknownResult
+	case r == porcupine.Ok:
+		return Linearizable
+	case r == porcupine.Illegal:
+		return Illegal
+	}
+	return UnknownResult
+}
+
+// diagnoseSteps bounds each of the some ten checks that look for the culprit: about a second each.
+const diagnoseSteps = 1 << 20
+
+// diagnose finds the culprits of an illegal part. Every prefix of a linearizable history is linearizable, if what had
+// not returned by then counts as open; so the earliest return that makes it illegal is found by halving.
+func (p *part) diagnose(k *KeyVerdict) {
+	opts := Options{Steps: diagnoseSteps}
+	var times []int64
+	for _, in := range p.ins {
+		if in.op.Return != Open {
+			times = append(times, in.op.Return)
+		}
+	}
+	slices.Sort(times)
+	times = slices.Compact(times)
+	decided := true
+	i, _ := slices.BinarySearchFunc(times, Illegal, func(at int64, _ Result) int {
+		r := p.until(at).check(opts)
+		decided = decided && r != UnknownResult
+		if r == Illegal {
+			return 0
+		}
+		return -1
+	})
+	if !decided || i == len(times) {
+		return
+	}
+	at := times[i]
+	q := p.until(at)
+	r, info := q.trace(opts)
+	if r != Illegal {
+		return
+	}
+	for _, in := range p.ins {
+		if in.op.Return == at {
+			k.Culprits = append(k.Culprits, in.op)
+		}
+	}
+	k.Judged = len(q.ins)
+	state := states{value{}}
+	for _, orders := range info.PartialLinearizationsOperations() {
+		if len(orders) == 0 {
+			continue
+		}
+		k.Ordered = len(orders[0])
+		for _, op := range orders[0] {
+			state = step(state, op.Input.(*input))
+		}
+	}
+	k.State = describeStates(state)
+}
+
+// until returns the part as it was seen at a time: later calls have not happened, later returns are open.
+func (p *part) until(at int64) *part {
+	q := &part{key: p.key, unixMs: p.unixMs, errorMs: p.errorMs}
+	for _, in := range p.ins {
+		if in.op.Call > at {
+			continue
+		}
+		c := *in
+		if c.op.Return > at {
+			if c.kind.reads() {
+				continue
+			}
+			c.op.Return, c.op.Outcome, c.op.Reply = math.MaxInt64, Unknown, Reply{}
+		}
+		q.ins = append(q.ins, &c)
+	}
+	return q
+}

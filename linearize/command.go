@@ -1,0 +1,314 @@
+package linearize
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// maxValueBytes bounds the values that SETRANGE may make, so that no file can ask for all memory.
+const maxValueBytes = 16 << 20
+
+// kind is what a command does to its key, free of the many names and options that commands have for it.
+type kind uint8
+
+const (
+	kindGet kind = iota + 1
+	kindStrlen
+	kindExists
+	kindType
+	kindGetRange
+	kindTTL // TTL, PTTL, EXPIRETIME, PEXPIRETIME
+	kindSet // SET, SETNX, SETEX, PSETEX, GETSET
+	kindGetDel
+	kindGetEx
+	kindDel
+	kindAppend
+	kindSetRange
+	kindIncr
+	kindExpire
+	kindPersist
+)
+
+// reads reports whether commands of the kind never change their key. (That a read makes an expired key absent is no
+// change: the model lets a key expire at any operation that comes late enough.)
+func (k kind) reads() bool { return k <= kindTTL }
+
+// condition is when SET or EXPIRE take effect.
+type condition uint8
+
+const (
+	always condition = iota
+	ifAbsent
+	ifPresent
+	ifGreater
+	ifLess
+)
+
+// deadlineRule is what a command does to the deadline of its key.
+type deadlineRule uint8
+
+const (
+	dropDeadline deadlineRule = iota // a plain SET
+	keepDeadline
+	setAfter // at the server's clock plus ms
+	setAt    // at ms
+)
+
+// replyForm is how a command of one kind words its reply.
+type replyForm uint8
+
+const (
+	replyStatus   replyForm = iota // SET: OK, or nil when the condition fails
+	replyOld                       // SET with GET, GETSET: the value before
+	replyInt                       // SETNX: 1 or 0
+	replyLeftS                     // TTL: seconds left
+	replyLeftMs                    // PTTL
+	replyMomentS                   // EXPIRETIME: unix seconds
+	replyMomentMs                  // PEXPIRETIME
+)
+
+// input is a parsed operation as the model takes it.
+type input struct {
+	op   Operation
+	kind kind
+	cond condition
+	form replyForm
+
+	text       string // SET, APPEND, SETRANGE: the argument
+	start, end int64  // GETRANGE: both; SETRANGE: start
+	delta      int64  // INCR and its relatives
+
+	deadline deadlineRule
+	ms       int64 // setAfter: ms from now; setAt: unix ms
+
+	// earliest and latest bound what any node's clock showed while the operation took effect, in unix ms.
+	// Written by window, before checking.
+	earliest, latest int64
+}
+
+// usesTime reports whether the command can give its key a deadline.
+func (in *input) usesTime() bool { return in.deadline == setAfter || in.deadline == setAt }
+
+// window computes the clock bounds of the operation, with clocks at most errorMs from true time.
+func (in *input) window(unixMs, errorMs int64) {
+	in.earliest = unixMs + in.op.Call/1e6 - errorMs
+	in.latest = math.MaxInt64
+	if in.op.Return != Open {
+		in.latest = unixMs + in.op.Return/1e6 + 1 + errorMs
+	}
+}
+
+// parse turns the operation's command into input. It is the list of what the models know. Errors wrap ErrHistory.
+func parse(op Operation) (input, error) {
+	in := input{op: op}
+	bad := func(format string, args ...any) (input, error) {
+		return input{}, fmt.Errorf("%w: %s: %s", ErrHistory, op.Cmd, fmt.Sprintf(format, args...))
+	}
+	arity := func(n int) error {
+		if len(op.Args) != n {
+			_, err := bad("%d arguments behind the key, must be %d", len(op.Args), n)
+			return err
+		}
+		return nil
+	}
+	var err error
+	switch op.Cmd {
+	case "GET":
+		in.kind, err = kindGet, arity(0)
+	case "STRLEN":
+		in.kind, err = kindStrlen, arity(0)
+	case "EXISTS":
+		in.kind, err = kindExists, arity(0)
+	case "TYPE":
+		in.kind, err = kindType, arity(0)
+	case "TTL":
+		in.kind, in.form, err = kindTTL, replyLeftS, arity(0)
+	case "PTTL":
+		in.kind, in.form, err = kindTTL, replyLeftMs, arity(0)
+	case "EXPIRETIME":
+		in.kind, in.form, err = kindTTL, replyMomentS, arity(0)
+	case "PEXPIRETIME":
+		in.kind, in.form, err = kindTTL, replyMomentMs, arity(0)
+	case "GETDEL":
+		in.kind, err = kindGetDel, arity(0)
+	case "DEL", "UNLINK":
+		in.kind, err = kindDel, arity(0)
+	case "PERSIST":
+		in.kind, err = kindPersist, arity(0)
+	case "GETRANGE", "SUBSTR":
+		in.kind = kindGetRange
+		if err = arity(2); err == nil {
+			in.start, err = integer(op, 0)
+		}
+		if err == nil {
+			in.end, err = integer(op, 1)
+		}
+	case "SETRANGE":
+		in.kind = kindSetRange
+		if err = arity(2); err == nil {
+			in.text = op.Args[1]
+			in.start, err = integer(op, 0)
+		}
+		if err == nil && (in.start < 0 || in.start > maxValueBytes-int64(len(in.text))) {
+			return bad("range of %d bytes at %d, must lie within %d bytes", len(in.text), in.start, maxValueBytes)
+		}
+	case "APPEND":
+		in.kind = kindAppend
+		if err = arity(1); err == nil {
+			in.text = op.Args[0]
+		}
+	case "SETNX", "GETSET":
+		in.kind, in.form = kindSet, replyOld
+		if op.Cmd == "SETNX" {
+			in.form, in.cond = replyInt, ifAbsent
+		}
+		if err = arity(1); err == nil {
+			in.text = op.Args[0]
+		}
+	case "SETEX", "PSETEX":
+		in.kind = kindSet
+		if err = arity(2); err == nil {
+			in.text = op.Args[1]
+			err = in.expiry(map[string]string{"SETEX": "EX", "PSETEX": "PX"}[op.Cmd], op.Args[0], true)
+		}
+	case "SET":
+		in.kind = kindSet
+		if len(op.Args) == 0 {
+			return bad("no value")
+		}
+		in.text = op.Args[0]
+		err = in.setOptions(op.Args[1:])
+	case "GETEX":
+		in.kind = kindGetEx
+		in.deadline = keepDeadline
+		switch {
+		case len(op.Args) == 0:
+		case len(op.Args) == 1 && strings.EqualFold(op.Args[0], "PERSIST"):
+			in.deadline = dropDeadline
+		case len(op.Args) == 2:
+			err = in.expiry(op.Args[0], op.Args[1], true)
+		default:
+			return bad("options %q", op.Args)
+		}
+	case "INCR", "DECR":
+		in.kind, in.delta, err = kindIncr, 1, arity(0)
+		if op.Cmd == "DECR" {
+			in.delta = -1
+		}
+	case "INCRBY", "DECRBY":
+		in.kind = kindIncr
+		if err = arity(1); err == nil {
+			in.delta, err = integer(op, 0)
+		}
+		if op.Cmd == "DECRBY" {
+			if in.delta == math.MinInt64 {
+				return bad("decrement would overflow")
+			}
+			in.delta = -in.delta
+		}
+	case "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT":
+		in.kind = kindExpire
+		if len(op.Args) < 1 || len(op.Args) > 2 {
+			return bad("%d arguments behind the key, must be 1 or 2", len(op.Args))
+		}
+		unit := map[string]string{"EXPIRE": "EX", "PEXPIRE": "PX", "EXPIREAT": "EXAT", "PEXPIREAT": "PXAT"}[op.Cmd]
+		err = in.expiry(unit, op.Args[0], false)
+		if len(op.Args) == 2 {
+			switch strings.ToUpper(op.Args[1]) {
+			case "NX":
+				in.cond = ifAbsent
+			case "XX":
+				in.cond = ifPresent
+			case "GT":
+				in.cond = ifGreater
+			case "LT":
+				in.cond = ifLess
+			default:
+				return bad("option %s", quote(op.Args[1]))
+			}
+		}
+	default:
+		return input{}, fmt.Errorf("%w: no model for command %s", ErrHistory, quote(op.Cmd))
+	}
+	if err != nil {
+		return input{}, err
+	}
+	return in, nil
+}
+
+// setOptions parses what follows the value of SET.
+func (in *input) setOptions(options []string) error {
+	refuse := func(option string) error {
+		return fmt.Errorf("%w: SET: option %s is unknown, repeated or contradicts another", ErrHistory, quote(option))
+	}
+	timed := false
+	for i := 0; i < len(options); i++ {
+		option := strings.ToUpper(options[i])
+		switch option {
+		case "NX", "XX":
+			if in.cond != always {
+				return refuse(option)
+			}
+			in.cond = ifAbsent
+			if option == "XX" {
+				in.cond = ifPresent
+			}
+		case "GET":
+			if in.form == replyOld {
+				return refuse(option)
+			}
+			in.form = replyOld
+		case "KEEPTTL":
+			if timed {
+				return refuse(option)
+			}
+			timed, in.deadline = true, keepDeadline
+		case "EX", "PX", "EXAT", "PXAT":
+			if timed || i+1 == len(options) {
+				return refuse(option)
+			}
+			timed = true
+			i++
+			if err := in.expiry(option, options[i], true); err != nil {
+				return err
+			}
+		default:
+			return refuse(options[i])
+		}
+	}
+	return nil
+}
+
+// expiry parses a time under the option name that gives its unit. Where the store demands a positive time, a history
+// with another is refused: the command would always fail.
+func (in *input) expiry(option, number string, positive bool) error {
+	n, err := strconv.ParseInt(number, 10, 64)
+	option = strings.ToUpper(option)
+	scale := int64(1)
+	switch option {
+	case "EX", "PX":
+		in.deadline = setAfter
+	case "EXAT", "PXAT":
+		in.deadline = setAt
+	default:
+		return fmt.Errorf("%w: %s: option %s", ErrHistory, in.op.Cmd, quote(option))
+	}
+	if strings.HasPrefix(option, "EX") {
+		scale = 1000
+	}
+	if err != nil || n > maxUnixMs/scale || n < -maxUnixMs/scale || positive && n <= 0 {
+		return fmt.Errorf("%w: %s: time %s", ErrHistory, in.op.Cmd, quote(number))
+	}
+	in.ms = n * scale
+	return nil
+}
+
+func integer(op Operation, i int) (int64, error) {
+	n, err := strconv.ParseInt(op.Args[i], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %s is not an integer", ErrHistory, op.Cmd, quote(op.Args[i]))
+	}
+	return n, nil
+}

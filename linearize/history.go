@@ -1,0 +1,190 @@
+package linearize
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// ErrHistory is wrapped by errors that say that a history contradicts itself or uses what no model knows.
+var ErrHistory = errors.New("linearize: bad history")
+
+// Open is the Return of an operation that nobody saw return: it may take effect at any time after its call, or never.
+const Open = math.MaxInt64
+
+// maxUnixMs bounds History.UnixMs and every deadline, about the year 144,000, so that sums of them cannot overflow.
+const maxUnixMs = 1 << 52
+
+// Outcome is what the client knows about the execution of its command.
+type Outcome uint8
+
+// The outcomes.
+const (
+	// Unknown: no reply arrived (timeout, lost connection), so the command may have run, may run later, or never.
+	// It is the zero value: an operation that nobody completed is unknown.
+	Unknown Outcome = iota
+	// Ok: a reply arrived and the model judges it, errors included.
+	Ok
+	// Fail: the command certainly did not run and never will, such as after MOVED.
+	Fail
+)
+
+// String returns the outcome's word in the file format.
+func (o Outcome) String() string {
+	switch o {
+	case Unknown:
+		return "unknown"
+	case Ok:
+		return "ok"
+	case Fail:
+		return "fail"
+	}
+	return fmt.Sprintf("outcome %d", uint8(o))
+}
+
+// Operation is one command of one client on one key.
+type Operation struct {
+	// Client numbers the caller, from 0. It groups operations in the picture and plays no part in the verdict.
+	Client int
+	// Slot of the key, for people; 0 if nobody cares. No part in the verdict.
+	Slot uint16
+	// Key that the command touches.
+	Key string
+	// Cmd is the command's name in capitals.
+	Cmd string
+	// Args are the arguments behind the key.
+	Args []string
+	// Call and Return are nanoseconds on the axis of the history, Call ≥ 0. The interval is closed: operations that
+	// touch at one instant are concurrent. Return is Open exactly if Outcome is Unknown.
+	Call, Return int64
+	// Outcome says whether there is a reply to judge.
+	Outcome Outcome
+	// Reply is what the client received; NoReply exactly if Outcome is Unknown.
+	Reply Reply
+}
+
+// Command returns an Operation that was not yet called from a command as it is sent: name, key, arguments. The error
+// wraps ErrHistory when no model knows the command with these arguments.
+func Command(argv ...string) (Operation, error) {
+	if len(argv) < 2 {
+		return Operation{}, fmt.Errorf("%w: command %q has no key", ErrHistory, argv)
+	}
+	op := Operation{Key: argv[1], Cmd: strings.ToUpper(argv[0]), Return: Open}
+	if len(argv) > 2 {
+		op.Args = slices.Clone(argv[2:])
+	}
+	_, err := parse(op)
+	return op, err
+}
+
+// Mutates reports whether the command can change its key. A command that no model knows counts as mutating.
+func (op Operation) Mutates() bool {
+	in, err := parse(op)
+	return err != nil || !in.kind.reads()
+}
+
+// String shows the command and its reply for people.
+func (op Operation) String() string {
+	var b strings.Builder
+	b.WriteString(op.Cmd + " " + quote(op.Key))
+	for _, a := range op.Args {
+		b.WriteString(" " + quote(a))
+	}
+	return b.String() + " → " + op.Reply.String()
+}
+
+// interval shows client and times of the operation for people.
+func (op Operation) interval() string {
+	if op.Return == Open {
+		return fmt.Sprintf("client %d, from %d, open", op.Client, op.Call)
+	}
+	return fmt.Sprintf("client %d, %d to %d", op.Client, op.Call, op.Return)
+}
+
+// validate returns what is wrong with the operation, as an error that wraps ErrHistory.
+func (op Operation) validate() error {
+	switch {
+	case op.Outcome > Fail:
+		return fmt.Errorf("%w: %s", ErrHistory, op.Outcome)
+	case op.Reply.Kind > ErrorReply:
+		return fmt.Errorf("%w: %s", ErrHistory, op.Reply)
+	case op.Call < 0:
+		return fmt.Errorf("%w: call at %d, must be at least 0", ErrHistory, op.Call)
+	case op.Return < op.Call:
+		return fmt.Errorf("%w: return at %d before the call at %d", ErrHistory, op.Return, op.Call)
+	case (op.Outcome == Unknown) != (op.Return == Open):
+		return fmt.Errorf("%w: outcome %s with return at %d; an operation is open exactly if its outcome is unknown",
+			ErrHistory, op.Outcome, op.Return)
+	case op.Outcome == Unknown && op.Reply.Kind != NoReply:
+		return fmt.Errorf("%w: outcome unknown with a reply %s", ErrHistory, op.Reply)
+	case op.Outcome == Ok && op.Reply.Kind == NoReply:
+		return fmt.Errorf("%w: outcome ok without a reply", ErrHistory)
+	}
+	_, err := parse(op)
+	return err
+}
+
+// Event is something that happened to the system, such as a fault. Events are shown in pictures only.
+type Event struct {
+	Tag         string `json:"tag"`         // names the lane, such as "nemesis" or a node
+	Start       int64  `json:"start"`       // ns, on the axis of the operations
+	End         int64  `json:"end"`         // ns; at most Start for an event without duration
+	Description string `json:"description"` // a few words
+	Colour      string `json:"colour"`      // a CSS colour of the background; "" for the default
+}
+
+// History is what all clients saw.
+type History struct {
+	// UnixMs is the true time, in unix ms, at which the axis of the operations is 0. Needed (positive) when commands
+	// of the history set deadlines, else 0 will do.
+	UnixMs int64
+	// Operations in any order; Sort gives them the order of files.
+	Operations []Operation
+	// Events in any order.
+	Events []Event
+}
+
+// Sort puts operations and events into their canonical order: by time of call, then by everything else, so that two
+// histories with the same content become equal.
+func (h *History) Sort() {
+	slices.SortStableFunc(h.Operations, compareOperations)
+	slices.SortStableFunc(h.Events, func(a, b Event) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End), cmp.Compare(a.Tag, b.Tag),
+			cmp.Compare(a.Description, b.Description), cmp.Compare(a.Colour, b.Colour))
+	})
+}
+
+func compareOperations(a, b Operation) int {
+	return cmp.Or(cmp.Compare(a.Call, b.Call), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Return, b.Return),
+		cmp.Compare(a.Key, b.Key), cmp.Compare(a.Cmd, b.Cmd), slices.Compare(a.Args, b.Args),
+		cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Reply.Kind, b.Reply.Kind),
+		cmp.Compare(a.Reply.Int, b.Reply.Int), cmp.Compare(a.Reply.Text, b.Reply.Text), cmp.Compare(a.Slot, b.Slot))
+}
+
+// Validate returns the first thing that makes the history impossible to judge, as an error that wraps ErrHistory and
+// numbers the operation from 1.
+func (h *History) Validate() error {
+	if h.UnixMs < 0 || h.UnixMs > maxUnixMs {
+		return fmt.Errorf("%w: unix time %d ms of the axis, must be from 0 to %d", ErrHistory, h.UnixMs, int64(maxUnixMs))
+	}
+	for i, op := range h.Operations {
+		if err := op.validate(); err != nil {
+			return fmt.Errorf("operation %d (%s, %s): %w", i+1, op, op.interval(), err)
+		}
+		in, err := parse(op)
+		if err == nil && in.usesTime() && h.UnixMs == 0 {
+			return fmt.Errorf("operation %d (%s, %s): %w: a deadline in a history whose UnixMs is not set",
+				i+1, op, op.interval(), ErrHistory)
+		}
+	}
+	for i, e := range h.Events {
+		if !utf8.ValidString(e.Tag) || !utf8.ValidString(e.Description) || !utf8.ValidString(e.Colour) {
+			return fmt.Errorf("event %d: %w: text that is not UTF-8", i+1, ErrHistory)
+		}
+	}
+	return nil
+}

@@ -11,10 +11,15 @@
 //	| kind           | rest                                                                         |
 //	|----------------|------------------------------------------------------------------------------|
 //	| 0x00 book      | name; per-slot bookkeeping of moves: never moved, dies with the span         |
-//	| 0x10 record    | user key                                                                     |
+//	| 0x10 record    | hash of user key (4, big-endian), user key                                   |
 //	| 0x20 element   | length of user key (4, big-endian), user key, generation (8), element        |
 //	| 0x30 score     | length of user key (4, big-endian), user key, generation (8), score, member  |
 //	| 0x40 expiry    | expiry in unix ms (8, big-endian), user key                                  |
+//
+// The hash in front of a record's user key is the low half of its XXH3 64. It gives a slot's keys an order in which a position
+// fits into 32 bits, so that a SCAN cursor, 64 bits by protocol, names a place in a slot of any size, needs no memory of the
+// server, and outlives restarts. In the order of the user keys it cannot: any few bytes of a key ("user:000…") may be
+// shared by all of them, and then a call either returns all of these or starts over.
 //
 // The node's own records are | 0 | table (1) | rest |: table 1 holds ownership records (slot, 2 bytes big-endian), table 2
 // jobs (counter, 8 bytes big-endian), table 3 named values.
@@ -26,6 +31,8 @@ package key
 import (
 	"bytes"
 	"encoding/binary"
+
+	"github.com/zeebo/xxh3"
 
 	"godwit/engine/slot"
 )
@@ -75,7 +82,23 @@ func appendPrefix(dst []byte, s slot.Slot, k Kind) []byte {
 
 // AppendRecord appends the key of a user key's record to dst and returns the result.
 func AppendRecord(dst []byte, s slot.Slot, user []byte) []byte {
-	return append(appendPrefix(dst, s, Record), user...)
+	return append(AppendRecordSeek(dst, s, Hash(user)), user...)
+}
+
+// Hash is the position of a user key among the records of its slot. Different keys may share one.
+func Hash(user []byte) uint32 { return uint32(xxh3.Hash(user)) }
+
+// AppendRecordSeek appends the bound from which on the records of a slot have at least the given hash.
+func AppendRecordSeek(dst []byte, s slot.Slot, hash uint32) []byte {
+	return binary.BigEndian.AppendUint32(appendPrefix(dst, s, Record), hash)
+}
+
+// SplitRecord returns the hash and the user key of the rest of a record's key. user aliases rest.
+func SplitRecord(rest []byte) (hash uint32, user []byte, ok bool) {
+	if len(rest) < 4 {
+		return 0, nil, false
+	}
+	return binary.BigEndian.Uint32(rest), rest[4:], true
 }
 
 // AppendExpiry appends the key of the expiry index entry of a user key that expires at expireMs (unix, not negative).
@@ -97,6 +120,12 @@ func AppendElement(dst []byte, s slot.Slot, kind Kind, user []byte, generation u
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(user)))
 	dst = append(dst, user...)
 	return binary.BigEndian.AppendUint64(dst, generation)
+}
+
+// ElementSpan is the span of the elements of a kind of one collection. Its low end is what AppendElement appends.
+func ElementSpan(s slot.Slot, kind Kind, user []byte, generation uint64) Span {
+	lo := AppendElement(nil, s, kind, user, generation)
+	return Span{Lo: lo, Hi: successor(lo)}
 }
 
 // Split returns the slot, kind and rest of a key; ok is false for the node's own records and for bytes that are no key.

@@ -1,0 +1,76 @@
+package command
+
+import (
+	"fmt"
+	"strings"
+
+	"godwit/engine/key"
+)
+
+// The errors that clients see from this package. The texts are those of Redis 7.0 where it has the error.
+const (
+	errSyntax        = "ERR syntax error"
+	errWrongType     = "WRONGTYPE Operation against a key holding the wrong kind of value"
+	errNotInteger    = "ERR value is not an integer or out of range"
+	errNotFloat      = "ERR value is not a valid float"
+	errOverflow      = "ERR increment or decrement would overflow"
+	errDecrOverflow  = "ERR decrement would overflow"
+	errNaN           = "ERR increment would produce NaN or Infinity"
+	errTooLong       = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+	errOffset        = "ERR offset is out of range"
+	errNoSuchKey     = "ERR no such key"
+	errSameObject    = "ERR source and destination objects are the same"
+	errCursor        = "ERR invalid cursor"
+	errDBIndex       = "ERR DB index is out of range"
+	errValueRange    = "ERR value is out of range"
+	errCopyDB        = "ERR COPY to another database is not supported"
+	errExpireNX      = "ERR NX and XX, GT or LT options at the same time are not compatible"
+	errExpireGTLT    = "ERR GT and LT options at the same time are not compatible"
+	errNoKeyArgs     = "ERR The command has no key arguments"
+	errBadCommand    = "ERR Invalid command specified"
+	errBadKeyArgs    = "ERR Invalid number of arguments specified for command"
+	errBadArguments  = "ERR Invalid arguments specified for command"
+	errRequestTooBig = "ERR request exceeds the maximum size of 1 GiB"
+)
+
+var errKeyTooLong = fmt.Sprintf("ERR key exceeds the maximum length of %d bytes", key.MaxUserKey)
+
+// errExpire is the error for an expiry that is not positive or too far ahead.
+func errExpire(command string) string { return "ERR invalid expire time in '" + command + "' command" }
+
+// errArity is the error for a wrong number of arguments.
+func errArity(command string) string {
+	return "ERR wrong number of arguments for '" + command + "' command"
+}
+
+// errOption is the error for an option that a command does not know.
+func errOption(option []byte) string {
+	return "ERR Unsupported option " + string(option)
+}
+
+// echoLimit is how much of what a client sent an error repeats, in bytes.
+const echoLimit = 128
+
+// errUnknown is the error for a command that is not in the table.
+func errUnknown(args [][]byte) string {
+	var rest strings.Builder
+	for _, a := range args[1:] {
+		if rest.Len() >= echoLimit {
+			break
+		}
+		rest.WriteString("'" + echo(a, echoLimit-rest.Len()) + "' ")
+	}
+	return "ERR unknown command '" + echo(args[0], echoLimit) + "', with args beginning with: " + rest.String()
+}
+
+// errUnknownSub is the error for a subcommand that a container does not have.
+func errUnknownSub(container, sub []byte) string {
+	return "ERR unknown subcommand '" + echo(sub, echoLimit) + "'. Try " + echo([]byte(strings.ToUpper(string(container))), echoLimit) + " HELP."
+}
+
+// echo cuts what a client sent as C's %.*s does: at the limit, and at a zero byte.
+func echo(b []byte, limit int) string {
+	s := string(b[:min(len(b), limit)])
+	s, _, _ = strings.Cut(s, "\x00")
+	return s
+}

@@ -1,0 +1,130 @@
+// Package command is the table of commands: name, arity, flags, key positions, documentation, handler.
+//
+// Vocabulary. A *data command* has a handler, which reads and writes keys through a data.Tx and appends one reply. A *server
+// command* (flag Server) has none: the node carries it out, since it needs sessions, topology or configuration. A
+// *container* is a command with subcommands, whose names are "container|sub" as in Redis.
+//
+// Invariants.
+//  1. A handler appends exactly one reply, whatever its arguments, and never panics for them.
+//  2. A handler writes only if its command has the flag Write; it has no state, and needs nothing but its Context.
+//  3. A handler that replies with an error has written nothing but the deletion of expired keys.
+//  4. Every error that a handler or Check gives is one of errors.go.
+//
+// Contract. The engine calls Table.Check for each request, which settles unknown commands, arity and limits; asks KeyPositions
+// for the slots; begins a data.Tx in the mode that Spec.Mode names; runs the handler; and judges the transaction as the
+// package data says. A handler may run twice for one request (data.Tx.NeedsWrite): the engine truncates the first reply.
+//
+// Replies and texts are those of Redis 7.0; a test compares them with a real server.
+package command
+
+import (
+	"errors"
+
+	"godwit/engine/data"
+	"godwit/engine/resp"
+	"godwit/engine/slot"
+)
+
+// Flag is a property of a command; flags are combined by or.
+type Flag uint32
+
+// The flags. Those that Redis knows have its meaning and are shown by COMMAND INFO.
+const (
+	Write    Flag = 1 << iota // may write keys
+	ReadOnly                  // reads keys and writes none
+	Fast                      // takes constant or logarithmic time
+	Admin                     // for operators
+	NoAuth                    // allowed before authentication
+	DenyOOM                   // may make the data larger
+	Loading                   // allowed while the node starts
+	Stale                     // allowed while the node cannot serve data
+	Blocking                  // may wait for a key to change
+	Pubsub                    // belongs to publish and subscribe
+	NoScript                  // not allowed in scripts
+	Movable                   // key positions need KeyPositions; first, last and step do not suffice
+	NodeWide                  // looks at or changes all slots that are visible, and names no keys
+	Indexed                   // with several keys, may load a key that it has written: needs data.WriteIndexed
+	Server                    // carried out by the node; Handler is nil
+	Random                    // its reply depends on Context.Rand
+)
+
+// Context is what a handler works with. It is valid during the call only.
+type Context struct {
+	// Args is the request, the command's name (and subcommand's) first. Slices must not be kept or changed.
+	Args [][]byte
+	// Out takes the reply.
+	Out *resp.Writer
+	// Tx is the transaction, in the mode of the command.
+	Tx *data.Tx
+	// Rand gives random bits to commands with the flag Random.
+	Rand func() uint64
+	// Slot is the slot of a key; nil means slot.OfKey.
+	Slot func(key []byte) slot.Slot
+}
+
+// Handler carries out a data command.
+type Handler func(*Context)
+
+// Spec describes a command.
+type Spec struct {
+	// Name is in lower case; that of a subcommand is "container|sub".
+	Name string
+	// Arity is the number of arguments with the name; a negative one is a minimum.
+	Arity int
+	Flags Flag
+	// FirstKey, LastKey and Step are the positions of keys in the request; a negative last counts from the end. FirstKey 0
+	// means no keys.
+	FirstKey, LastKey, Step int
+	// Group, Summary, Since and Complexity are what COMMAND DOCS shows.
+	Group, Summary, Since, Complexity string
+	// Handler is nil if and only if Flags has Server.
+	Handler Handler
+	// Sub lists the subcommands of a container, by name.
+	Sub []*Spec
+	// Keys replaces FirstKey, LastKey and Step where those do not suffice.
+	Keys func(args [][]byte) ([]int, error)
+}
+
+// Is reports whether the command has all the given flags.
+func (s *Spec) Is(f Flag) bool { return s.Flags&f == f }
+
+// Mode is the mode of the transaction in which a request of this command is to run.
+func (s *Spec) Mode(args [][]byte) data.Mode {
+	switch {
+	case !s.Is(Write):
+		return data.Read
+	case s.Is(Indexed) && len(args) > 2: // with one key nothing can be named twice
+		return data.WriteIndexed
+	default:
+		return data.Write
+	}
+}
+
+// ErrNoKeys says that a request's keys cannot be found because its arguments are wrong.
+var ErrNoKeys = errors.New("command: invalid arguments, key positions unknown")
+
+// KeyPositions appends the positions in args of the keys of a request that has passed Check.
+func (s *Spec) KeyPositions(args [][]byte, dst []int) ([]int, error) {
+	if s.Keys != nil {
+		positions, err := s.Keys(args)
+		return append(dst, positions...), err
+	}
+	if s.FirstKey == 0 {
+		return dst, nil
+	}
+	last := s.lastKey(args)
+	if s.FirstKey > last {
+		return dst, ErrNoKeys
+	}
+	for i := s.FirstKey; i <= last; i += s.Step {
+		dst = append(dst, i)
+	}
+	return dst, nil
+}
+
+func (s *Spec) lastKey(args [][]byte) int {
+	if s.LastKey < 0 {
+		return len(args) + s.LastKey
+	}
+	return min(s.LastKey, len(args)-1)
+}

@@ -1,0 +1,140 @@
+package data
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Type is the type of a key's value.
+type Type uint8
+
+// The types. String keeps its value in the record; all others keep elements under the record's generation.
+const (
+	String Type = 1
+	Hash   Type = 2
+	List   Type = 3
+	Set    Type = 4
+	ZSet   Type = 5
+	Stream Type = 6
+)
+
+// String is the name of the type as TYPE answers it.
+func (t Type) String() string {
+	switch t {
+	case String:
+		return "string"
+	case Hash:
+		return "hash"
+	case List:
+		return "list"
+	case Set:
+		return "set"
+	case ZSet:
+		return "zset"
+	case Stream:
+		return "stream"
+	default:
+		return "none"
+	}
+}
+
+// TypeByName returns the type that TYPE answers by this name, in lower case.
+func TypeByName(name string) (Type, bool) {
+	for t := String; t <= Stream; t++ {
+		if t.String() == name {
+			return t, true
+		}
+	}
+	return 0, false
+}
+
+// NoExpiry is the expiry of a key that does not expire.
+const NoExpiry int64 = 0
+
+// Record is what a user key is. The zero value is no record.
+type Record struct {
+	Type Type
+	// ExpireMs is when the key expires, in unix milliseconds, positive; NoExpiry if it does not.
+	ExpireMs int64
+	// Generation tells the elements of a collection from those of the collections that had its key before; 0 for strings.
+	Generation uint64
+	// Size is the number of elements of a collection; 0 for strings.
+	Size uint64
+	// Value is the value of a string.
+	Value []byte
+}
+
+// Expired reports whether a record is past its expiry. As in Redis, the millisecond of the expiry still belongs to the key.
+func (r *Record) Expired(nowMs int64) bool { return r.ExpireMs != NoExpiry && nowMs > r.ExpireMs }
+
+// The encoding of a record, version 1.
+//
+//	| offset | size | field                                                                    |
+//	|--------|------|--------------------------------------------------------------------------|
+//	| 0      | 1    | high four bits: version, 1; low four bits: type                          |
+//	| 1      | 1    | flags: bit 0 = has an expiry; all others 0                               |
+//	| 2      | 8    | only with flag 0: expiry, unix ms, big-endian, 1 to 2^63-1               |
+//	| then   | rest | string: the value                                                        |
+//	|        | 16   | others: generation (8, big-endian), number of elements (8, big-endian)   |
+const (
+	recordVersion = 1
+	flagExpiry    = 1
+)
+
+// ErrCorrupt says that bytes on disk are not what this version writes.
+var ErrCorrupt = errors.New("data: corrupt record")
+
+// AppendRecord appends the encoding of a record.
+func AppendRecord(dst []byte, r *Record) []byte {
+	var flags byte
+	if r.ExpireMs != NoExpiry {
+		flags = flagExpiry
+	}
+	dst = append(dst, recordVersion<<4|byte(r.Type), flags)
+	if r.ExpireMs != NoExpiry {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(r.ExpireMs))
+	}
+	if r.Type == String {
+		return append(dst, r.Value...)
+	}
+	dst = binary.BigEndian.AppendUint64(dst, r.Generation)
+	return binary.BigEndian.AppendUint64(dst, r.Size)
+}
+
+// DecodeRecord reads what AppendRecord wrote. Value aliases b. The error is an ErrCorrupt.
+func DecodeRecord(b []byte) (Record, error) {
+	if len(b) < 2 {
+		return Record{}, fmt.Errorf("%w: %d bytes", ErrCorrupt, len(b))
+	}
+	r := Record{Type: Type(b[0] & 0x0f)}
+	switch {
+	case b[0]>>4 != recordVersion:
+		return Record{}, fmt.Errorf("%w: version %d, this program knows %d only", ErrCorrupt, b[0]>>4, recordVersion)
+	case r.Type < String || r.Type > Stream:
+		return Record{}, fmt.Errorf("%w: unknown type %d", ErrCorrupt, r.Type)
+	case b[1]&^flagExpiry != 0:
+		return Record{}, fmt.Errorf("%w: unknown flags %#x", ErrCorrupt, b[1])
+	}
+	rest := b[2:]
+	if b[1]&flagExpiry != 0 {
+		if len(rest) < 8 {
+			return Record{}, fmt.Errorf("%w: it ends within the expiry", ErrCorrupt)
+		}
+		expire := binary.BigEndian.Uint64(rest)
+		if expire == 0 || expire > math.MaxInt64 {
+			return Record{}, fmt.Errorf("%w: expiry %d", ErrCorrupt, expire)
+		}
+		r.ExpireMs, rest = int64(expire), rest[8:]
+	}
+	if r.Type == String {
+		r.Value = rest
+		return r, nil
+	}
+	if len(rest) != 16 {
+		return Record{}, fmt.Errorf("%w: %d bytes of generation and size instead of 16", ErrCorrupt, len(rest))
+	}
+	r.Generation, r.Size = binary.BigEndian.Uint64(rest), binary.BigEndian.Uint64(rest[8:])
+	return r, nil
+}

@@ -1,0 +1,308 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+
+	"godwit/engine/key"
+	"godwit/engine/mutant"
+	"godwit/engine/slot"
+	"godwit/engine/store"
+)
+
+// Mode says what a transaction may do.
+type Mode uint8
+
+const (
+	// Read allows no writes. Meeting an expired key makes NeedsWrite true.
+	Read Mode = iota
+	// Write collects writes in a batch that cannot be read: the handler reads the store as it was before the command.
+	Write
+	// WriteIndexed collects writes in a batch through which the handler reads its own writes. It costs more, and is for
+	// commands that may load a key that they have already written, such as DEL with a key named twice.
+	WriteIndexed
+)
+
+// ErrKeyTooLong is the Err of a transaction that was asked for a key longer than key.MaxUserKey. The command table
+// refuses such keys before a handler runs.
+var ErrKeyTooLong = errors.New("data: key too long")
+
+// Tx is one command's view of the store. The zero value must be Reset before use. It may be used again and again, which
+// saves its buffers.
+type Tx struct {
+	st         *store.Store
+	mode       Mode
+	nowMs      int64
+	batch      *store.Batch
+	visible    *slot.Set
+	needsWrite bool
+	err        error
+
+	keyBuf    []byte // for the key of the record last looked up or written
+	expiryBuf []byte // for the key of an expiry index entry
+	recordBuf []byte // for an encoded record
+}
+
+// Begin begins a transaction that sees the time as nowMs, unix milliseconds.
+func Begin(st *store.Store, mode Mode, nowMs int64) Tx {
+	return Tx{st: st, mode: mode, nowMs: nowMs}
+}
+
+// Reset begins a transaction in t, which keeps its buffers. A batch of the transaction before must have been committed or
+// discarded. All slots are visible.
+func (t *Tx) Reset(st *store.Store, mode Mode, nowMs int64) {
+	*t = Tx{st: st, mode: mode, nowMs: nowMs, keyBuf: t.keyBuf, expiryBuf: t.expiryBuf, recordBuf: keepSmall(t.recordBuf)}
+}
+
+// keepBytes is the largest buffer that a transaction keeps for the next one: one huge value should not be paid for by every
+// connection ever after.
+const keepBytes = 64 << 10
+
+func keepSmall(b []byte) []byte {
+	if cap(b) > keepBytes {
+		return nil
+	}
+	return b
+}
+
+// Mode is what the transaction may do.
+func (t *Tx) Mode() Mode { return t.mode }
+
+// NowMs is the time of the transaction, unix milliseconds.
+func (t *Tx) NowMs() int64 { return t.nowMs }
+
+// SetVisible restricts enumerations and flushes to a set of slots, which the transaction reads until its end; nil means all.
+func (t *Tx) SetVisible(s *slot.Set) { t.visible = s }
+
+// Visible is what SetVisible set.
+func (t *Tx) Visible() *slot.Set { return t.visible }
+
+// Err is the error of the store, if any. See invariant 3.
+func (t *Tx) Err() error { return t.err }
+
+// NeedsWrite reports whether a transaction of mode Read met an expired key. See invariant 2.
+func (t *Tx) NeedsWrite() bool { return t.needsWrite }
+
+// Batch is what the transaction has written, nil if nothing. It stays the transaction's: the caller either commits it and
+// forgets the transaction (Reset), or lets Commit do both, or calls Discard.
+func (t *Tx) Batch() *store.Batch { return t.batch }
+
+// Commit commits what was written, makes it visible, and reports its position; ok is false if nothing was written.
+func (t *Tx) Commit() (p store.Position, ok bool) {
+	if t.batch == nil {
+		return 0, false
+	}
+	b := t.batch
+	t.batch = nil
+	return t.st.Commit(b), true
+}
+
+// Discard drops what was written. It must not be called after the batch was committed otherwise than by Commit.
+func (t *Tx) Discard() {
+	if t.batch != nil {
+		t.batch.Discard()
+		t.batch = nil
+	}
+}
+
+// Fail ends the transaction with an error of the store, keeping the first.
+func (t *Tx) fail(err error) {
+	if t.err == nil {
+		t.err = err
+	}
+}
+
+// Reader is what the transaction reads: the store, with its own writes over it in mode WriteIndexed.
+func (t *Tx) Reader() store.Reader {
+	if t.batch != nil && t.batch.Indexed() {
+		return t.batch
+	}
+	return t.st
+}
+
+// writer returns the batch, made at the first write.
+func (t *Tx) writer() *store.Batch {
+	if t.batch != nil {
+		return t.batch
+	}
+	switch t.mode {
+	case Write:
+		t.batch = t.st.NewBatch()
+	case WriteIndexed:
+		t.batch = t.st.NewIndexedBatch()
+	case Read:
+		panic("data: a write in a transaction of mode Read: the command's flags are wrong")
+	}
+	return t.batch
+}
+
+// Entry is a user key and what a transaction found under it.
+type Entry struct {
+	Key  []byte
+	Slot slot.Slot
+	// Found says whether there is a record that is not expired. Without it Record is zero.
+	Found bool
+	Record
+}
+
+// Load looks a key up. An expired record is deleted and not found (invariant 2). The entry aliases user.
+func (t *Tx) Load(user []byte) Entry {
+	e := Entry{Key: user, Slot: slot.OfKey(user)}
+	if t.err != nil {
+		return e
+	}
+	if len(user) > key.MaxUserKey {
+		t.fail(fmt.Errorf("%w: %d bytes", ErrKeyTooLong, len(user)))
+		return e
+	}
+	t.keyBuf = key.AppendRecord(t.keyBuf[:0], e.Slot, user)
+	raw, found, err := t.Reader().Get(t.keyBuf)
+	if err != nil {
+		t.fail(err)
+		return e
+	}
+	if !found {
+		return e
+	}
+	r, err := DecodeRecord(raw)
+	if err != nil {
+		t.fail(fmt.Errorf("key %q: %w", user, err))
+		return e
+	}
+	if r.Expired(t.nowMs) {
+		switch {
+		case mutant.On(mutant.ExpiredResurrect):
+		case t.mode == Read:
+			t.needsWrite = true
+		default:
+			e.Found, e.Record = true, r
+			t.Remove(&e)
+		}
+		return e
+	}
+	e.Found, e.Record = true, r
+	return e
+}
+
+// Put makes r the record of a loaded entry, whatever it was before; the expiry index and the elements of a replaced
+// collection follow. A record that is expired already is not written: the key is removed, as with a past PXAT in SET.
+func (t *Tx) Put(e *Entry, r Record) {
+	if t.err != nil {
+		return
+	}
+	if r.Expired(t.nowMs) {
+		t.Remove(e)
+		return
+	}
+	b := t.writer()
+	if e.Found {
+		if e.ExpireMs != NoExpiry && e.ExpireMs != r.ExpireMs {
+			t.dropExpiry(e)
+		}
+		if e.Type != String && (r.Type != e.Type || r.Generation != e.Generation) {
+			t.dropElements(e)
+		}
+	}
+	if r.ExpireMs != NoExpiry && (!e.Found || e.ExpireMs != r.ExpireMs) {
+		t.expiryBuf = key.AppendExpiry(t.expiryBuf[:0], e.Slot, r.ExpireMs, e.Key)
+		b.Set(t.expiryBuf, nil)
+	}
+	t.keyBuf = key.AppendRecord(t.keyBuf[:0], e.Slot, e.Key)
+	t.recordBuf = AppendRecord(t.recordBuf[:0], &r)
+	b.Set(t.keyBuf, t.recordBuf)
+	e.Found, e.Record = true, r
+}
+
+// PutString makes the key of a loaded entry a string.
+func (t *Tx) PutString(e *Entry, value []byte, expireMs int64) {
+	t.Put(e, Record{Type: String, ExpireMs: expireMs, Value: value})
+}
+
+// SetExpiry changes the expiry of a loaded entry that was found, NoExpiry to remove it. A time that is past removes the key.
+func (t *Tx) SetExpiry(e *Entry, expireMs int64) {
+	r := e.Record
+	r.ExpireMs = expireMs
+	t.Put(e, r)
+}
+
+// Remove deletes the key of a loaded entry and reports whether there was one.
+func (t *Tx) Remove(e *Entry) bool {
+	if t.err != nil || !e.Found {
+		return false
+	}
+	b := t.writer()
+	t.keyBuf = key.AppendRecord(t.keyBuf[:0], e.Slot, e.Key)
+	b.Delete(t.keyBuf)
+	if e.ExpireMs != NoExpiry {
+		t.dropExpiry(e)
+	}
+	if e.Type != String {
+		t.dropElements(e)
+	}
+	e.Found, e.Record = false, Record{}
+	return true
+}
+
+// Delete deletes a key and reports whether there was one.
+func (t *Tx) Delete(user []byte) bool {
+	e := t.Load(user)
+	return t.Remove(&e)
+}
+
+// Copy makes the key of dst what the key of src is, value and expiry. Both are loaded, differ, and src was found.
+func (t *Tx) Copy(src, dst *Entry) {
+	t.Put(dst, src.Record)
+	if src.Type != String {
+		t.copyElements(src, dst)
+	}
+}
+
+// Rename makes the key of dst what the key of src is, and deletes src. Both are loaded, differ, and src was found.
+func (t *Tx) Rename(src, dst *Entry) {
+	t.Copy(src, dst)
+	t.Remove(src)
+}
+
+func (t *Tx) dropExpiry(e *Entry) {
+	t.expiryBuf = key.AppendExpiry(t.expiryBuf[:0], e.Slot, e.ExpireMs, e.Key)
+	t.writer().Delete(t.expiryBuf)
+}
+
+// elementKinds are the kinds of keys that hold parts of a collection.
+var elementKinds = [...]key.Kind{key.Element, key.Score}
+
+// dropElements deletes what belongs to a collection beside its record.
+func (t *Tx) dropElements(e *Entry) {
+	for _, k := range elementKinds {
+		t.writer().DeleteRange(key.ElementSpan(e.Slot, k, e.Key, e.Generation))
+	}
+}
+
+// copyElements copies what belongs to a collection beside its record; the copy has the same generation under its own key.
+func (t *Tx) copyElements(src, dst *Entry) {
+	for _, k := range elementKinds {
+		if err := t.copyKind(src, dst, k); err != nil {
+			t.fail(err)
+			return
+		}
+	}
+}
+
+func (t *Tx) copyKind(src, dst *Entry, k key.Kind) (err error) {
+	from := key.ElementSpan(src.Slot, k, src.Key, src.Generation)
+	it, err := t.Reader().NewIter(from)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		t.keyBuf = key.AppendElement(t.keyBuf[:0], dst.Slot, k, dst.Key, src.Generation)
+		t.keyBuf = append(t.keyBuf, it.Key()[len(from.Lo):]...)
+		t.writer().Set(t.keyBuf, v)
+	}
+	return it.Error()
+}

@@ -1,0 +1,152 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"godwit/engine/cluster"
+	"godwit/engine/env"
+	"godwit/engine/slot"
+	"godwit/engine/store"
+)
+
+// SyncMode says when a client's reply waits for the disk.
+type SyncMode uint8
+
+// The sync modes.
+const (
+	// SyncAlways holds each reply until what it depends on is durable. The default.
+	SyncAlways SyncMode = iota
+	// SyncInterval syncs about once a second; a crash of the machine can take what was acknowledged since.
+	SyncInterval
+	// SyncNever leaves syncing to the operating system; a crash of the machine can take what it had not written yet.
+	SyncNever
+)
+
+var syncNames = [...]string{"always", "interval", "never"}
+
+func (m SyncMode) String() string { return syncNames[m] }
+
+// ParseSyncMode reads the name of a sync mode.
+func ParseSyncMode(text string) (SyncMode, error) {
+	for i, name := range syncNames {
+		if text == name {
+			return SyncMode(i), nil
+		}
+	}
+	return 0, fmt.Errorf("sync mode %q is unknown: use always, interval or never", text)
+}
+
+// Limits bounds what can grow. Zero fields take the defaults.
+type Limits struct {
+	// MaxClients is the number of client connections; more are refused with an error. Default 10,000.
+	MaxClients int
+	// BulkBytes is the largest argument in bytes. Default 512 MiB, Redis' proto-max-bulk-len.
+	BulkBytes int
+	// Arguments is the largest number of arguments of a command. Default 1,048,576, as Redis.
+	Arguments int
+	// PipelineBytes is how many bytes of commands may wait on one connection behind an unfinished one before the
+	// connection is no longer read. Default 64 MiB.
+	PipelineBytes int
+	// ParkedCommands and ParkedBytes bound what waits for one paused slot. Reaching either abandons the pause, never a
+	// request. Defaults 10,000 and 64 MiB.
+	ParkedCommands int
+	ParkedBytes    int
+	// ParkDeadline is how long a command may wait for a slot that is changing hands before it is answered TRYAGAIN by
+	// the target or MOVED by the source. Default 5 s.
+	ParkDeadline time.Duration
+}
+
+func (l *Limits) setDefaults() {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&l.MaxClients, 10_000)
+	def(&l.BulkBytes, 512<<20)
+	def(&l.Arguments, 1<<20)
+	def(&l.PipelineBytes, 64<<20)
+	def(&l.ParkedCommands, 10_000)
+	def(&l.ParkedBytes, 64<<20)
+	if l.ParkDeadline == 0 {
+		l.ParkDeadline = 5 * time.Second
+	}
+}
+
+// Observer sees what no client can; the simulator's checkers implement it. Its methods are called with locks held and must
+// not call back.
+type Observer interface {
+	// Served is called when a command has been admitted on a slot and is about to run.
+	Served(s slot.Slot, write bool)
+	// Recorded is called when an ownership record has been committed (visible, not yet durable).
+	Recorded(s slot.Slot, r cluster.Record)
+}
+
+// Options configures a node. Open validates it.
+type Options struct {
+	// The world.
+	Clock   env.Clock
+	Peers   env.Peers
+	Rand    env.Rand
+	Workers env.Workers
+	Syncer  env.Syncer
+	FS      vfs.FS
+	Log     *slog.Logger
+	// Fatal is called with an error after which the node cannot go on; it must not return.
+	Fatal func(error)
+	// Dir is the data directory on FS.
+	Dir string
+	// CacheBytes and MemTableBytes are passed to the store.
+	CacheBytes    int64
+	MemTableBytes uint64
+	// StoreSim makes the store deterministic; nil in production.
+	StoreSim *store.Sim
+	// Observer is nil in production.
+	Observer Observer
+
+	// Cluster switches cluster mode on: slots, redirects, migration.
+	Cluster bool
+	// Addr is the address at which clients and peers reach this node, host:port, if it is known.
+	Addr string
+	// Sync is when replies to clients wait for the disk.
+	Sync SyncMode
+	// RequirePass is the password that clients must give with AUTH; empty for none.
+	RequirePass string
+	// PeerSecret is what nodes authenticate to each other with. Without one, peers are accepted from loopback only.
+	PeerSecret string
+	// SweepInterval is how often expired keys are looked for. Default 100 ms; negative switches the sweeper off.
+	SweepInterval time.Duration
+	// Limits bounds what can grow.
+	Limits Limits
+	// NewMigrator makes the migrator of the node; nil for a node that cannot move slots. It is called once by Open.
+	NewMigrator func(*Node) Migrator
+	// Version is the version of the program, for INFO.
+	Version string
+}
+
+// Validate names the first field that is wrong and what would be right, and fills in defaults.
+func (o *Options) Validate() error {
+	switch {
+	case o.Clock == nil, o.Rand == nil, o.Workers == nil, o.Syncer == nil, o.FS == nil, o.Fatal == nil:
+		return errors.New("engine: Clock, Rand, Workers, Syncer, FS and Fatal must all be set")
+	case o.Cluster && o.Peers == nil:
+		return errors.New("engine: cluster mode needs Peers")
+	case o.Dir == "":
+		return errors.New("engine: Dir is empty: name the directory that holds the data")
+	case o.Sync > SyncNever:
+		return fmt.Errorf("engine: Sync is %d: use SyncAlways, SyncInterval or SyncNever", o.Sync)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.SweepInterval == 0 {
+		o.SweepInterval = 100 * time.Millisecond
+	}
+	o.Limits.setDefaults()
+	return nil
+}

@@ -1,0 +1,220 @@
+package engine
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	"godwit/engine/cluster"
+	"godwit/engine/env"
+	"godwit/engine/mutant"
+	"godwit/engine/slot"
+)
+
+// Peer commands are commands of one name, PEER, that exist on a session only once it has said HELLO with the right secret
+// and met the node that it meant; before that they are unknown commands like any other.
+//
+//	PEER HELLO <version> <secret> <id> <incarnation> <expected id> <map version> <map hash>
+//	     answers "<id> <incarnation> <map version> <map hash>"
+//	PEER MIGRATION <message>         answers a message; see package migration
+//	PEER ANNOUNCE <slot> <epoch>     the calling node serves the slot under the epoch; answers "ok"
+//	PEER OWNER <ranges>              answers, per slot that this node had to do with, "slot state epoch owner" lines
+const peerVersion = "1"
+
+// Hello implements env.Handshake.
+func (n *Node) Hello(to env.Peer) [][]byte {
+	m := n.topology()
+	fields := []string{"PEER", "HELLO", peerVersion, n.opts.PeerSecret, string(n.ID()), n.incarnation.String(), to.ID,
+		strconv.FormatInt(m.Version, 10), strconv.FormatUint(m.Hash(), 16)}
+	out := make([][]byte, len(fields))
+	for i, f := range fields {
+		out[i] = []byte(f)
+	}
+	return out
+}
+
+// CheckHello implements env.Handshake: the node that answered must be the one that was meant.
+func (n *Node) CheckHello(to env.Peer, reply []byte) error {
+	fields := strings.Fields(string(reply))
+	if len(fields) != 4 {
+		return fmt.Errorf("the handshake of %s was answered with %q, want 4 fields", to.Addr, reply)
+	}
+	if fields[0] != to.ID && !mutant.On(mutant.WrongTarget) {
+		return fmt.Errorf("at %s answers node %s, expected %s", to.Addr, fields[0], to.ID)
+	}
+	n.compareMaps(cluster.NodeID(fields[0]), fields[2], fields[3])
+	return nil
+}
+
+// compareMaps raises an alarm when two nodes hold different maps under one version.
+func (n *Node) compareMaps(peer cluster.NodeID, version, hash string) {
+	m := n.topology()
+	if m.Version >= 0 && version == strconv.FormatInt(m.Version, 10) && hash != strconv.FormatUint(m.Hash(), 16) {
+		n.alarm(fmt.Sprintf("node %s holds another map under version %d: two controllers?", peer, m.Version))
+	}
+}
+
+// runPeer runs PEER commands.
+func (s *Session) runPeer(args [][]byte) {
+	n := s.n
+	if len(args) < 2 {
+		s.unknownCommand(args)
+		return
+	}
+	sub := strings.ToUpper(string(args[1]))
+	if sub == "HELLO" {
+		s.peerHello(args)
+		return
+	}
+	if s.peer == nil {
+		s.unknownCommand(args)
+		return
+	}
+	switch {
+	case sub == "MIGRATION" && len(args) == 3:
+		reply, at, err := n.migrator.HandlePeer(*s.peer, args[2])
+		s.dependAlways(at)
+		if err != nil {
+			s.out.Error("ERR " + err.Error())
+			return
+		}
+		s.out.Bulk(reply)
+	case sub == "ANNOUNCE" && len(args) == 4:
+		sl, err1 := strconv.ParseUint(string(args[2]), 10, 16)
+		epoch, err2 := strconv.ParseUint(string(args[3]), 10, 64)
+		if err1 != nil || err2 != nil || !slot.Slot(sl).Valid() {
+			s.out.Error("ERR PEER ANNOUNCE takes a slot and an epoch")
+			return
+		}
+		n.Announced(cluster.Hint{Slot: slot.Slot(sl), Node: s.peer.ID, Epoch: cluster.Epoch(epoch)})
+		s.dependAlways(n.store.Last())
+		s.out.BulkString("ok")
+	case sub == "OWNER" && len(args) == 3:
+		ranges, err := slot.ParseRanges(string(args[2]))
+		if err != nil {
+			s.out.Error("ERR " + err.Error())
+			return
+		}
+		s.out.BulkString(n.ownerAnswers(ranges))
+		if !mutant.On(mutant.UndurableAnswer) {
+			s.dependAlways(n.store.Last())
+		}
+	default:
+		s.out.Error("ERR unknown PEER command: this node speaks version " + peerVersion)
+	}
+}
+
+func (s *Session) unknownCommand(args [][]byte) {
+	_, text := s.n.table.Check(args)
+	s.out.Error(text)
+}
+
+// peerHello makes the session a peer link, or refuses.
+func (s *Session) peerHello(args [][]byte) {
+	n := s.n
+	switch {
+	case !n.opts.Cluster || len(args) != 9:
+		s.unknownCommand(args)
+		return
+	case n.opts.PeerSecret == "" && !s.opts.Loopback,
+		subtle.ConstantTimeCompare(args[3], []byte(n.opts.PeerSecret)) != 1:
+		n.opts.Log.Warn("a peer link was refused: wrong secret, or no secret and not from loopback", "remote", s.opts.Remote)
+		s.unknownCommand(args)
+		return
+	case string(args[2]) != peerVersion:
+		s.out.Error("ERR this node speaks version " + peerVersion + " of the peer protocol, not " + string(bytes.ToValidUTF8(args[2], nil)))
+		return
+	case string(args[6]) != string(n.ID()) && !mutant.On(mutant.WrongTarget):
+		s.out.Error("ERR this is node " + string(n.ID()) + ", not the one that was called")
+		return
+	}
+	incarnation, err := strconv.ParseUint(string(args[5]), 16, 64)
+	if err != nil || len(args[4]) != cluster.NodeIDLen {
+		s.out.Error("ERR PEER HELLO takes a node id of 40 bytes and an incarnation in hex")
+		return
+	}
+	s.peer = &PeerInfo{ID: cluster.NodeID(args[4]), Incarnation: cluster.Incarnation(incarnation)}
+	s.authed = true
+	n.compareMaps(s.peer.ID, string(args[7]), string(args[8]))
+	m := n.topology()
+	s.out.BulkString(fmt.Sprintf("%s %s %d %x", n.ID(), n.incarnation, m.Version, m.Hash()))
+}
+
+// ownerAnswer is what a node says of a slot to a node that claims it.
+type ownerAnswer struct {
+	slot  slot.Slot
+	state string
+	epoch cluster.Epoch
+	node  cluster.NodeID // who owns it, as far as the answering node knows
+}
+
+// answerClaiming is the state of a slot that the answering node claims too.
+const answerClaiming = "claiming"
+
+// owns reports that the answering node has the slot.
+func (a ownerAnswer) owns() bool { return a.state == cluster.Serving.String() }
+
+// blocks reports that the slot must not be served by the claimant now.
+func (a ownerAnswer) blocks() bool {
+	return a.owns() || a.state == cluster.Importing.String() || a.state == cluster.Prepared.String() || a.state == answerClaiming
+}
+
+// ownerAnswers lists the slots of the ranges that this node had to do with.
+func (n *Node) ownerAnswers(ranges []slot.Range) string {
+	var b strings.Builder
+	for _, r := range ranges {
+		for i := int(r.First); i <= int(r.Last); i++ {
+			sl := slot.Slot(i)
+			mu := &n.stripes[stripeOf(sl)]
+			mu.RLock()
+			rec, claiming := n.slots[sl].record, n.slots[sl].claiming
+			mu.RUnlock()
+			state := rec.State.String()
+			if claiming {
+				state = answerClaiming
+			}
+			if rec.State != cluster.None || claiming {
+				fmt.Fprintf(&b, "%d %s %d %s\n", sl, state, rec.Epoch, n.ID())
+			}
+		}
+	}
+	return b.String()
+}
+
+func parseOwnerAnswers(reply []byte) ([]ownerAnswer, error) {
+	var out []ownerAnswer
+	for _, line := range strings.Split(strings.TrimSpace(string(reply)), "\n") {
+		if line == "" {
+			continue
+		}
+		f := strings.Fields(line)
+		if len(f) != 4 {
+			return nil, fmt.Errorf("an answer about owners has the line %q, want 4 fields", line)
+		}
+		sl, err1 := strconv.ParseUint(f[0], 10, 16)
+		epoch, err2 := strconv.ParseUint(f[2], 10, 64)
+		if err1 != nil || err2 != nil || !slot.Slot(sl).Valid() {
+			return nil, fmt.Errorf("an answer about owners has the line %q", line)
+		}
+		out = append(out, ownerAnswer{slot.Slot(sl), f[1], cluster.Epoch(epoch), cluster.NodeID(f[3])})
+	}
+	return out, nil
+}
+
+// Announce tells a peer that this node serves a slot.
+func (n *Node) Announce(to env.Peer, sl slot.Slot, e cluster.Epoch, done func(error)) {
+	args := [][]byte{[]byte("PEER"), []byte("ANNOUNCE"), strconv.AppendUint(nil, uint64(sl), 10), strconv.AppendUint(nil, uint64(e), 10)}
+	n.opts.Peers.Call(to, env.Control, args, claimTimeout, func(_ []byte, err error) { done(err) })
+}
+
+func sortedIDs[V any](m map[cluster.NodeID]V) []cluster.NodeID {
+	out := make([]cluster.NodeID, 0, len(m))
+	for id := range m { //det:ok sorted below
+		out = append(out, id)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i] < out[j] })
+	return out
+}

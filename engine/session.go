@@ -1,0 +1,231 @@
+package engine
+
+import (
+	"bytes"
+	"sync"
+	"time"
+
+	"godwit/engine/command"
+	"godwit/engine/data"
+	"godwit/engine/mutant"
+	"godwit/engine/resp"
+	"godwit/engine/slot"
+	"godwit/engine/store"
+)
+
+// SessionOptions says who is at the other end of a connection.
+type SessionOptions struct {
+	// Remote and Local are addresses for CLIENT LIST and logs.
+	Remote, Local string
+	// Loopback says that the connection comes from this machine.
+	Loopback bool
+	// Deliver receives replies that may leave, in order. It is called with the session's lock held, on the goroutine of
+	// Execute or Flush or, when something had to be waited for, on another; it must not block nor call back. The slice is
+	// valid only during the call.
+	Deliver func(b []byte)
+}
+
+// Session is one connection of a client or a peer: it runs commands one after another and delivers their replies, in
+// order, when the gate allows.
+type Session struct {
+	n    *Node
+	id   uint64
+	opts SessionOptions
+
+	mu      sync.Mutex
+	out     resp.Writer    // replies of the commands since the last Flush
+	need    store.Position // what the replies in out depend on
+	held    []heldReplies  // flushed, waiting for the gate, oldest first
+	pending *parkedCommand // the command that waits; those behind it are in queue
+	slot    slot.Slot      // for which pending waits
+	queue   [][][]byte
+	queued  int  // bytes in queue
+	closing bool // after QUIT or a fatal protocol error: deliver what is there, then close
+	closed  bool
+
+	// What the client told about itself, and what it may do.
+	authed    bool
+	name      string
+	lib, libv string
+	asking    bool
+	readonly  bool
+	peer      *PeerInfo
+	created   time.Duration // on the monotonic clock
+	active    time.Duration
+	lastCmd   string
+	tx        data.Tx
+	positions []int
+	ctx       command.Context
+}
+
+// heldReplies is a run of replies and the position at which they may leave.
+type heldReplies struct {
+	at    store.Position
+	bytes []byte
+}
+
+// NewSession opens a session. It fails when there are too many.
+func (n *Node) NewSession(o SessionOptions) (*Session, error) {
+	s := &Session{n: n, opts: o, created: n.opts.Clock.Mono(), authed: n.password() == ""}
+	s.active = s.created
+	s.out.Reset(nil, 2)
+	if err := n.sessions.add(s, n.opts.Limits.MaxClients); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close ends the session. A parked command is forgotten; whether it would have run is unknown to the client.
+func (s *Session) Close() {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.closed = true
+	p, at := s.pending, s.slot
+	s.pending, s.queue, s.held = nil, nil, nil
+	s.mu.Unlock()
+	s.n.sessions.remove(s)
+	if p != nil {
+		s.n.forget(at, p)
+	}
+}
+
+// Execute runs one command, or queues it behind one that waits. args are valid only during the call. Its reply leaves
+// after the next Flush.
+func (s *Session) Execute(args [][]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed || s.closing || len(args) == 0:
+	case s.pending != nil:
+		c, n := cloneArgs(args)
+		s.queue = append(s.queue, c)
+		s.queued += n
+	default:
+		s.run(args, verdict{})
+	}
+}
+
+// Flush ends a pipeline: the replies so far are delivered as soon as the gate allows. Replies behind a parked command
+// are flushed when that completes.
+func (s *Session) Flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flush()
+}
+
+// Fail answers a protocol error and ends the session after what is underway: Closing becomes true.
+func (s *Session) Fail(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue, s.queued = nil, 0
+	s.out.Error(text)
+	s.closing = true
+	s.flush()
+}
+
+// Idle reports whether every command has run and every reply was delivered.
+func (s *Session) Idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pending == nil && len(s.held) == 0 && s.out.Len() == 0
+}
+
+// Backlog reports how many bytes of commands wait behind an unfinished one; the listener stops reading over its limit.
+func (s *Session) Backlog() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queued
+}
+
+// Closing reports whether the connection is to be closed once the session is idle.
+func (s *Session) Closing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
+// resume runs a parked command again, or answers it with the verdict that its wait came to, and then those behind it.
+func (s *Session) resume(p *parkedCommand, v verdict) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.pending != p {
+		return
+	}
+	s.pending = nil
+	s.run(p.args, v)
+	for s.pending == nil && len(s.queue) > 0 && !s.closing {
+		next := s.queue[0]
+		s.queue = s.queue[1:]
+		s.queued -= argsBytes(next)
+		s.run(next, verdict{})
+	}
+	s.flush()
+}
+
+// flush moves what was answered to the gate. s.mu is held.
+func (s *Session) flush() {
+	if s.closed || s.out.Len() == 0 {
+		return
+	}
+	if len(s.held) == 0 && (s.need <= s.n.store.Durable()) {
+		s.opts.Deliver(s.out.Bytes())
+		s.out.Truncate(0)
+		return
+	}
+	h := heldReplies{at: s.need, bytes: bytes.Clone(s.out.Bytes())}
+	s.out.Truncate(0)
+	s.held = append(s.held, h)
+	s.n.store.WhenDurable(h.at, s.release)
+}
+
+// release delivers the held replies that the gate lets through.
+func (s *Session) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	durable := s.n.store.Durable()
+	for len(s.held) > 0 && s.held[0].at <= durable {
+		s.opts.Deliver(s.held[0].bytes)
+		s.held = s.held[1:]
+	}
+}
+
+// dependOn makes the replies of the session wait for a position. A reply to a client waits in the mode that promises
+// durability only.
+func (s *Session) dependOn(p store.Position, wrote bool) {
+	if s.n.syncMode() != SyncAlways {
+		return
+	}
+	if mutant.On(mutant.AckBeforeSync) && wrote || mutant.On(mutant.ReadUnsynced) && !wrote {
+		return
+	}
+	s.need = max(s.need, p)
+}
+
+// dependAlways makes the replies of the session wait for a position in every mode: replies to peers.
+func (s *Session) dependAlways(p store.Position) { s.need = max(s.need, p) }
+
+func cloneArgs(args [][]byte) ([][]byte, int) {
+	n := argsBytes(args)
+	buf := make([]byte, 0, n)
+	out := make([][]byte, len(args))
+	for i, a := range args {
+		at := len(buf)
+		buf = append(buf, a...)
+		out[i] = buf[at:len(buf):len(buf)]
+	}
+	return out, n
+}
+
+func argsBytes(args [][]byte) int {
+	n := 0
+	for _, a := range args {
+		n += len(a)
+	}
+	return n
+}

@@ -1,0 +1,209 @@
+package engine
+
+import (
+	"sync"
+
+	"godwit/engine/cluster"
+	"godwit/engine/env"
+	"godwit/engine/key"
+	"godwit/engine/slot"
+	"godwit/engine/store"
+)
+
+// stripeCount is the number of locks that guard the slots. A stripe guards every slot that is congruent to it: with 1,024,
+// 16 slots share one, and two random commands collide with probability 1/1024.
+const stripeCount = 1024
+
+func stripeOf(s slot.Slot) int { return int(s) % stripeCount }
+
+// slotState is what the node knows of a slot while it runs. The slot's stripe guards it: reading needs the stripe shared,
+// changing needs it exclusively, except lastWrite, which commands that hold the stripe exclusively change.
+type slotState struct {
+	record cluster.Record
+	// paused parks writes: the source's final round is being sent.
+	paused bool
+	// sealed parks reads too: the decision has been handed to the store, or the target has not answered commit yet.
+	sealed bool
+	// claiming says that a map gave the slot to this node, which is asking the others whether anybody has it.
+	claiming bool
+	// lastWrite is the position of the latest commit that touched the slot's data or record.
+	lastWrite store.Position
+	parked    []*parkedCommand
+	parkedLen int // bytes of the arguments of parked
+}
+
+// parkedCommand is a command that waits for its slot. It is in the slot's list exactly as long as it waits.
+type parkedCommand struct {
+	session *Session
+	args    [][]byte // owned
+	bytes   int
+	timer   env.Timer
+}
+
+type stripes [stripeCount]sync.RWMutex
+
+// lockMode is how a command holds its stripes.
+type lockMode uint8
+
+const (
+	shared lockMode = iota
+	exclusive
+)
+
+func (ss *stripes) lock(i int, m lockMode) {
+	if m == exclusive {
+		ss[i].Lock()
+	} else {
+		ss[i].RLock()
+	}
+}
+
+func (ss *stripes) unlock(i int, m lockMode) {
+	if m == exclusive {
+		ss[i].Unlock()
+	} else {
+		ss[i].RUnlock()
+	}
+}
+
+// Owned is a slot whose stripe is held exclusively, handed to the function given to Node.Exclusive and invalid afterwards.
+type Owned struct {
+	n    *Node
+	slot slot.Slot
+	st   *slotState
+	wake []*parkedCommand
+	full bool
+}
+
+// Exclusive runs fn while the slot's lock is held exclusively: nothing else reads, writes or routes on the slot. fn must be
+// short, must not block, and must not call Exclusive.
+func (n *Node) Exclusive(s slot.Slot, fn func(*Owned)) {
+	o := Owned{n: n, slot: s, st: &n.slots[s]}
+	mu := &n.stripes[stripeOf(s)]
+	mu.Lock()
+	fn(&o)
+	mu.Unlock()
+	n.resumeAll(o.wake)
+}
+
+// Record is the slot's ownership record.
+func (o *Owned) Record() cluster.Record { return o.st.record }
+
+// Store is the node's store.
+func (o *Owned) Store() *store.Store { return o.n.store }
+
+// LastWrite is the position of the latest commit on the slot.
+func (o *Owned) LastWrite() store.Position { return o.st.lastWrite }
+
+// Commit writes a new ownership record into the batch, commits it and makes the record the current one. Its durability
+// is the caller's to await: WhenDurable of the position.
+func (o *Owned) Commit(b *store.Batch, r cluster.Record) store.Position {
+	b.Set(key.Ownership(o.slot), r.Encode())
+	p := o.n.store.Commit(b)
+	o.st.lastWrite = p
+	o.setRecord(r)
+	return p
+}
+
+// Write commits a batch that changes the slot's data but not its record.
+func (o *Owned) Write(b *store.Batch) store.Position {
+	p := o.n.store.Commit(b)
+	o.st.lastWrite = p
+	return p
+}
+
+func (o *Owned) setRecord(r cluster.Record) {
+	o.st.record = r
+	o.st.claiming = false
+	o.n.version.Add(1)
+	if o.n.opts.Observer != nil {
+		o.n.opts.Observer.Recorded(o.slot, r)
+	}
+}
+
+// Pause parks writes of the slot from now on. Writes that were admitted before have finished: they held the lock.
+func (o *Owned) Pause() { o.st.paused = true }
+
+// Seal parks reads of the slot too.
+func (o *Owned) Seal() { o.st.sealed = true }
+
+// Unpause ends pause and seal and runs what was parked, which is routed anew.
+func (o *Owned) Unpause() {
+	o.st.paused, o.st.sealed = false, false
+	o.wake = append(o.wake, o.st.parked...)
+	o.st.parked, o.st.parkedLen = nil, 0
+}
+
+// Paused reports whether writes are parked.
+func (o *Owned) Paused() bool { return o.st.paused }
+
+// resumeAll runs parked commands again, off the caller's stack and outside every lock.
+func (n *Node) resumeAll(list []*parkedCommand) {
+	for _, p := range list {
+		if p.timer != nil {
+			p.timer.Stop()
+		}
+		n.opts.Workers.Submit(func() { p.session.resume(p, verdict{}) })
+	}
+}
+
+// park puts a command into a slot's list. The caller holds the slot's stripe exclusively and has re-read the routing
+// under it.
+func (n *Node) park(s slot.Slot, p *parkedCommand) {
+	st := &n.slots[s]
+	st.parked = append(st.parked, p)
+	st.parkedLen += p.bytes
+	p.timer = n.opts.Clock.AfterFunc(n.opts.Limits.ParkDeadline, func() { n.parkTimeout(s, p) })
+	l := &n.opts.Limits
+	if st.paused && (len(st.parked) == l.ParkedCommands || st.parkedLen >= l.ParkedBytes && st.parkedLen-p.bytes < l.ParkedBytes) {
+		n.opts.Workers.Submit(func() { n.migrator.ParkLimit(s) })
+	}
+}
+
+// parkTimeout answers a command that has waited too long. A source that has not decided never lets it come to that: its
+// pause has a deadline of its own.
+func (n *Node) parkTimeout(s slot.Slot, p *parkedCommand) {
+	mu := &n.stripes[stripeOf(s)]
+	mu.Lock()
+	st := &n.slots[s]
+	if !st.unpark(p) {
+		mu.Unlock()
+		return
+	}
+	v := verdict{}
+	switch st.record.State {
+	case cluster.Serving: // still undecided: wait on
+		n.park(s, p)
+		mu.Unlock()
+		return
+	case cluster.Prepared:
+		v = verdict{kind: verdictError, text: cluster.TryAgain}
+	default:
+		v = n.redirect(s)
+	}
+	mu.Unlock()
+	n.opts.Workers.Submit(func() { p.session.resume(p, v) })
+}
+
+// unpark removes a command from the list and reports whether it was there.
+func (st *slotState) unpark(p *parkedCommand) bool {
+	for i, q := range st.parked {
+		if q == p {
+			st.parked = append(st.parked[:i], st.parked[i+1:]...)
+			st.parkedLen -= p.bytes
+			return true
+		}
+	}
+	return false
+}
+
+// forget removes the parked command of a session that is closing.
+func (n *Node) forget(s slot.Slot, p *parkedCommand) {
+	mu := &n.stripes[stripeOf(s)]
+	mu.Lock()
+	n.slots[s].unpark(p)
+	mu.Unlock()
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}

@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"godwit/engine/cluster"
+	"godwit/engine/data"
+	"godwit/engine/mutant"
+	"godwit/engine/slot"
+)
+
+// The sweeper deletes expired keys that nobody asks for. It walks the expiry index of the slots that this node serves, a
+// bounded number of keys at a time; a key that it deletes is an ordinary write, tracked like any other. It passes over
+// paused slots: they are about to move, and the new owner sweeps them.
+
+// sweepKeys is how many keys one step deletes while it holds the slot: at about 3 µs a key, half a millisecond.
+const sweepKeys = 128
+
+// sweepSteps bounds the steps of one round, so that a mass expiry does not keep a worker for ever.
+const sweepSteps = 64
+
+func (n *Node) armSweeper() {
+	if n.opts.SweepInterval < 0 {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return
+	}
+	n.sweep = n.opts.Clock.AfterFunc(n.opts.SweepInterval, func() {
+		n.sweepRound()
+		n.armSweeper()
+	})
+}
+
+// sweepRound deletes what has expired, slot by slot, up to its bound.
+func (n *Node) sweepRound() {
+	nowMs := n.opts.Clock.WallMs()
+	from := slot.Slot(0)
+	for range sweepSteps {
+		if n.isClosed() {
+			return
+		}
+		sl, found, err := data.NextExpiring(n.store, from, nowMs)
+		if err != nil {
+			n.opts.Log.Error("the sweeper cannot read the expiry index", "error", err)
+			return
+		}
+		if !found {
+			return
+		}
+		if more := n.sweepSlot(sl, nowMs); !more {
+			if sl == slot.Count-1 {
+				return
+			}
+			from = sl + 1
+		}
+	}
+}
+
+// sweepSlot deletes some expired keys of a slot and reports whether there may be more that it may delete.
+func (n *Node) sweepSlot(sl slot.Slot, nowMs int64) (more bool) {
+	n.Exclusive(sl, func(o *Owned) {
+		if n.opts.Cluster && !mutant.On(mutant.SweepImport) && (o.st.record.State != cluster.Serving || o.st.paused || o.st.sealed) {
+			return
+		}
+		var tx data.Tx
+		tx.Reset(n.store, data.Write, nowMs)
+		deleted := 0
+		deleted, more = data.SweepSlot(&tx, sl, nowMs, sweepKeys)
+		if err := tx.Err(); err != nil {
+			tx.Discard()
+			n.opts.Log.Error("the sweeper cannot read a record", "slot", sl, "error", err)
+			more = false
+			return
+		}
+		if p, ok := tx.Commit(); ok {
+			o.st.lastWrite = p
+			n.stats.expired.Add(uint64(deleted))
+		}
+	})
+	return more
+}
+
+func (n *Node) isClosed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.closed
+}

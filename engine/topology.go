@@ -1,0 +1,398 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"godwit/engine/cluster"
+	"godwit/engine/env"
+	"godwit/engine/key"
+	"godwit/engine/mutant"
+	"godwit/engine/slot"
+	"godwit/engine/store"
+)
+
+// SetNodeID names the node. The answer is durable when the position is. Another id is refused once a record exists: others
+// know this directory under the old one.
+func (n *Node) SetNodeID(id cluster.NodeID) (store.Position, error) {
+	if len(id) != cluster.NodeIDLen {
+		return 0, fmt.Errorf("a node id has %d bytes, got %d", cluster.NodeIDLen, len(id))
+	}
+	if id == n.ID() {
+		return n.store.Last(), nil
+	}
+	if n.ID() != "" && n.hasRecords() {
+		return 0, fmt.Errorf("node id can't be changed from %s: this node has ownership records under it", n.ID())
+	}
+	b := n.store.NewBatch()
+	b.Set(key.Named(namedID), []byte(id))
+	p := n.store.Commit(b)
+	n.setID(id)
+	return p, nil
+}
+
+func (n *Node) hasRecords() bool {
+	for i := range n.slots {
+		if n.Record(slot.Slot(i)).State != cluster.None {
+			return true
+		}
+	}
+	return false
+}
+
+// Force says whether a map is to be taken at its word.
+type Force bool
+
+// Errors of SetMap, in Kvrocks' words.
+var (
+	errMapVersion = errors.New("Invalid cluster version") //nolint:staticcheck,revive // wire text
+)
+
+// SetMap takes a new map from a controller: where to send clients. It makes this node serve a slot at birth only; any other
+// slot that the map newly gives to it is claimed. It takes no slot away. With force it is taken at its word: the slots that
+// it gives to this node are served and the others released, except those of a live job. The answer is durable when the
+// position is.
+func (n *Node) SetMap(m *cluster.Map, force Force) (store.Position, error) {
+	old := n.topology()
+	switch {
+	case m.Version < 0 || !bool(force) && m.Version < old.Version:
+		return 0, errMapVersion
+	case !bool(force) && m.Version == old.Version:
+		if m.Hash() != old.Hash() {
+			n.opts.Log.Warn("a map with the current version but another content was ignored", "version", m.Version)
+		}
+		return n.store.Last(), nil
+	}
+	b := n.store.NewBatch()
+	if n.ID() == "" || bool(force) {
+		if id := n.detectSelf(m); id != "" && id != n.ID() && !n.hasRecords() {
+			n.setID(id)
+			b.Set(key.Named(namedID), []byte(id))
+		}
+	}
+	b.Set(key.Named(namedMap), cluster.EncodeMap(m))
+	birth := old.Version < 0 && !n.hasRecords() && n.empty()
+	n.mapNow.Store(m)
+	n.version.Add(1)
+	self := n.ID()
+	var p store.Position
+	switch {
+	case self == "" || m.Find(self) == nil:
+		p = n.store.Commit(b)
+	case bool(force):
+		n.opts.Log.Warn("a map was forced", "version", m.Version)
+		p = n.forceMap(b, m)
+	case birth:
+		p = n.serveAtBirth(b, m)
+	default:
+		p = n.store.Commit(b)
+		n.claimNew(old, m)
+	}
+	return p, nil
+}
+
+// serveAtBirth makes a node that never held anything serve what its first map gives it, in the map's batch.
+func (n *Node) serveAtBirth(b *store.Batch, m *cluster.Map) store.Position {
+	r := cluster.Record{State: cluster.Serving, Epoch: 1}
+	mine := n.givenTo(m, n.ID())
+	for _, sl := range mine {
+		b.Set(key.Ownership(sl), r.Encode())
+	}
+	p := n.store.Commit(b)
+	for _, sl := range mine {
+		n.Exclusive(sl, func(o *Owned) {
+			o.st.lastWrite = max(o.st.lastWrite, p)
+			o.setRecord(r)
+		})
+	}
+	return p
+}
+
+// forceMap makes the records agree with the map.
+func (n *Node) forceMap(b *store.Batch, m *cluster.Map) store.Position {
+	p := n.store.Commit(b)
+	for i := range n.slots {
+		sl := slot.Slot(i)
+		owner := m.Owner(sl)
+		n.Exclusive(sl, func(o *Owned) {
+			r := o.Record()
+			switch {
+			case owner == nil || r.State == cluster.Importing || r.State == cluster.Prepared || o.st.paused:
+			case owner.ID == n.ID() && r.State != cluster.Serving:
+				p = o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Serving, Epoch: r.Epoch + 1})
+			case owner.ID != n.ID() && r.State == cluster.Serving:
+				p = o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Released, Epoch: r.Epoch + 1, Peer: owner.ID})
+			}
+		})
+	}
+	return p
+}
+
+func (n *Node) givenTo(m *cluster.Map, id cluster.NodeID) []slot.Slot {
+	node := m.Find(id)
+	if node == nil {
+		return nil
+	}
+	return node.Slots.Slots()
+}
+
+// empty reports whether the store holds no user key at all.
+func (n *Node) empty() bool {
+	it, err := n.store.NewIter(key.UserSpan())
+	if err != nil {
+		return false
+	}
+	found := it.First()
+	return it.Close() == nil && !found
+}
+
+// detectSelf finds this node in a map by its address.
+func (n *Node) detectSelf(m *cluster.Map) cluster.NodeID {
+	self, err := netip.ParseAddrPort(n.opts.Addr)
+	if err != nil {
+		return ""
+	}
+	for i := range m.Nodes {
+		node := &m.Nodes[i]
+		if node.Port != int(self.Port()) {
+			continue
+		}
+		if ip, err := netip.ParseAddr(node.Host); err == nil && (ip == self.Addr() || self.Addr().IsUnspecified()) || strings.EqualFold(node.Host, "localhost") && self.Addr().IsLoopback() {
+			return node.ID
+		}
+	}
+	return ""
+}
+
+// A claim settles a slot that a map newly gives to this node: every node of the old and the new map is asked, and the slot
+// is served only when none answers that it serves it, imports it, is prepared for it or claims it too. Of two nodes that
+// claim a slot at once, the one with the smaller id gives its claim up for a while, so that the other finds nobody.
+//
+// Why two can never both win: a node answers "claiming" from before it asks the first question until its claim ends, so of
+// two claimants the one that asks second is told so.
+type claims struct {
+	ask   map[cluster.NodeID]env.Peer // whom to ask
+	round uint64                      // of the questions that are out; answers to older rounds are void
+	timer env.Timer
+}
+
+// claimRetry is how long a claim waits before it asks again, claimTimeout how long for an answer.
+const (
+	claimRetry   = time.Second
+	claimTimeout = time.Second
+)
+
+// claimNew claims the slots that a map gives to this node and that it does not have.
+func (n *Node) claimNew(old, m *cluster.Map) {
+	var wanted []slot.Slot
+	for _, sl := range n.givenTo(m, n.ID()) {
+		n.Exclusive(sl, func(o *Owned) {
+			st := o.st
+			switch st.record.State {
+			case cluster.None, cluster.Released, cluster.Aborted:
+			default:
+				return
+			}
+			if mutant.On(mutant.MapSteals) {
+				o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Serving, Epoch: st.record.Epoch + 1})
+				return
+			}
+			if !st.claiming {
+				st.claiming = true
+				wanted = append(wanted, sl)
+			}
+		})
+	}
+	if len(wanted) == 0 {
+		return
+	}
+	n.mu.Lock()
+	for _, sl := range wanted {
+		if owner := old.Owner(sl); owner != nil && owner.ID != n.ID() {
+			if _, ok := n.hints[sl]; !ok {
+				n.hints[sl] = cluster.Hint{Slot: sl, Node: owner.ID}
+			}
+		}
+	}
+	n.claims.addMap(old, n.ID())
+	n.claims.addMap(m, n.ID())
+	n.mu.Unlock()
+	n.askClaims()
+}
+
+func (c *claims) addMap(m *cluster.Map, self cluster.NodeID) {
+	if c.ask == nil {
+		c.ask = map[cluster.NodeID]env.Peer{}
+	}
+	for i := range m.Nodes {
+		if node := &m.Nodes[i]; node.ID != self && !node.Replica {
+			c.ask[node.ID] = env.Peer{ID: string(node.ID), Addr: fmt.Sprintf("%s:%d", node.Host, node.Port)}
+		}
+	}
+}
+
+// resumeClaims takes up, after a restart, the claims that the stored map implies: slots that it gives to this node and of
+// which there is no record at all.
+func (n *Node) resumeClaims() {
+	m := n.topology()
+	if !n.opts.Cluster || m.Version < 0 {
+		return
+	}
+	any := false
+	for _, sl := range n.givenTo(m, n.ID()) {
+		if n.slots[sl].record.State == cluster.None {
+			n.slots[sl].claiming, any = true, true
+		}
+	}
+	if any {
+		n.mu.Lock()
+		n.claims.addMap(m, n.ID())
+		n.mu.Unlock()
+		n.askClaims()
+	}
+}
+
+// claimRound is one round of questions.
+type claimRound struct {
+	slots   []slot.Slot
+	waiting int
+	failed  bool
+	blocked map[slot.Slot]ownerAnswer
+	epochs  map[slot.Slot]cluster.Epoch
+}
+
+// askClaims starts a round of questions about every slot that is being claimed.
+func (n *Node) askClaims() {
+	var slots []slot.Slot
+	for i := range n.slots {
+		n.Exclusive(slot.Slot(i), func(o *Owned) {
+			if o.st.claiming {
+				slots = append(slots, slot.Slot(i))
+			}
+		})
+	}
+	if len(slots) == 0 {
+		return
+	}
+	set := slot.Set{}
+	for _, sl := range slots {
+		set.Add(sl)
+	}
+	n.mu.Lock()
+	n.claims.round++
+	round := n.claims.round
+	var peers []env.Peer
+	for _, id := range sortedIDs(n.claims.ask) {
+		peers = append(peers, n.claims.ask[id])
+	}
+	n.mu.Unlock()
+	cr := &claimRound{slots: slots, waiting: len(peers), blocked: map[slot.Slot]ownerAnswer{}, epochs: map[slot.Slot]cluster.Epoch{}}
+	if len(peers) == 0 {
+		n.opts.Workers.Submit(func() { n.settleClaims(round, cr) })
+		return
+	}
+	args := [][]byte{[]byte("PEER"), []byte("OWNER"), []byte(set.String())}
+	for _, p := range peers {
+		n.opts.Peers.Call(p, env.Control, args, claimTimeout, func(reply []byte, err error) {
+			n.claimAnswer(round, cr, reply, err)
+		})
+	}
+}
+
+func (n *Node) claimAnswer(round uint64, cr *claimRound, reply []byte, err error) {
+	n.mu.Lock()
+	if n.closed || round != n.claims.round {
+		n.mu.Unlock()
+		return
+	}
+	answers, perr := parseOwnerAnswers(reply)
+	if err != nil || perr != nil {
+		cr.failed = true
+	}
+	for _, a := range answers {
+		cr.epochs[a.slot] = max(cr.epochs[a.slot], a.epoch)
+		if a.blocks() {
+			if old, ok := cr.blocked[a.slot]; !ok || !old.owns() {
+				cr.blocked[a.slot] = a
+			}
+		}
+	}
+	cr.waiting--
+	done := cr.waiting == 0
+	n.mu.Unlock()
+	if done {
+		n.settleClaims(round, cr)
+	}
+}
+
+// settleClaims ends a round: serve what nobody has, give up what somebody serves, ask again about the rest.
+func (n *Node) settleClaims(round uint64, cr *claimRound) {
+	again := cr.failed
+	for _, sl := range cr.slots {
+		if cr.failed {
+			break
+		}
+		n.Exclusive(sl, func(o *Owned) {
+			st := o.st
+			n.mu.Lock()
+			current := round == n.claims.round && !n.closed
+			n.mu.Unlock()
+			if !st.claiming || !current {
+				return
+			}
+			b, blocked := cr.blocked[sl]
+			switch {
+			case !blocked:
+				e := max(cr.epochs[sl], st.record.Epoch) + 1
+				n.opts.Log.Info("a claimed slot is served: nobody else has it", "slot", sl, "epoch", e)
+				o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Serving, Epoch: e})
+				o.Unpause()
+			case b.owns():
+				st.claiming = false
+				n.mu.Lock()
+				if h := n.hints[sl]; b.epoch >= h.Epoch {
+					n.hints[sl] = cluster.Hint{Slot: sl, Node: b.node, Epoch: b.epoch}
+				}
+				n.mu.Unlock()
+			case b.state == answerClaiming && b.node > n.ID():
+				st.claiming = false
+				n.reclaimLater(sl)
+			default:
+				again = true
+			}
+		})
+	}
+	if again {
+		n.retryClaims()
+	}
+}
+
+func (n *Node) retryClaims() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return
+	}
+	if n.claims.timer != nil {
+		n.claims.timer.Stop()
+	}
+	n.claims.timer = n.opts.Clock.AfterFunc(claimRetry, n.askClaims)
+}
+
+// reclaimLater takes a claim up again that gave way to another node's.
+func (n *Node) reclaimLater(sl slot.Slot) {
+	n.opts.Clock.AfterFunc(3*claimRetry, func() {
+		if o := n.topology().Owner(sl); o == nil || o.ID != n.ID() {
+			return
+		}
+		n.Exclusive(sl, func(o *Owned) {
+			if o.st.record.State != cluster.Serving && o.st.record.State != cluster.Importing && o.st.record.State != cluster.Prepared {
+				o.st.claiming = true
+			}
+		})
+		n.retryClaims()
+	})
+}

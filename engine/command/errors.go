@@ -22,8 +22,7 @@ const (
 	errSameObject    = "ERR source and destination objects are the same"
 	errCursor        = "ERR invalid cursor"
 	errDBIndex       = "ERR DB index is out of range"
-	errValueRange    = "ERR value is out of range"
-	errCopyDB        = "ERR COPY to another database is not supported"
+	errNotInt32      = "ERR value is out of range, value must between -2147483648 and 2147483647"
 	errExpireNX      = "ERR NX and XX, GT or LT options at the same time are not compatible"
 	errExpireGTLT    = "ERR GT and LT options at the same time are not compatible"
 	errNoKeyArgs     = "ERR The command has no key arguments"
@@ -45,7 +44,7 @@ func errArity(command string) string {
 
 // errOption is the error for an option that a command does not know.
 func errOption(option []byte) string {
-	return "ERR Unsupported option " + string(option)
+	return "ERR Unsupported option " + echo(option, len(option))
 }
 
 // echoLimit is how much of what a client sent an error repeats, in bytes.

@@ -1,0 +1,268 @@
+package command
+
+import (
+	"sort"
+	"strings"
+
+	"godwit/engine/resp"
+)
+
+// WriteCommand replies to COMMAND and its subcommands. args is a request that Check accepted for "command" or "command|…".
+func (t *Table) WriteCommand(args [][]byte, out *resp.Writer) {
+	if len(args) == 1 {
+		t.writeInfos(t.all, out)
+		return
+	}
+	switch strings.ToLower(string(args[1])) {
+	case "count":
+		out.Int(int64(len(t.all)))
+	case "docs":
+		t.WriteCommandDocs(args[2:], out)
+	case "getkeys":
+		t.WriteGetKeys(args[2:], out)
+	case "info":
+		t.WriteCommandInfo(args[2:], out)
+	case "list":
+		t.WriteCommandList(args[2:], out)
+	default:
+		out.Error(errUnknownSub(args[0], args[1]))
+	}
+}
+
+// WriteCommandInfo replies to COMMAND INFO with the named commands, null for those unknown; all commands if none is named.
+func (t *Table) WriteCommandInfo(names [][]byte, out *resp.Writer) {
+	if len(names) == 0 {
+		t.writeInfos(t.all, out)
+		return
+	}
+	specs := make([]*Spec, len(names))
+	for i, n := range names {
+		specs[i] = t.lookupFull(n)
+	}
+	t.writeInfos(specs, out)
+}
+
+func (t *Table) writeInfos(specs []*Spec, out *resp.Writer) {
+	out.Array(len(specs))
+	for _, s := range specs {
+		if s == nil {
+			out.NullArray()
+			continue
+		}
+		out.Array(10)
+		out.BulkString(s.Name)
+		out.Int(int64(s.Arity))
+		writeNames(flagNames(s), out)
+		out.Int(int64(s.FirstKey))
+		out.Int(int64(s.LastKey))
+		out.Int(int64(s.Step))
+		writeNames(categories(s), out)
+		out.Array(0) // tips
+		writeKeySpecs(s, out)
+		t.writeInfos(s.Sub, out)
+	}
+}
+
+func writeNames(names []string, out *resp.Writer) {
+	out.Set(len(names))
+	for _, n := range names {
+		out.Simple(n)
+	}
+}
+
+// flagNames are the names that Redis gives to a command's flags; flags of our own are not shown.
+func flagNames(s *Spec) (names []string) {
+	for _, f := range [...]struct {
+		flag Flag
+		name string
+	}{
+		{Write, "write"}, {ReadOnly, "readonly"}, {DenyOOM, "denyoom"}, {Admin, "admin"}, {Pubsub, "pubsub"}, {NoScript, "noscript"},
+		{Blocking, "blocking"}, {Loading, "loading"}, {Stale, "stale"}, {Fast, "fast"}, {NoAuth, "no_auth"}, {Movable, "movablekeys"},
+	} {
+		if s.Is(f.flag) {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// categories are the ACL categories of a command, which follow from its group and flags.
+func categories(s *Spec) (names []string) {
+	for _, c := range [...]struct {
+		in   bool
+		name string
+	}{
+		{s.Group == "generic" || s.Group == "server" && s.Is(NodeWide), "@keyspace"},
+		{s.Is(ReadOnly), "@read"},
+		{s.Is(Write), "@write"},
+		{s.Group == "string", "@string"},
+		{s.Is(Admin), "@admin"},
+		{s.Is(Fast), "@fast"},
+		{!s.Is(Fast), "@slow"},
+		{s.Is(Blocking), "@blocking"},
+		{s.Is(Admin) || s.Is(Dangerous), "@dangerous"},
+		{s.Group == "connection" && len(s.Sub) == 0, "@connection"},
+	} {
+		if c.in {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+// writeKeySpecs writes the key specification of a command whose keys stand at fixed places: one range.
+func writeKeySpecs(s *Spec, out *resp.Writer) {
+	if s.FirstKey == 0 {
+		out.Array(0)
+		return
+	}
+	last := s.LastKey
+	if last > 0 {
+		last -= s.FirstKey // counted from the first key, unless from the end
+	}
+	out.Array(1)
+	out.Map(3)
+	out.BulkString("flags")
+	if s.Is(Write) {
+		writeNames([]string{"RW", "access", "update"}, out)
+	} else {
+		writeNames([]string{"RO", "access"}, out)
+	}
+	out.BulkString("begin_search")
+	out.Map(2)
+	out.BulkString("type")
+	out.BulkString("index")
+	out.BulkString("spec")
+	out.Map(1)
+	out.BulkString("index")
+	out.Int(int64(s.FirstKey))
+	out.BulkString("find_keys")
+	out.Map(2)
+	out.BulkString("type")
+	out.BulkString("range")
+	out.BulkString("spec")
+	out.Map(3)
+	out.BulkString("lastkey")
+	out.Int(int64(last))
+	out.BulkString("keystep")
+	out.Int(int64(s.Step))
+	out.BulkString("limit")
+	out.Int(0)
+}
+
+// WriteCommandDocs replies to COMMAND DOCS with the named commands that are known; all commands if none is named.
+func (t *Table) WriteCommandDocs(names [][]byte, out *resp.Writer) {
+	specs := t.all
+	if len(names) > 0 {
+		specs = nil
+		for _, n := range names {
+			if s := t.lookupFull(n); s != nil {
+				specs = append(specs, s)
+			}
+		}
+	}
+	writeDocs(specs, out)
+}
+
+func writeDocs(specs []*Spec, out *resp.Writer) {
+	out.Map(len(specs))
+	for _, s := range specs {
+		out.BulkString(s.Name)
+		n := 4
+		if len(s.Sub) > 0 {
+			n++
+		}
+		out.Map(n)
+		out.BulkString("summary")
+		out.BulkString(s.Summary)
+		out.BulkString("since")
+		out.BulkString(s.Since)
+		out.BulkString("group")
+		out.BulkString(s.Group)
+		out.BulkString("complexity")
+		out.BulkString(s.Complexity)
+		if len(s.Sub) > 0 {
+			out.BulkString("subcommands")
+			writeDocs(s.Sub, out)
+		}
+	}
+}
+
+// WriteGetKeys replies to COMMAND GETKEYS with the keys of a request.
+func (t *Table) WriteGetKeys(request [][]byte, out *resp.Writer) {
+	if len(request) == 0 {
+		out.Error(errBadCommand)
+		return
+	}
+	s := t.Lookup(request[0])
+	if s != nil && len(s.Sub) > 0 && len(request) > 1 {
+		s = t.LookupSub(s, request[1])
+	}
+	switch {
+	case s == nil:
+		out.Error(errBadCommand)
+		return
+	case s.FirstKey == 0 && s.Keys == nil:
+		out.Error(errNoKeyArgs)
+		return
+	case s.Arity > 0 && len(request) != s.Arity || len(request) < -s.Arity:
+		out.Error(errBadKeyArgs)
+		return
+	}
+	positions, err := s.KeyPositions(request, nil)
+	if err != nil {
+		out.Error(errBadArguments)
+		return
+	}
+	out.Array(len(positions))
+	for _, i := range positions {
+		out.Bulk(request[i])
+	}
+}
+
+// WriteCommandList replies to COMMAND LIST with the names of all commands and subcommands, or those that a filter selects.
+func (t *Table) WriteCommandList(filter [][]byte, out *resp.Writer) {
+	selects := func(*Spec) bool { return true }
+	if len(filter) > 0 {
+		if selects = listFilter(filter); selects == nil {
+			out.Error(errSyntax)
+			return
+		}
+	}
+	var names []string
+	for _, s := range t.all {
+		for _, s := range append([]*Spec{s}, s.Sub...) {
+			if selects(s) {
+				names = append(names, s.Name)
+			}
+		}
+	}
+	sort.Strings(names)
+	out.Array(len(names))
+	for _, n := range names {
+		out.BulkString(n)
+	}
+}
+
+// listFilter reads FILTERBY MODULE name, ACLCAT category or PATTERN pattern; nil if it is none of these.
+func listFilter(args [][]byte) func(*Spec) bool {
+	if len(args) != 3 || !strings.EqualFold(string(args[0]), "filterby") {
+		return nil
+	}
+	switch strings.ToLower(string(args[1])) {
+	case "module":
+		return func(*Spec) bool { return false } // no command comes from a module
+	case "aclcat":
+		return func(s *Spec) bool {
+			for _, c := range categories(s) {
+				if strings.EqualFold(c, "@"+string(args[2])) {
+					return true
+				}
+			}
+			return false
+		}
+	case "pattern":
+		return func(s *Spec) bool { return matchGlob(args[2], []byte(s.Name)) }
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+# `make` alone lists what there is. Everything is built from this tree and the Go module proxy.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := $(CURDIR)/.tools/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
+
+# What the longer targets do can be changed from the command line: make sim SEEDS=1-20.
+SEEDS    ?= 1-1000
+DETSEEDS ?= 1-20
+FUZZTIME ?= 10s
+DEMOFLAGS ?=
+
+# packages-with PATTERN lists the packages that have a test file with a line like that.
+packages-with = $(addprefix ./,$(sort $(dir $(shell git grep -lE --untracked '$(1)' -- '*_test.go' ':!*/testdata/*'))))
+
+.PHONY: help build demo test race lint lint-selftest golden fuzz sim sim-determinism mutants bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
+
+build: ## build bin/godwit
+	go build -o bin/godwit ./cmd/godwit
+
+demo: build ## move live slots between three real nodes under load, kill one of them, and judge what clients saw
+	bin/godwit demo $(DEMOFLAGS)
+
+test: ## run the tests, and with the tag "mutants" those that require the model check to find each planted bug
+	go test -timeout 20m ./...
+	go test -timeout 20m -tags mutants -run Model ./migration/...
+
+race: ## run the stress tests over real sockets under the race detector
+	go test -timeout 20m -count 1 -race -run Stress $(call packages-with,^func Test[A-Za-z0-9_]*Stress)
+
+lint: $(GOLANGCI) bin/detlint lint-selftest ## check the rules of .golangci.yml and of cmd/detlint, and that they see what is planted
+	$(GOLANGCI) run --allow-parallel-runners ./...
+	go vet -vettool=$(CURDIR)/bin/detlint ./...
+	go vet -vettool=$(CURDIR)/bin/detlint -tags mutants ./...
+
+lint-selftest: $(GOLANGCI) bin/detlint ## check that each violation planted for the linters is reported
+	go test -count 1 -tags lint -run 'Planted|Vet' ./cmd/detlint -golangci=$(GOLANGCI) -vettool=$(CURDIR)/bin/detlint
+
+golden: ## rewrite the golden files and scripts from what the code does now; read the diff before you commit it
+	$(foreach p,$(call packages-with,"update"), go test -count 1 $(p) -update;)
+	$(foreach p,$(call packages-with,cockroachdb/datadriven), go test -count 1 $(p) -rewrite;)
+
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ { name[++n] = $$1 } /^ok/ { while (n > 0) print $$2, name[n--] }' | { \
+	  ran=0; \
+	  while read -r package target; do \
+	    echo "fuzz $$package $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+	    ran=$$((ran + 1)); \
+	  done; \
+	  echo "$$ran fuzz targets ran"; test $$ran -gt 0; }
+
+sim: build ## simulate the seeds SEEDS (1-1000)
+	bin/godwit sim run --seeds $(SEEDS)
+
+sim-determinism: build ## simulate DETSEEDS (1-20) twice, in two processes, and compare the hashes of their traces
+	@mkdir -p .cache
+	@for p in 1 2; do \
+	  GOMAXPROCS=$$p bin/godwit sim run --seeds $(DETSEEDS) --json \
+	    | { grep '"trace_hash"' || true; } | sed -E 's/.*"seed": *([0-9]+).*"trace_hash": *"([0-9a-f]+)".*/\1 \2/' >.cache/hashes-$$p; \
+	done
+	@diff .cache/hashes-1 .cache/hashes-2
+	@test -s .cache/hashes-1 || { echo "no trace hashes: the simulator printed none"; exit 1; }
+	@echo "$$(wc -l <.cache/hashes-1) seeds, GOMAXPROCS=1 and 2: equal trace hashes"
+
+mutants: ## plant each known bug in the real code and require that the simulator finds it
+	go run -tags mutants ./cmd/godwit sim mutants
+
+bench: ## run the benchmarks
+	go test -run '^$$' -bench . -benchmem $(call packages-with,^func Benchmark)
+
+clean: ## remove what was built, but not the linter
+	rm -rf bin .cache demo-*
+
+.PHONY: bin/detlint
+bin/detlint: # the go command knows better than make whether it is up to date
+	@go build -o $@ ./cmd/detlint
+
+$(GOLANGCI): # outside our go.mod, so that its dependencies are not ours
+	GOBIN=$(dir $@) GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

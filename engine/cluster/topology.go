@@ -1,0 +1,337 @@
+package cluster
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/zeebo/xxh3"
+
+	"godwit/engine/slot"
+)
+
+// Limits of a map.
+const (
+	// MaxNodes bounds the nodes of a map. Redis Cluster is made for up to 1,000; at 2 KiB of slots a node, 4,096 nodes are
+	// 8 MiB, which a pushed map may take and no more.
+	MaxNodes = 4096
+	// MaxHost is the longest host in bytes, that of a name in DNS.
+	MaxHost = 253
+	// busPortOffset is what Redis adds to a port to get that of its cluster bus. Godwit has no bus; CLUSTER NODES has the column.
+	busPortOffset = 10000
+)
+
+// Node is one node of a map.
+type Node struct {
+	ID   NodeID
+	Host string
+	Port int // 1 to 65535
+	// Replica says that the node copies Master and has no slots of its own.
+	Replica bool
+	// Failed is the controller's word about a replica ("slave,fail"); it is shown, and not acted on.
+	Failed bool
+	// Master is empty unless Replica. It need not be a node of the map.
+	Master NodeID
+	Slots  slot.Set
+}
+
+// Map is a topology: who should serve which slot, as a controller said under Version. It does not change once it is built,
+// and may be read from any goroutine. A nil *Map and NoMap both mean that no map was ever pushed.
+type Map struct {
+	Version int64 // -1 in NoMap, not negative otherwise
+	Nodes   []Node
+
+	owners []uint16 // by slot: index into Nodes plus one, 0 = unassigned; empty in NoMap
+	byID   map[NodeID]int
+}
+
+// NoMap is the map of a node that never got one: version -1, no nodes.
+func NoMap() *Map { return &Map{Version: -1} }
+
+// NewMap builds a map of the nodes, in their order. It copies them. The errors are those of a SETNODES text that says the same.
+func NewMap(nodes []Node, version int64) (*Map, error) {
+	if version < 0 {
+		return nil, ErrClusterVersion
+	}
+	if len(nodes) == 0 || len(nodes) > MaxNodes {
+		return nil, ErrNodesInfo
+	}
+	m := &Map{
+		Version: version,
+		Nodes:   slices.Clone(nodes),
+		owners:  make([]uint16, slot.Count),
+		byID:    make(map[NodeID]int, len(nodes)),
+	}
+	for i := range m.Nodes {
+		n := &m.Nodes[i]
+		if err := n.check(); err != nil {
+			return nil, err
+		}
+		// Kvrocks lets a later line replace an earlier one with the same id, which leaves slots with a node that is gone.
+		if _, twice := m.byID[n.ID]; twice {
+			return nil, ErrNodesInfo
+		}
+		m.byID[n.ID] = i
+		for _, s := range n.Slots.Slots() {
+			if m.owners[s] != 0 {
+				return nil, ErrSlotOverlap
+			}
+			m.owners[s] = uint16(i + 1)
+		}
+	}
+	return m, nil
+}
+
+// check reports what is wrong with a node by itself, apart from its slots' other claimants.
+func (n *Node) check() error {
+	switch {
+	case !validID(n.ID):
+		return ErrNodeID
+	case len(n.Host) == 0 || len(n.Host) > MaxHost || !printable(n.Host):
+		return ErrNodesInfo
+	case n.Port < 1 || n.Port > 65535:
+		return ErrNodePort
+	case n.Replica && !validID(n.Master), !n.Replica && n.Master != "":
+		return ErrNodeID
+	case n.Failed && !n.Replica:
+		return ErrNodeRole
+	case n.Replica && n.Slots.Len() != 0:
+		return ErrNodesInfo
+	}
+	return nil
+}
+
+// validID reports whether an id can stand in a map: 40 bytes, none of which would tear a line or a reply apart.
+func validID(id NodeID) bool { return len(id) == NodeIDLen && printable(string(id)) }
+
+// printable reports whether text has no space and no control character.
+func printable(text string) bool {
+	for i := range len(text) {
+		if text[i] <= ' ' || text[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// ParseNodes reads the text of CLUSTERX SETNODES: a line for each node, fields separated by spaces,
+//
+//	<id> <host> <port> master - [<slot> | <first>-<last>]...
+//	<id> <host> <port> slave|replica|slave,fail <master id>
+//
+// with roles in any case and empty lines passed over. Grammar and errors are those of Kvrocks, with these differences: a
+// port of 0, an id given twice, control characters in ids and hosts, and "-5" for slot 5 are refused.
+func ParseNodes(text string, version int64) (*Map, error) {
+	var nodes []Node
+	var taken slot.Set
+	for line := range strings.SplitSeq(text, "\n") {
+		if line == "" {
+			continue
+		}
+		if len(nodes) == MaxNodes {
+			return nil, ErrNodesInfo
+		}
+		n, err := parseNode(line, &taken)
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, n)
+	}
+	return NewMap(nodes, version)
+}
+
+// parseNode reads one line and adds its slots to those taken by the lines before it.
+func parseNode(line string, taken *slot.Set) (Node, error) {
+	fields := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' })
+	if len(fields) < 5 {
+		return Node{}, ErrNodesInfo
+	}
+	n := Node{ID: NodeID(fields[0]), Host: fields[1]}
+	if !validID(n.ID) {
+		return Node{}, ErrNodeID
+	}
+	port, err := strconv.ParseUint(fields[2], 10, 16)
+	if err != nil {
+		return Node{}, ErrNodePort
+	}
+	n.Port = int(port)
+	switch strings.ToLower(fields[3]) {
+	case "master":
+	case "slave", "replica":
+		n.Replica = true
+	case "slave,fail", "replica,fail":
+		n.Replica, n.Failed = true, true
+	default:
+		return Node{}, ErrNodeRole
+	}
+	if n.Replica {
+		n.Master = NodeID(fields[4])
+	} else if fields[4] != "-" {
+		return Node{}, ErrNodeID
+	}
+	if err := n.check(); err != nil {
+		return Node{}, err
+	}
+	if n.Replica && len(fields) != 5 {
+		return Node{}, ErrNodesInfo
+	}
+	for _, f := range fields[5:] {
+		r, err := parseSlots(f)
+		if err != nil {
+			return Node{}, err
+		}
+		for s := int(r.First); s <= int(r.Last); s++ {
+			if taken.Has(slot.Slot(s)) {
+				return Node{}, ErrSlotOverlap
+			}
+			taken.Add(slot.Slot(s))
+		}
+		n.Slots.AddRange(r)
+	}
+	return n, nil
+}
+
+// parseSlots reads "5" or "5-9" as SETNODES has it: stricter than slot.ParseRange, and with other errors.
+func parseSlots(field string) (slot.Range, error) {
+	if len(field) == NodeIDLen {
+		return slot.Range{}, ErrMissingNewline
+	}
+	first, last, isRange := strings.Cut(field, "-")
+	a, err := strconv.ParseUint(first, 10, 16)
+	if err != nil || a >= slot.Count {
+		return slot.Range{}, ErrSlotRange
+	}
+	if !isRange {
+		return slot.Range{First: slot.Slot(a), Last: slot.Slot(a)}, nil
+	}
+	b, err := strconv.ParseUint(last, 10, 16)
+	if err != nil || b >= slot.Count || a >= b {
+		return slot.Range{}, ErrSlotRange
+	}
+	return slot.Range{First: slot.Slot(a), Last: slot.Slot(b)}, nil
+}
+
+// Initialized reports whether a map was ever pushed.
+func (m *Map) Initialized() bool { return m != nil && m.Version >= 0 }
+
+// Owner is the master to which the map gives a slot, nil if none. The node is the map's own: it must not be changed.
+func (m *Map) Owner(s slot.Slot) *Node {
+	if m == nil || int(s) >= len(m.owners) || m.owners[s] == 0 {
+		return nil
+	}
+	return &m.Nodes[m.owners[s]-1]
+}
+
+// Find is the node with an id, nil if the map has none. The node is the map's own: it must not be changed.
+func (m *Map) Find(id NodeID) *Node {
+	if m == nil {
+		return nil
+	}
+	if i, ok := m.byID[id]; ok {
+		return &m.Nodes[i]
+	}
+	return nil
+}
+
+// WithSlots is CLUSTERX SETSLOT: the map in which the slots of the ranges belong to the node, under another version. m stays
+// as it is. Whether version is the next one is the caller's to check.
+func (m *Map) WithSlots(ranges []slot.Range, id NodeID, version int64) (*Map, error) {
+	if version < 0 {
+		return nil, ErrVersion
+	}
+	to := m.Find(id)
+	if to == nil {
+		return nil, ErrUnknownNode
+	}
+	if to.Replica {
+		return nil, ErrNotMaster
+	}
+	nodes := slices.Clone(m.Nodes)
+	for _, r := range ranges {
+		if r.First > r.Last || !r.Last.Valid() {
+			return nil, ErrSlotRange
+		}
+		for s := r.First; s <= r.Last; s++ {
+			if i := m.owners[s]; i != 0 {
+				nodes[i-1].Slots.Remove(s)
+			}
+		}
+	}
+	given := slot.SetOf(ranges...)
+	target := &nodes[m.byID[id]]
+	for _, s := range given.Slots() {
+		target.Slots.Add(s)
+	}
+	return NewMap(nodes, version)
+}
+
+// Text is the map as CLUSTERX SETNODES takes it: the nodes in their order, slots ascending in ranges as long as can be, each
+// line ended by a newline. Equal maps give equal texts. NoMap gives the empty text.
+func (m *Map) Text() string {
+	if m == nil {
+		return ""
+	}
+	var b strings.Builder
+	for i := range m.Nodes {
+		m.Nodes[i].appendText(&b)
+	}
+	return b.String()
+}
+
+func (n *Node) appendText(b *strings.Builder) {
+	b.WriteString(string(n.ID))
+	b.WriteByte(' ')
+	b.WriteString(n.Host)
+	b.WriteByte(' ')
+	b.WriteString(strconv.Itoa(n.Port))
+	b.WriteByte(' ')
+	b.WriteString(n.role())
+	b.WriteByte(' ')
+	b.WriteString(n.masterColumn())
+	if slots := n.Slots.String(); slots != "" {
+		b.WriteByte(' ')
+		b.WriteString(slots)
+	}
+	b.WriteByte('\n')
+}
+
+// role is the role as SETNODES and CLUSTER NODES write it.
+func (n *Node) role() string {
+	switch {
+	case !n.Replica:
+		return "master"
+	case n.Failed:
+		return "slave,fail"
+	default:
+		return "slave"
+	}
+}
+
+// masterColumn is the id of a replica's master, "-" for a master.
+func (n *Node) masterColumn() string {
+	if !n.Replica {
+		return "-"
+	}
+	return string(n.Master)
+}
+
+// Hash is the same for two maps if and only if (but for chance) they have equal versions and say the same about the same
+// nodes, in whatever order. It is no part of any file, but is compared between nodes: changing it is a change of protocol.
+func (m *Map) Hash() uint64 {
+	if m == nil {
+		return NoMap().Hash()
+	}
+	order := make([]*Node, len(m.Nodes))
+	for i := range m.Nodes {
+		order[i] = &m.Nodes[i]
+	}
+	slices.SortFunc(order, func(a, b *Node) int { return cmp.Compare(a.ID, b.ID) })
+	var b strings.Builder
+	b.WriteString(strconv.FormatInt(m.Version, 10))
+	b.WriteByte('\n')
+	for _, n := range order {
+		n.appendText(&b)
+	}
+	return xxh3.HashString(b.String())
+}

@@ -204,9 +204,8 @@ func (p *part) open() int {
 	return n
 }
 
-// operations returns the part as Porcupine takes it.
-func (p *part) operations() []porcupine.Operation {
-	ins := closeObserved(p.ins)
+// operations returns ins, which are those of the part or their copies in the same order, as Porcupine takes them.
+func (p *part) operations(ins []*input) []porcupine.Operation {
 	lanes := lanesOf(ins)
 	ops := make([]porcupine.Operation, len(ins))
 	for i, in := range ins {
@@ -225,13 +224,13 @@ func (p *part) check(opts Options) Result {
 		return r
 	}
 	b := &budget{limited: opts.Steps > 0, left: opts.Steps}
-	return result(porcupine.CheckOperationsTimeout(porcupineModel(b), p.operations(), 0), b)
+	return result(porcupine.CheckOperationsTimeout(porcupineModel(b), p.operations(closeObserved(p.ins)), 0), b)
 }
 
 // trace judges the part and returns the orders that were tried, in an order that does not differ from run to run.
 func (p *part) trace(opts Options) (Result, porcupine.LinearizationInfo) {
 	b := &budget{limited: opts.Steps > 0, left: opts.Steps}
-	r, info := porcupine.CheckOperationsVerbose(porcupineModel(b), p.operations(), opts.Timeout)
+	r, info := porcupine.CheckOperationsVerbose(porcupineModel(b), p.operations(closeObserved(p.ins)), opts.Timeout)
 	// Porcupine collects the partial orders from a map. PartialLinearizations returns its own slices, so sorting
 	// them here also settles the order in the picture.
 	for _, partials := range info.PartialLinearizations() {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -100,9 +101,9 @@ func (op Operation) String() string {
 // interval shows client and times of the operation for people.
 func (op Operation) interval() string {
 	if op.Return == Open {
-		return fmt.Sprintf("client %d, from %d, open", op.Client, op.Call)
+		return fmt.Sprintf("client %d, from %v, open", op.Client, time.Duration(op.Call))
 	}
-	return fmt.Sprintf("client %d, %d to %d", op.Client, op.Call, op.Return)
+	return fmt.Sprintf("client %d, %v to %v", op.Client, time.Duration(op.Call), time.Duration(op.Return))
 }
 
 // validate returns what is wrong with the operation, as an error that wraps ErrHistory.

@@ -1,0 +1,74 @@
+package linearize_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"godwit/linearize"
+)
+
+func TestParseReply(t *testing.T) {
+	for wire, want := range map[string]linearize.Reply{
+		"+OK\r\n":               linearize.Status("OK"),
+		"-ERR no\r\n":           linearize.Error("ERR no"),
+		":-5\r\n":               linearize.Int(-5),
+		"$3\r\na\r\n\r\n":       {}, // three bytes, but the frame has only two
+		"$3\r\na\r\n":           {},
+		"$4\r\na\r\nb\r\n":      linearize.Bulk("a\r\nb"),
+		"$0\r\n\r\n":            linearize.Bulk(""),
+		"$-1\r\n":               linearize.Nil(),
+		"_\r\n":                 linearize.Nil(),
+		"_x\r\n":                {},
+		":x\r\n":                {},
+		"$-2\r\n":               {},
+		"$99999999999999\r\n\r": {},
+		"*0\r\n":                {},
+		"+OK\r\n+OK\r\n":        {},
+		"+OK":                   {},
+		"\r\n":                  {},
+		"":                      {},
+	} {
+		if wire == "$3\r\na\r\n\r\n" {
+			want = linearize.Bulk("a\r\n")
+		}
+		got, err := linearize.ParseReply([]byte(wire))
+		if got != want || (err != nil) != (want == linearize.Reply{}) || (err != nil && !errors.Is(err, linearize.ErrReply)) {
+			t.Errorf("%q: %v, %v; want %v", wire, got, err, want)
+		}
+	}
+}
+
+func FuzzParseReply(f *testing.F) {
+	for _, s := range []string{"+OK\r\n", "-ERR\r\n", ":1\r\n", "$1\r\na\r\n", "$-1\r\n", "_\r\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		r, err := linearize.ParseReply(wire)
+		if (err == nil) == (r.Kind == linearize.NoReply) {
+			t.Fatalf("%v and %v", r, err)
+		}
+	})
+}
+
+func TestReplyOutcome(t *testing.T) {
+	for text, want := range map[string]linearize.Outcome{
+		"MOVED 1 a:1": linearize.Fail, "ASK 1 a:1": linearize.Fail, "TRYAGAIN": linearize.Fail, "CLUSTERDOWN x": linearize.Fail,
+		"CROSSSLOT x": linearize.Fail, "LOADING x": linearize.Fail,
+		"ERR x": linearize.Ok, "WRONGTYPE x": linearize.Ok, "MOVEDX": linearize.Ok, "": linearize.Ok,
+	} {
+		if got := linearize.Error(text).Outcome(); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+	if got := linearize.Bulk("MOVED 1 a:1").Outcome(); got != linearize.Ok {
+		t.Errorf("a value that looks like a redirect: %s", got)
+	}
+}
+
+func TestTextsAreShort(t *testing.T) {
+	op := linearize.Operation{Key: strings.Repeat("k", 1000), Cmd: "SET", Args: []string{strings.Repeat("v", 1000)}}
+	if s := op.String(); len(s) > 250 || !strings.Contains(s, "1000 bytes") {
+		t.Errorf("%d bytes: %s", len(s), s)
+	}
+}

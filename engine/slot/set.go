@@ -1,6 +1,7 @@
 package slot
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"strconv"
@@ -99,9 +100,12 @@ func (s *Set) String() string {
 // ParseRanges reads ranges separated by spaces, as CLUSTERX MIGRATE and SETSLOT take them in one argument. The error
 // texts are those of Kvrocks, which tools match on.
 func ParseRanges(text string) ([]Range, error) {
+	if text == "" {
+		return nil, fmt.Errorf("No slots to parse.") //nolint:staticcheck,revive // wire text
+	}
 	fields := strings.Fields(text)
 	if len(fields) == 0 {
-		return nil, fmt.Errorf("No slots to parse.") //nolint:staticcheck,revive // wire text
+		return nil, fmt.Errorf("Invalid slots: `%s`. No slots to parse. Please use spaces to separate slots.", text) //nolint:staticcheck,revive // wire text
 	}
 	out := make([]Range, 0, len(fields))
 	for _, f := range fields {
@@ -117,11 +121,11 @@ func ParseRanges(text string) ([]Range, error) {
 // ParseRange reads "5" or "5-9". The error texts are those of Kvrocks.
 func ParseRange(text string) (Range, error) {
 	if !strings.Contains(text, "-") {
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return Range{}, fmt.Errorf("Invalid slots: %s", text) //nolint:staticcheck,revive // wire text
+		n, err := strconv.ParseUint(text, 10, 64)
+		if errors.Is(err, strconv.ErrSyntax) {
+			return Range{}, fmt.Errorf("Invalid slot id: encounter non-integer characters") //nolint:staticcheck,revive // wire text
 		}
-		if n < 0 || n >= Count {
+		if err != nil || n >= Count {
 			return Range{}, fmt.Errorf("Invalid slot id: out of numeric range") //nolint:staticcheck,revive // wire text
 		}
 		return Range{Slot(n), Slot(n)}, nil
@@ -136,8 +140,8 @@ func ParseRange(text string) (Range, error) {
 	if len(parts) != 2 {
 		return invalid("The slot range should be of the form `int1-int2`.")
 	}
-	first, err1 := strconv.ParseInt(parts[0], 10, 64)
-	last, err2 := strconv.ParseInt(parts[1], 10, 64)
+	first, err1 := strconv.ParseUint(parts[0], 10, 64)
+	last, err2 := strconv.ParseUint(parts[1], 10, 64)
 	if err1 != nil || err2 != nil {
 		return invalid("The slot range should be of the form `int1-int2`.")
 	}

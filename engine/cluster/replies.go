@@ -79,8 +79,8 @@ const (
 	CrossSlot = "CROSSSLOT Attempted to access keys that don't hash to the same slot"
 	// NotInitialized: the node was never given a map, and the command shows the map.
 	NotInitialized = "CLUSTERDOWN The cluster is not initialized"
-	// NotServed: no owner of the slot is known.
-	NotServed = "CLUSTERDOWN Hash slot not served"
+	// SlotNotServed: no owner of the slot is known.
+	SlotNotServed = "CLUSTERDOWN Hash slot not served"
 	// TryAgain: the command waited for a slot that is changing hands until its deadline. Nothing was done.
 	TryAgain = "TRYAGAIN The slot is being handed over to another node, try again"
 	// ReadOnlyReplica: a write that a replica cannot take.

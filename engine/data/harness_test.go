@@ -1,0 +1,60 @@
+package data
+
+import (
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"godwit/engine/slot"
+	"godwit/engine/store"
+)
+
+type inlineSyncer struct{}
+
+func (inlineSyncer) Schedule(run func()) { run() }
+
+func openStore(t testing.TB) *store.Store {
+	t.Helper()
+	st, err := store.Open(store.Options{
+		FS: vfs.NewMem(), Dir: "d", Syncer: inlineSyncer{}, Fatal: func(err error) { panic(err) },
+		CacheBytes: 8 << 20, MemTableBytes: 4 << 20,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return st
+}
+
+// update runs f in a transaction of a mode, which must not fail, and commits it.
+func update(t testing.TB, st *store.Store, mode Mode, nowMs int64, f func(*Tx)) {
+	t.Helper()
+	tx := Begin(st, mode, nowMs)
+	f(&tx)
+	if err := tx.Err(); err != nil {
+		t.Fatal(err)
+	}
+	tx.Commit()
+}
+
+func put(t testing.TB, st *store.Store, user, value string, expireMs int64) {
+	t.Helper()
+	update(t, st, Write, 1, func(tx *Tx) {
+		e := tx.Load([]byte(user))
+		tx.PutString(&e, []byte(value), expireMs)
+	})
+}
+
+// checkAll checks the invariants of all slots of a store.
+func checkAll(t testing.TB, st *store.Store, slots ...slot.Slot) {
+	t.Helper()
+	for _, s := range slots {
+		if err := CheckSlot(st, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

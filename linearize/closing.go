@@ -74,13 +74,7 @@ func closeObserved(ins []*input) []*input {
 
 // showsValue reports whether a bulk reply to the operation is the whole value before it.
 func (in *input) showsValue() bool {
-	switch in.kind {
-	case kindGet, kindGetDel, kindGetEx:
-		return true
-	case kindSet:
-		return in.form == replyOld
-	}
-	return false
+	return in.kind == kindGet || in.kind == kindGetDel || in.kind == kindGetEx || in.kind == kindSet && in.form == replyOld
 }
 
 // piecesOf returns the function that cuts texts and values of this key into the pieces that identify their writers,
@@ -96,6 +90,8 @@ func piecesOf(ins []*input) func(string) []string {
 			framed = framed && strings.HasSuffix(in.text, ";")
 		case kindSet:
 			framed = framed && strings.HasSuffix(in.text, ";")
+		case kindGet, kindStrlen, kindExists, kindType, kindGetRange, kindTTL, kindGetDel, kindGetEx, kindDel, kindExpire,
+			kindPersist: // make no text
 		}
 	}
 	switch {

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// maxValueBytes bounds the values that SETRANGE may make, so that no file can ask for all memory.
-const maxValueBytes = 16 << 20
+// maxValueBytes bounds the values that SETRANGE may make, so that no small file can ask for much memory and time: a
+// check hashes the value at each step.
+const maxValueBytes = 1 << 20
 
 // kind is what a command does to its key, free of the many names and options that commands have for it.
 type kind uint8

@@ -16,8 +16,8 @@ var ErrFormat = errors.New("linearize: bad history file")
 const (
 	formatName    = "godwit-history"
 	formatVersion = 1
-	// maxLineBytes bounds a line of a history file: the largest value that a model takes, escaped, with room.
-	maxLineBytes = 6*maxValueBytes + 1<<20
+	// maxLineBytes bounds a line of a history file, and with it keys and values: 10 MiB if every byte is escaped.
+	maxLineBytes = 64 << 20
 	// maxEvents bounds the events of a file.
 	maxEvents = 1 << 20
 )

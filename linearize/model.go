@@ -155,10 +155,9 @@ func (in *input) applySet(after states, v value) states {
 		next = in.withDeadline(value{present: true, text: in.text, timed: v.timed, lo: v.lo, hi: v.hi})
 		done = Status("OK")
 	}
-	switch in.form {
-	case replyOld:
+	if in.form == replyOld {
 		done = v.bulk()
-	case replyInt:
+	} else if in.form == replyInt {
 		done = boolReply(!v.present)
 	}
 	return in.accept(after, next, done)
@@ -189,8 +188,10 @@ func (in *input) applyExpire(after states, v value) states {
 		return in.accept(after, v, Int(0))
 	}
 	next := in.withDeadline(v)
-	can, cannot := true, false
+	var can, cannot bool
 	switch in.cond {
+	case always:
+		can = true
 	case ifAbsent:
 		can, cannot = !v.timed, v.timed
 	case ifPresent:

@@ -14,20 +14,23 @@ func TestCloseObserved(t *testing.T) {
 		name string
 		ops  []Operation // the first is the write in question
 		want int64
+		// others is the number of further writes that are closed.
+		others int
 	}{
-		{"seen", []Operation{write("SET", "a", 0), read("a", 5, 10)}, 10},
-		{"seen twice, the earlier counts", []Operation{write("SET", "a", 0), read("a", 5, 20), read("a", 5, 10)}, 10},
-		{"not seen", []Operation{write("SET", "a", 0), read("b", 5, 10)}, Open},
-		{"the value is not unique", []Operation{write("SET", "a", 0), write("SET", "a", 1), read("a", 5, 10)}, Open},
-		{"seen before it was called", []Operation{write("SET", "a", 20), read("a", 5, 10)}, Open},
-		{"a counter could have made the value", []Operation{write("SET", "1", 0), incr, read("1", 5, 10)}, Open},
+		{"seen", []Operation{write("SET", "a", 0), read("a", 5, 10)}, 10, 0},
+		{"seen twice, the earlier counts", []Operation{write("SET", "a", 0), read("a", 5, 20), read("a", 5, 10)}, 10, 0},
+		{"seen twice, the earlier first", []Operation{write("SET", "a", 0), read("a", 5, 10), read("a", 5, 20)}, 10, 0},
+		{"not seen", []Operation{write("SET", "a", 0), read("b", 5, 10)}, Open, 0},
+		{"the value is not unique", []Operation{write("SET", "a", 0), write("SET", "a", 1), read("a", 5, 10)}, Open, 0},
+		{"seen before it was called", []Operation{write("SET", "a", 20), read("a", 5, 10)}, Open, 0},
+		{"a counter could have made the value", []Operation{write("SET", "1", 0), incr, read("1", 5, 10)}, Open, 0},
 		{"an append could have made the value", []Operation{write("SET", "ab", 0), write("APPEND", "a", 0),
-			write("APPEND", "b", 0), read("ab", 5, 10)}, Open},
-		{"framed", []Operation{write("APPEND", "a;", 0), write("SET", "b;", 0), read("b;a;", 5, 10)}, 10},
-		{"one frame is missing", []Operation{write("APPEND", "a;", 0), write("SET", "b", 0), read("ba;", 5, 10)}, Open},
-		{"a frame inside another", []Operation{write("APPEND", "a;", 0), write("SET", "ba;", 0), read("ba;", 5, 10)}, Open},
-		{"one piece of several is its own", []Operation{write("APPEND", "a;b;", 0), write("SET", "b;", 0), read("a;b;", 5, 10)}, 10},
-		{"only the common piece was seen", []Operation{write("APPEND", "a;b;", 0), write("SET", "b;", 0), read("b;", 5, 10)}, Open},
+			write("APPEND", "b", 0), read("ab", 5, 10)}, Open, 0},
+		{"framed", []Operation{write("APPEND", "a;", 0), write("SET", "b;", 0), read("b;a;", 5, 10)}, 10, 1},
+		{"one frame is missing", []Operation{write("APPEND", "a;", 0), write("SET", "b", 0), read("ba;", 5, 10)}, Open, 0},
+		{"a frame inside another", []Operation{write("APPEND", "a;", 0), write("SET", "ba;", 0), read("ba;", 5, 10)}, Open, 0},
+		{"one piece of several is its own", []Operation{write("APPEND", "a;b;", 0), write("SET", "b;", 0), read("a;b;", 5, 10)}, 10, 0},
+		{"only the common piece was seen", []Operation{write("APPEND", "a;b;", 0), write("SET", "b;", 0), read("b;", 5, 10)}, Open, 0},
 	} {
 		var ins []*input
 		for _, op := range c.ops {
@@ -44,10 +47,17 @@ func TestCloseObserved(t *testing.T) {
 		if ins[0].op.Return != Open {
 			t.Errorf("%s: the original was changed", c.name)
 		}
+		others := 0
 		for i := 1; i < len(out); i++ {
+			if out[i] != ins[i] {
+				others++
+			}
 			if c.ops[i].Outcome == Ok && out[i] != ins[i] {
 				t.Errorf("%s: operation %d, whose outcome is known, was changed", c.name, i)
 			}
+		}
+		if others != c.others {
+			t.Errorf("%s: %d other writes closed, want %d", c.name, others, c.others)
 		}
 	}
 }

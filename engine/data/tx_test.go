@@ -220,8 +220,10 @@ func TestCheckSlotFindsViolations(t *testing.T) {
 		"an index entry too many":       func(b *store.Batch) { b.Set(key.AppendExpiry(nil, s, 51, user), nil) },
 		"a corrupt record":              func(b *store.Batch) { b.Set(key.AppendRecord(nil, s, user), []byte{1}) },
 		"a record of another slot":      func(b *store.Batch) { b.Set(key.AppendRecord(nil, s, []byte("other")), AppendRecord(nil, &good)) },
-		"a record under a wrong hash":   func(b *store.Batch) { b.Set(append(key.AppendRecordSeek(nil, s, 1), user...), AppendRecord(nil, &good)) },
-		"a key cut off":                 func(b *store.Batch) { b.Set(key.KindSpan(s, key.Record).Lo, nil) },
+		"a record under a wrong hash": func(b *store.Batch) {
+			b.Set(append(key.AppendRecordSeek(nil, s, 1), user...), AppendRecord(nil, &good))
+		},
+		"a key cut off": func(b *store.Batch) { b.Set(key.KindSpan(s, key.Record).Lo, nil) },
 	} {
 		st := openStore(t)
 		put(t, st, "k", "v", 50)

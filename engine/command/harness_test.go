@@ -1,0 +1,216 @@
+package command
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"godwit/engine/data"
+	"godwit/engine/resp"
+	"godwit/engine/slot"
+	"godwit/engine/store"
+)
+
+// server answers requests: this package over a store, or a real Redis.
+type server interface {
+	do(t testing.TB, args ...string) resp.Value
+}
+
+type inlineSyncer struct{}
+
+func (inlineSyncer) Schedule(run func()) { run() }
+
+// local runs commands as the engine does, without its locks.
+type local struct {
+	st    *store.Store
+	table *Table
+	tx    data.Tx
+	out   resp.Writer
+	now   func() int64
+	bits  uint64
+}
+
+func newLocal(t testing.TB, version resp.Version, now func() int64) *local {
+	t.Helper()
+	st, err := store.Open(store.Options{
+		FS: vfs.NewMem(), Dir: "d", Syncer: inlineSyncer{}, Fatal: func(err error) { panic(err) },
+		CacheBytes: 8 << 20, MemTableBytes: 4 << 20,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	l := &local{st: st, table: NewTable(), now: now}
+	l.out.Reset(nil, version)
+	return l
+}
+
+func byteArgs(args []string) [][]byte {
+	out := make([][]byte, len(args))
+	for i, a := range args {
+		out[i] = []byte(a)
+	}
+	return out
+}
+
+func (l *local) do(t testing.TB, args ...string) resp.Value {
+	t.Helper()
+	l.run(t, byteArgs(args))
+	v, rest, err := resp.ParseReply(l.out.Bytes())
+	if err != nil || len(rest) != 0 {
+		t.Fatalf("%q: the reply %q is not exactly one, %v", args, l.out.Bytes(), err)
+	}
+	return v
+}
+
+// run leaves the reply in out.
+func (l *local) run(t testing.TB, args [][]byte) {
+	t.Helper()
+	l.out.Truncate(0)
+	spec, problem := l.table.Check(args)
+	switch {
+	case problem != "":
+		l.out.Error(problem)
+		return
+	case strings.HasPrefix(spec.Name, "command"):
+		l.table.WriteCommand(args, &l.out)
+		return
+	case spec.Is(Server):
+		l.out.Error("ERR not a data command")
+		return
+	}
+	mode := spec.Mode(args)
+	for {
+		l.tx.Reset(l.st, mode, l.now())
+		spec.Handler(&Context{Args: args, Out: &l.out, Tx: &l.tx, Rand: func() uint64 { l.bits += 0x9e3779b97f4a7c15; return l.bits }})
+		if err := l.tx.Err(); err != nil {
+			t.Fatalf("%q: %v", args, err)
+		}
+		if !l.tx.NeedsWrite() {
+			break
+		}
+		if mode != data.Read {
+			t.Fatalf("%q: a transaction that may write asks for a write", args)
+		}
+		mode = data.Write
+		l.out.Truncate(0)
+	}
+	l.tx.Commit()
+}
+
+// check checks the invariants of every slot that a key of the list has.
+func (l *local) check(t testing.TB, keys ...string) {
+	t.Helper()
+	for _, k := range keys {
+		if err := data.CheckSlot(l.st, slot.OfKey([]byte(k))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// redis is a real server on a loopback port of its own.
+type redis struct {
+	conn net.Conn
+	in   []byte
+	out  *bufio.Writer
+}
+
+// startRedis starts redis-server 7.0, or reports false if there is none on PATH: what needs it says then what was not run.
+func startRedis(t *testing.T) (*redis, bool) {
+	t.Helper()
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		return nil, false
+	}
+	if version, err := exec.Command(path, "--version").Output(); err != nil || !strings.Contains(string(version), "v=7.0.") {
+		t.Logf("redis-server is not of version 7.0: %s%v", version, err)
+		return nil, false
+	}
+	for range 10 { // another process may take the port before the server does
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := strconv.Itoa(free.Addr().(*net.TCPAddr).Port)
+		if err := free.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if r := tryRedis(t, path, port); r != nil {
+			return r, true
+		}
+	}
+	t.Fatal("redis-server does not start")
+	return nil, false
+}
+
+func tryRedis(t *testing.T, path, port string) *redis {
+	t.Helper()
+	cmd := exec.Command(path, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--databases", "1", "--dir", t.TempDir())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	stop := func() {
+		_ = cmd.Process.Kill()
+		<-exited
+	}
+	for range 100 {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			t.Cleanup(func() {
+				_ = conn.Close()
+				stop()
+			})
+			return &redis{conn: conn, out: bufio.NewWriter(conn)}
+		}
+		select {
+		case <-exited:
+			return nil
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	stop()
+	return nil
+}
+
+func (r *redis) do(t testing.TB, args ...string) resp.Value {
+	t.Helper()
+	req := "*" + strconv.Itoa(len(args)) + "\r\n"
+	for _, a := range args {
+		req += "$" + strconv.Itoa(len(a)) + "\r\n" + a + "\r\n"
+	}
+	if _, err := r.out.WriteString(req); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.out.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		v, rest, err := resp.ParseReply(r.in)
+		if err == nil {
+			r.in = append([]byte(nil), rest...)
+			return v
+		}
+		if !errors.Is(err, resp.ErrIncomplete) {
+			t.Fatalf("%q: %v", args, err)
+		}
+		buf := make([]byte, 64<<10)
+		n, err := r.conn.Read(buf)
+		if err != nil {
+			t.Fatalf("%q: %v", args, err)
+		}
+		r.in = append(r.in, buf[:n]...)
+	}
+}

@@ -101,7 +101,7 @@ func categories(s *Spec) (names []string) {
 		{!s.Is(Fast), "@slow"},
 		{s.Is(Blocking), "@blocking"},
 		{s.Is(Admin) || s.Is(Dangerous), "@dangerous"},
-		{s.Group == "connection" && len(s.Sub) == 0, "@connection"},
+		{s.Group == "connection" && len(s.Sub) == 0 || s.Is(Connection), "@connection"},
 	} {
 		if c.in {
 			names = append(names, c.name)

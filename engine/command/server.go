@@ -3,7 +3,7 @@ package command
 // serverSpecs describes the commands that the node carries out itself.
 func serverSpecs() []*Spec {
 	return []*Spec{
-		{Name: "asking", Arity: 1, Flags: Fast | Server,
+		{Name: "asking", Arity: 1, Flags: Connection | Fast | Server,
 			Group: "cluster", Since: "3.0.0", Complexity: "O(1)", Summary: "Sent by cluster clients after an -ASK redirect"},
 		{Name: "auth", Arity: -2, Flags: NoScript | Loading | Stale | Fast | NoAuth | Server,
 			Group: "connection", Since: "1.0.0", Complexity: "O(1)", Summary: "Authenticate to the server"},
@@ -13,7 +13,7 @@ func serverSpecs() []*Spec {
 			Group: "cluster", Since: "3.0.0", Complexity: "Depends on subcommand.", Summary: "A container for cluster commands", Sub: clusterSpecs()},
 		{Name: "clusterx", Arity: -2, Flags: Admin | NoScript | Loading | Stale | Server,
 			Group: "cluster", Since: "1.0.0", Complexity: "Depends on subcommand.", Summary: "Topology and migration, as Kvrocks' tools expect them"},
-		{Name: "command", Arity: -1, Flags: Loading | Stale | Server,
+		{Name: "command", Arity: -1, Flags: Connection | Loading | Stale | Server,
 			Group: "server", Since: "2.8.13", Complexity: "O(N) where N is the total number of Redis commands", Summary: "Get array of Redis command details", Sub: commandSpecs()},
 		{Name: "config", Arity: -2, Flags: Server,
 			Group: "server", Since: "2.0.0", Complexity: "Depends on subcommand.", Summary: "A container for server configuration commands", Sub: configSpecs()},
@@ -27,9 +27,9 @@ func serverSpecs() []*Spec {
 			Group: "connection", Since: "1.0.0", Complexity: "O(1)", Summary: "Ping the server"},
 		{Name: "quit", Arity: -1, Flags: NoScript | Loading | Stale | Fast | NoAuth | Server,
 			Group: "connection", Since: "1.0.0", Complexity: "O(1)", Summary: "Close the connection"},
-		{Name: "readonly", Arity: 1, Flags: Loading | Stale | Fast | Server,
+		{Name: "readonly", Arity: 1, Flags: Connection | Loading | Stale | Fast | Server,
 			Group: "cluster", Since: "3.0.0", Complexity: "O(1)", Summary: "Enables read queries for a connection to a cluster replica node"},
-		{Name: "readwrite", Arity: 1, Flags: Loading | Stale | Fast | Server,
+		{Name: "readwrite", Arity: 1, Flags: Connection | Loading | Stale | Fast | Server,
 			Group: "cluster", Since: "3.0.0", Complexity: "O(1)", Summary: "Disables read queries for a connection to a cluster replica node"},
 		{Name: "reset", Arity: 1, Flags: NoScript | Loading | Stale | Fast | NoAuth | Server,
 			Group: "connection", Since: "6.2.0", Complexity: "O(1)", Summary: "Reset the connection"},
@@ -65,15 +65,15 @@ func clientSpecs() []*Spec {
 func commandSpecs() []*Spec {
 	const group = "server"
 	return []*Spec{
-		{Name: "command|count", Arity: 2, Flags: Loading | Stale | Server,
+		{Name: "command|count", Arity: 2, Flags: Connection | Loading | Stale | Server,
 			Group: group, Since: "2.8.13", Complexity: "O(1)", Summary: "Get total number of Redis commands"},
-		{Name: "command|docs", Arity: -2, Flags: Loading | Stale | Server,
+		{Name: "command|docs", Arity: -2, Flags: Connection | Loading | Stale | Server,
 			Group: group, Since: "7.0.0", Complexity: "O(N) where N is the number of commands to look up", Summary: "Get array of specific Redis command documentation"},
-		{Name: "command|getkeys", Arity: -4, Flags: Loading | Stale | Server,
+		{Name: "command|getkeys", Arity: -4, Flags: Connection | Loading | Stale | Server,
 			Group: group, Since: "2.8.13", Complexity: "O(N) where N is the number of arguments to the command", Summary: "Extract keys given a full Redis command"},
-		{Name: "command|info", Arity: -2, Flags: Loading | Stale | Server,
+		{Name: "command|info", Arity: -2, Flags: Connection | Loading | Stale | Server,
 			Group: group, Since: "2.8.13", Complexity: "O(N) where N is the number of commands to look up", Summary: "Get array of specific Redis command details, or all when no argument is given."},
-		{Name: "command|list", Arity: -2, Flags: Loading | Stale | Server,
+		{Name: "command|list", Arity: -2, Flags: Connection | Loading | Stale | Server,
 			Group: group, Since: "7.0.0", Complexity: "O(N) where N is the total number of Redis commands", Summary: "Get an array of Redis command names"},
 	}
 }

@@ -1,10 +1,10 @@
 package command
 
-// matchGlob reports whether a string matches a pattern as KEYS and SCAN understand it: '*', '?', '[a-z]', '[^a]' and
+// MatchGlob reports whether a string matches a pattern as KEYS and SCAN understand it: '*', '?', '[a-z]', '[^a]' and
 // '\' before a character that is meant literally. It does as Redis' stringmatchlen does, oddities included: ranges compare
 // signed bytes and may be written backwards, an unclosed bracket ends with the pattern, and the empty string matches only the
 // empty pattern.
-func matchGlob(pattern, s []byte) bool {
+func MatchGlob(pattern, s []byte) bool {
 	var g glob
 	return g.match(pattern, s)
 }

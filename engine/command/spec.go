@@ -30,23 +30,24 @@ type Flag uint32
 
 // The flags. Those that Redis knows have its meaning and are shown by COMMAND INFO.
 const (
-	Write     Flag = 1 << iota // may write keys
-	ReadOnly                   // reads keys and writes none
-	Fast                       // takes constant or logarithmic time
-	Admin                      // for operators
-	NoAuth                     // allowed before authentication
-	DenyOOM                    // may make the data larger
-	Loading                    // allowed while the node starts
-	Stale                      // allowed while the node cannot serve data
-	Blocking                   // may wait for a key to change
-	Pubsub                     // belongs to publish and subscribe
-	NoScript                   // not allowed in scripts
-	Movable                    // key positions need KeyPositions; first, last and step do not suffice
-	NodeWide                   // looks at or changes all slots that are visible, and names no keys
-	Indexed                    // with several keys, may load a key that it has written: needs data.WriteIndexed
-	Server                     // carried out by the node; Handler is nil
-	Random                     // its reply depends on Context.Rand
-	Dangerous                  // may hurt other users of the node: an ACL category
+	Write      Flag = 1 << iota // may write keys
+	ReadOnly                    // reads keys and writes none
+	Fast                        // takes constant or logarithmic time
+	Admin                       // for operators
+	NoAuth                      // allowed before authentication
+	DenyOOM                     // may make the data larger
+	Loading                     // allowed while the node starts
+	Stale                       // allowed while the node cannot serve data
+	Blocking                    // may wait for a key to change
+	Pubsub                      // belongs to publish and subscribe
+	NoScript                    // not allowed in scripts
+	Movable                     // key positions need KeyPositions; first, last and step do not suffice
+	NodeWide                    // looks at or changes all slots that are visible, and names no keys
+	Indexed                     // with several keys, may load a key that it has written: needs data.WriteIndexed
+	Server                      // carried out by the node; Handler is nil
+	Random                      // its reply depends on Context.Rand
+	Dangerous                   // may hurt other users of the node: an ACL category
+	Connection                  // an ACL category, for commands of other groups than "connection"
 )
 
 // Context is what a handler works with. It is valid during the call only.

@@ -1,0 +1,169 @@
+package driver
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"godwit/engine/key"
+	"godwit/engine/slot"
+	"godwit/engine/store"
+	"godwit/migration"
+)
+
+// The body of a data message is a list of operations, each a kind byte, the length of what follows (4 bytes, big-endian), and:
+//
+//	| kind | operation     | content                                                                        |
+//	|------|---------------|--------------------------------------------------------------------------------|
+//	| P    | put           | records, each uvarint length, key, uvarint length, value                        |
+//	| D    | delete        | keys, each uvarint length, key                                                  |
+//	| R    | replace range | low key, high key (each uvarint length, key), then records as for P             |
+//	| G    | digest        | low key, high key, digest of the source's records between them (24 bytes)       |
+//
+// All keys lie in the slot's data span. G stands alone in its body.
+const (
+	opPut     = 'P'
+	opDelete  = 'D'
+	opReplace = 'R'
+	opDigest  = 'G'
+)
+
+func appendOp(dst []byte, kind byte, content ...[]byte) []byte {
+	n := 0
+	for _, c := range content {
+		n += len(c)
+	}
+	dst = append(dst, kind)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(n))
+	for _, c := range content {
+		dst = append(dst, c...)
+	}
+	return dst
+}
+
+func appendBytes(dst, b []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+}
+
+func spanBytes(s key.Span) []byte { return appendBytes(appendBytes(nil, s.Lo), s.Hi) }
+
+func cutBytes(b []byte) (head, rest []byte, err error) {
+	n, w := binary.Uvarint(b)
+	if w <= 0 || n > uint64(len(b)-w) {
+		return nil, nil, fmt.Errorf("%w: cut off, %d bytes before the end of an operation", migration.ErrMessage, len(b))
+	}
+	return b[w : w+int(n)], b[w+int(n):], nil
+}
+
+// op is a decoded operation. Its slices alias the body.
+type op struct {
+	kind    byte
+	span    key.Span // R and G
+	records []byte   // P and R
+	keys    []byte   // D
+	digest  store.Digest
+}
+
+// decodeBody checks a whole body, keys included, before any of it is used.
+func decodeBody(body []byte, sl slot.Slot) ([]op, error) {
+	data := key.DataSpan(sl)
+	var out []op
+	for len(body) > 0 {
+		if len(body) < 5 || uint64(binary.BigEndian.Uint32(body[1:])) > uint64(len(body)-5) {
+			return nil, fmt.Errorf("%w: an operation is cut off", migration.ErrMessage)
+		}
+		n := int(binary.BigEndian.Uint32(body[1:]))
+		o := op{kind: body[0]}
+		if err := o.decode(body[5:5+n], data); err != nil {
+			return nil, err
+		}
+		out = append(out, o)
+		body = body[5+n:]
+	}
+	return out, nil
+}
+
+func (o *op) decode(b []byte, data key.Span) error {
+	var err error
+	switch o.kind {
+	case opPut:
+		o.records = b
+		return checkRecords(b, data)
+	case opDelete:
+		o.keys = b
+		for len(b) > 0 {
+			var k []byte
+			if k, b, err = cutBytes(b); err != nil {
+				return err
+			}
+			if !data.Contains(k) {
+				return fmt.Errorf("%w: key %x lies outside the slot", migration.ErrMessage, k)
+			}
+		}
+		return nil
+	case opReplace, opDigest:
+		if o.span.Lo, b, err = cutBytes(b); err != nil {
+			return err
+		}
+		if o.span.Hi, b, err = cutBytes(b); err != nil {
+			return err
+		}
+		if !data.Covers(o.span) {
+			return fmt.Errorf("%w: the span %x to %x reaches outside the slot", migration.ErrMessage, o.span.Lo, o.span.Hi)
+		}
+		if o.kind == opReplace {
+			o.records = b
+			return checkRecords(b, o.span)
+		}
+		o.digest, err = store.ParseDigest(b)
+		return err
+	default:
+		return fmt.Errorf("%w: unknown operation %q", migration.ErrMessage, o.kind)
+	}
+}
+
+func checkRecords(b []byte, within key.Span) error {
+	for len(b) > 0 {
+		k, _, rest, err := store.NextRecord(b)
+		if err != nil {
+			return err
+		}
+		if !within.Contains(k) {
+			return fmt.Errorf("%w: key %x lies outside its span", migration.ErrMessage, k)
+		}
+		b = rest
+	}
+	return nil
+}
+
+// apply writes an operation into a batch; a digest writes nothing.
+func (o *op) apply(b *store.Batch) {
+	if o.kind == opReplace {
+		b.DeleteRange(o.span)
+	}
+	for rest := o.records; len(rest) > 0; {
+		k, v, next, err := store.NextRecord(rest)
+		if err != nil {
+			panic(err) // checked by decodeBody
+		}
+		b.Set(k, v)
+		rest = next
+	}
+	for rest := o.keys; len(rest) > 0; {
+		k, next, err := cutBytes(rest)
+		if err != nil {
+			panic(err) // checked by decodeBody
+		}
+		b.Delete(k)
+		rest = next
+	}
+}
+
+// spanDigest computes the digest of a span, giving up with differ when it has more records than expected: the answer is no
+// then, and a chunk stays bounded work.
+func spanDigest(r store.Reader, o *op) (differ bool, err error) {
+	c, err := store.ReadChunk(r, o.span, store.ChunkLimits{Bytes: 1 << 62, Records: int(min(o.digest.Records, 1<<31)) + 1}, store.WithDigest)
+	if err != nil {
+		return false, err
+	}
+	return !c.Last || c.Digest != o.digest, nil
+}

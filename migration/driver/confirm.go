@@ -1,0 +1,132 @@
+package driver
+
+import (
+	"fmt"
+	"sort"
+	"time"
+
+	"godwit/engine/cluster"
+	"godwit/engine/env"
+	"godwit/engine/key"
+	"godwit/engine/store"
+	"godwit/migration"
+)
+
+// confirm compares the source's copy, which no longer changes, with the target's takeover snapshot: chunk by chunk, halving
+// those that differ until the keys are known. It steps on the workers, one call at a time.
+type confirm struct {
+	s       *sourceSlot
+	walks   []walk
+	differ  []key.Span // small spans that differ
+	failed  time.Duration
+	tries   int
+	outcome migration.ConfirmOutcome
+}
+
+// reportSpans bounds how many differing spans are named.
+const reportSpans = 16
+
+func newConfirm(s *sourceSlot) *confirm {
+	return &confirm{s: s, walks: []walk{{key.DataSpan(s.slot), walkCompare, s.stream.digestLimits()}}}
+}
+
+// frozen reports whether the copy is still the one that this job released.
+func (c *confirm) frozen() bool {
+	r := c.s.d.node.Record(c.s.slot)
+	return r.State == cluster.Released && r.Job == c.s.id && !r.DataGone
+}
+
+// next compares the next chunk, or ends.
+func (c *confirm) next() {
+	if !c.frozen() {
+		c.end(migration.ConfirmGone)
+		return
+	}
+	if len(c.walks) == 0 {
+		outcome := migration.ConfirmEqual
+		if len(c.differ) > 0 {
+			outcome = migration.ConfirmDiffer
+			for _, span := range c.differ {
+				c.s.d.env.Log.Error("the copies differ after takeover", "slot", c.s.slot, "from", fmt.Sprintf("%q", span.Lo), "to", fmt.Sprintf("%q", span.Hi))
+			}
+		}
+		c.end(outcome)
+		return
+	}
+	w := c.walks[0]
+	chunk, err := store.ReadChunk(c.s.d.node.Store(), w.span, w.limits, store.WithDigest)
+	if err != nil {
+		c.s.d.env.Log.Error("comparing the copies failed", "slot", c.s.slot, "error", err)
+		c.end(migration.ConfirmDiffer)
+		return
+	}
+	body := appendOp(nil, opDigest, spanBytes(chunk.Covers), chunk.Digest.Append(nil))
+	c.ask(body, func(r migration.Reply) { c.compared(chunk, r) })
+}
+
+// compared goes on after the target's answer about a chunk.
+func (c *confirm) compared(chunk store.Chunk, r migration.Reply) {
+	if r.Gone {
+		c.end(migration.ConfirmGone)
+		return
+	}
+	w := &c.walks[0]
+	if w.span.Lo = chunk.Covers.Hi; chunk.Last {
+		c.walks = c.walks[1:]
+	}
+	if r.Differ {
+		switch n := int(chunk.Digest.Records); {
+		case n > 1:
+			c.walks = append([]walk{{chunk.Covers, walkCompare, store.ChunkLimits{Bytes: 1 << 62, Records: n/2 + n%2}}}, c.walks...)
+		case len(c.differ) < reportSpans:
+			c.differ = append(c.differ, chunk.Covers)
+		default:
+			c.walks = nil // enough is known
+		}
+	}
+	c.s.d.env.Workers.Submit(c.next)
+}
+
+// ask sends a confirm message until it is answered or the target has been silent for too long.
+func (c *confirm) ask(body []byte, then func(migration.Reply)) {
+	s := c.s
+	m := migration.Message{Kind: migration.MsgConfirm, Slot: s.slot, Job: s.id, Attempt: s.machine.Attempt(), Body: body}
+	s.d.call(s.job.header.Target, env.Bulk, &m, func(r migration.Reply, err error) {
+		if s.d.isClosed() {
+			return
+		}
+		if err == nil && r.Kind == migration.ReplyConfirm {
+			c.tries = 0
+			then(r)
+			return
+		}
+		now := s.d.env.Clock.Mono()
+		if c.tries++; c.tries == 1 {
+			c.failed = now
+		}
+		if now-c.failed >= s.d.cfg.Source.GiveUpAfter {
+			c.end(migration.ConfirmGone)
+			return
+		}
+		s.d.env.Clock.AfterFunc(s.d.cfg.Source.RetryMax, func() { c.ask(body, then) })
+	})
+}
+
+// end reports the outcome; the target may drop its snapshot.
+func (c *confirm) end(o migration.ConfirmOutcome) {
+	c.outcome = o
+	if o != migration.ConfirmGone {
+		m := migration.Message{Kind: migration.MsgConfirm, Slot: c.s.slot, Job: c.s.id, Attempt: c.s.machine.Attempt()}
+		c.s.d.call(c.s.job.header.Target, env.Bulk, &m, func(migration.Reply, error) {})
+	}
+	c.s.post(migration.EvConfirmed{Outcome: o})
+}
+
+func sortedSeqs(m map[uint64]covered) []uint64 {
+	out := make([]uint64, 0, len(m))
+	for n := range m { //det:ok sorted below
+		out = append(out, n)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i] < out[j] })
+	return out
+}

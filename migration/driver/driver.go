@@ -1,0 +1,390 @@
+// Package driver carries out the effects of the machines of package migration against a node: it reads rounds from
+// snapshots, sends messages, persists, pauses, decides, cleans, and feeds what comes of it back as events. It implements
+// engine.Migrator.
+//
+// Concurrency. Each slot at its source has a queue of events; at most one worker steps its machine at a time, one event a
+// step, so the machine and what belongs to it need no lock. Messages at a target run on the session's goroutine under the
+// slot's exclusive lock. Lock order: a slot's stripe (Node.Exclusive), then Driver.mu, then a queue's mutex; nothing is
+// called with Driver.mu held that could take a stripe.
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+	"time"
+
+	"godwit/engine"
+	"godwit/engine/cluster"
+	"godwit/engine/env"
+	"godwit/engine/key"
+	"godwit/engine/slot"
+	"godwit/migration"
+)
+
+// Config bounds what a driver does. Zero fields take the defaults.
+type Config struct {
+	// Source bounds each slot's machine.
+	Source migration.Config
+	// ChunkBytes and ChunkRecords bound one message of records. Defaults 256 KiB and 4,096.
+	ChunkBytes, ChunkRecords int
+	// DigestBytes and DigestRecords bound one chunk of a walk. Defaults 1 MiB and 16,384.
+	DigestBytes, DigestRecords int
+	// TrackerBytes bounds the memory of the changed keys of a slot; beyond it they collapse into a span. Default 16 MiB.
+	TrackerBytes int
+	// SlotsAtOnce is how many slots of a job move at the same time. Default 4.
+	SlotsAtOnce int
+	// CallTimeout is how long an answer may take. Default 2 s.
+	CallTimeout time.Duration
+	// AskAfter is how long a target waits for a silent source before it asks. Default 2 s.
+	AskAfter time.Duration
+	// SnapshotKept is how long a target keeps the takeover snapshot for a source that does not come to compare. Default
+	// 10 min.
+	SnapshotKept time.Duration
+	// JobsKept is how many ended jobs are remembered. Default 100.
+	JobsKept int
+}
+
+// Validate names the first field that makes no sense and fills in defaults.
+func (c *Config) Validate() error {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	defDur := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.ChunkBytes, 256<<10)
+	def(&c.ChunkRecords, 4096)
+	def(&c.DigestBytes, 1<<20)
+	def(&c.DigestRecords, 16384)
+	def(&c.TrackerBytes, 16<<20)
+	def(&c.SlotsAtOnce, 4)
+	def(&c.JobsKept, 100)
+	defDur(&c.CallTimeout, 2*time.Second)
+	defDur(&c.AskAfter, 2*time.Second)
+	defDur(&c.SnapshotKept, 10*time.Minute)
+	if c.ChunkBytes < 0 || c.ChunkRecords < 0 || c.DigestBytes < 0 || c.DigestRecords < 0 || c.SlotsAtOnce < 0 {
+		return errors.New("migration: a limit of the driver is negative")
+	}
+	return c.Source.Validate()
+}
+
+// Driver moves the slots of one node, as source and as target.
+type Driver struct {
+	node *engine.Node
+	env  *engine.Options
+	cfg  Config
+
+	mu        sync.Mutex
+	closed    bool
+	counter   uint64 // of the latest job
+	jobs      []*job // oldest first
+	sources   map[slot.Slot]*sourceSlot
+	targets   map[slot.Slot]*targetSlot
+	announces map[announceKey]*announce
+	ask       env.Timer
+}
+
+// New returns the function that engine.Options.NewMigrator wants. cfg is validated there.
+func New(cfg Config) (func(*engine.Node) engine.Migrator, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return func(n *engine.Node) engine.Migrator {
+		return &Driver{
+			node: n, env: n.Options(), cfg: cfg,
+			sources: map[slot.Slot]*sourceSlot{}, targets: map[slot.Slot]*targetSlot{}, announces: map[announceKey]*announce{},
+		}
+	}, nil
+}
+
+// Close implements engine.Migrator.
+func (d *Driver) Close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	if d.ask != nil {
+		d.ask.Stop()
+	}
+	for _, sl := range sortedSlots(d.sources) {
+		d.sources[sl].close()
+	}
+	for _, sl := range sortedSlots(d.targets) {
+		d.targets[sl].dropSnapshot() // nothing else touches it any more: sessions are closed, timers count for nothing
+	}
+}
+
+func (d *Driver) isClosed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
+}
+
+// Recover implements engine.Migrator.
+func (d *Driver) Recover() error {
+	if err := d.loadJobs(); err != nil {
+		return err
+	}
+	for i := range slot.Count {
+		sl := slot.Slot(i)
+		r := d.node.Record(sl)
+		switch r.State {
+		case cluster.Importing, cluster.Prepared:
+			if err := d.loadTarget(sl); err != nil {
+				return err
+			}
+		case cluster.Serving:
+			if owner := d.node.Map().Owner(sl); !r.Job.IsZero() && (owner == nil || owner.ID != d.node.ID()) {
+				d.announce(sl, r.Epoch)
+			}
+		default:
+		}
+	}
+	d.armAsk()
+	d.mu.Lock()
+	jobs := append([]*job(nil), d.jobs...)
+	d.mu.Unlock()
+	for _, j := range jobs {
+		d.pumpJob(j)
+	}
+	return nil
+}
+
+// Start implements engine.Migrator. The checks stand in Kvrocks' order.
+func (d *Driver) Start(ranges []slot.Range, to cluster.NodeID) (cluster.JobID, error) {
+	m := d.node.Map()
+	node := m.Find(to)
+	if node == nil {
+		return cluster.JobID{}, errors.New("Can't find the destination node id") //nolint:staticcheck,revive // wire text
+	}
+	if len(ranges) == 0 {
+		return cluster.JobID{}, errors.New("Slot range is invalid") //nolint:staticcheck,revive // wire text
+	}
+	set := slot.SetOf(ranges...)
+	list := set.Slots()
+	for _, sl := range list {
+		switch r := d.node.Record(sl); {
+		case r.State == cluster.Released:
+			return cluster.JobID{}, errors.New("Can't migrate slot which has been migrated") //nolint:staticcheck,revive // wire text
+		case r.State != cluster.Serving:
+			return cluster.JobID{}, errors.New("Can't migrate slot which doesn't belong to me") //nolint:staticcheck,revive // wire text
+		}
+	}
+	if node.Replica {
+		return cluster.JobID{}, errors.New("Can't migrate slot to a slave") //nolint:staticcheck,revive // wire text
+	}
+	if to == d.node.ID() {
+		return cluster.JobID{}, errors.New("Can't migrate slot to myself") //nolint:staticcheck,revive // wire text
+	}
+	d.mu.Lock()
+	for _, sl := range list {
+		if d.sources[sl] != nil || d.pendingIn(sl) {
+			d.mu.Unlock()
+			return cluster.JobID{}, errors.New("There is already a migrating job") //nolint:staticcheck,revive // wire text
+		}
+	}
+	d.counter++
+	j := &job{
+		d:      d,
+		header: header{Version: jobVersion, Counter: d.counter, Target: to, Ranges: set.Ranges(), StartedMs: d.env.Clock.WallMs()},
+		slots:  map[slot.Slot]*slotProgress{},
+	}
+	for _, sl := range list {
+		j.slots[sl] = &slotProgress{}
+	}
+	j.order = list
+	d.jobs = append(d.jobs, j)
+	d.mu.Unlock()
+	id := d.jobID(j.header.Counter)
+	d.env.Log.Info("job accepted", "job", id.String(), "slots", set.String(), "target", to)
+	p := j.persist(nil)
+	d.node.Store().WhenDurable(p, func() { d.pumpJob(j) })
+	d.trimJobs()
+	return id, nil
+}
+
+// pendingIn reports whether a live job still has to begin with a slot. d.mu is held.
+func (d *Driver) pendingIn(sl slot.Slot) bool {
+	for _, j := range d.jobs {
+		if p := j.slots[sl]; p != nil && !j.ended() && p.phase == migration.PhasePending {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Driver) jobID(counter uint64) cluster.JobID {
+	return cluster.JobID{Node: d.node.ID(), Incarnation: d.node.Incarnation(), Counter: counter}
+}
+
+// find returns the job with a counter.
+func (d *Driver) find(counter uint64) *job {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, j := range d.jobs {
+		if j.header.Counter == counter {
+			return j
+		}
+	}
+	return nil
+}
+
+// Cancel implements engine.Migrator.
+func (d *Driver) Cancel(counter uint64) error {
+	j := d.find(counter)
+	if j == nil {
+		return fmt.Errorf("there is no job %d on this node: see GODWIT MIGRATION STATUS for those that it knows", counter)
+	}
+	j.stop("cancelled by an operator")
+	return nil
+}
+
+// Jobs implements engine.Migrator.
+func (d *Driver) Jobs() []engine.JobStatus {
+	d.mu.Lock()
+	jobs := append([]*job(nil), d.jobs...)
+	d.mu.Unlock()
+	out := make([]engine.JobStatus, 0, len(jobs))
+	for _, j := range jobs {
+		out = append(out, j.status())
+	}
+	return out
+}
+
+// WhenDone implements engine.Migrator.
+func (d *Driver) WhenDone(counter uint64, timeout time.Duration, fn func(engine.JobStatus)) {
+	j := d.find(counter)
+	if j == nil {
+		d.env.Workers.Submit(func() { fn(engine.JobStatus{State: engine.JobNone}) })
+		return
+	}
+	j.whenDone(timeout, fn)
+}
+
+// ParkLimit implements engine.Migrator.
+func (d *Driver) ParkLimit(sl slot.Slot) {
+	d.mu.Lock()
+	s := d.sources[sl]
+	d.mu.Unlock()
+	if s != nil {
+		s.post(migration.EvParkLimit{})
+	}
+}
+
+// Busy implements engine.Migrator.
+func (d *Driver) Busy() bool {
+	d.mu.Lock()
+	live := false
+	for _, j := range d.jobs {
+		live = live || !j.ended()
+	}
+	d.mu.Unlock()
+	return live || len(d.Importing()) > 0
+}
+
+// Importing implements engine.Migrator.
+func (d *Driver) Importing() []engine.ImportStatus {
+	d.mu.Lock()
+	slots := sortedSlots(d.targets)
+	d.mu.Unlock()
+	var out []engine.ImportStatus
+	for _, sl := range slots {
+		if r := d.node.Record(sl); r.State == cluster.Importing || r.State == cluster.Prepared {
+			out = append(out, engine.ImportStatus{Slot: sl, Record: r})
+		}
+	}
+	return out
+}
+
+// peer is where to call a node, if the map knows it.
+func (d *Driver) call(to cluster.NodeID, lane env.Lane, m *migration.Message, done func(migration.Reply, error)) {
+	p, ok := d.node.Peer(to)
+	if !ok {
+		d.env.Workers.Submit(func() { done(migration.Reply{}, fmt.Errorf("node %s is not in the cluster map", to)) })
+		return
+	}
+	args := [][]byte{[]byte("PEER"), []byte("MIGRATION"), m.Encode()}
+	d.env.Peers.Call(p, lane, args, d.cfg.CallTimeout, func(raw []byte, err error) {
+		if err != nil {
+			done(migration.Reply{}, err)
+			return
+		}
+		r, err := migration.DecodeReply(raw)
+		done(r, err)
+	})
+}
+
+// announceKey names an announcement that has not been answered.
+type announceKey struct {
+	slot slot.Slot
+	to   cluster.NodeID
+}
+
+type announce struct{ epoch cluster.Epoch }
+
+// announceRetry is how long an announcement waits before it is repeated.
+const announceRetry = time.Second
+
+// announce tells every node of the map that this node serves a slot, until each has answered or left the map.
+func (d *Driver) announce(sl slot.Slot, e cluster.Epoch) {
+	for _, n := range d.node.Map().Nodes {
+		if n.ID == d.node.ID() || n.Replica {
+			continue
+		}
+		k := announceKey{sl, n.ID}
+		a := &announce{e}
+		d.mu.Lock()
+		d.announces[k] = a
+		d.mu.Unlock()
+		d.sendAnnounce(k, a)
+	}
+}
+
+func (d *Driver) sendAnnounce(k announceKey, a *announce) {
+	d.mu.Lock()
+	current := !d.closed && d.announces[k] == a
+	d.mu.Unlock()
+	if !current {
+		return
+	}
+	r := d.node.Record(k.slot)
+	p, ok := d.node.Peer(k.to)
+	if !ok || r.State != cluster.Serving || r.Epoch != a.epoch {
+		d.forgetAnnounce(k, a)
+		return
+	}
+	d.node.Announce(p, k.slot, a.epoch, func(err error) {
+		if err == nil {
+			d.forgetAnnounce(k, a)
+			return
+		}
+		d.env.Clock.AfterFunc(announceRetry, func() { d.sendAnnounce(k, a) })
+	})
+}
+
+func (d *Driver) forgetAnnounce(k announceKey, a *announce) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.announces[k] == a {
+		delete(d.announces, k)
+	}
+}
+
+func sortedSlots[V any](m map[slot.Slot]V) []slot.Slot {
+	out := make([]slot.Slot, 0, len(m))
+	for sl := range m { //det:ok sorted below
+		out = append(out, sl)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i] < out[j] })
+	return out
+}
+
+// bookCursor names the bookkeeping value that holds the cursor of an import.
+const bookCursor = "cursor"
+
+func cursorKey(sl slot.Slot) []byte { return key.AppendBook(nil, sl, bookCursor) }

@@ -1,0 +1,367 @@
+package driver
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+	"time"
+
+	"godwit/engine"
+	"godwit/engine/cluster"
+	"godwit/engine/env"
+	"godwit/engine/key"
+	"godwit/engine/slot"
+	"godwit/engine/store"
+	"godwit/migration"
+)
+
+// jobVersion is the version of a stored job.
+const jobVersion = 1
+
+// header is what is stored of a job, as JSON under key.Job(counter).
+type header struct {
+	Version   int            `json:"version"`
+	Counter   uint64         `json:"counter"`
+	Target    cluster.NodeID `json:"target"`
+	Ranges    []slot.Range   `json:"ranges"`
+	StartedMs int64          `json:"started_ms"`
+	EndedMs   int64          `json:"ended_ms,omitempty"`
+	Error     string         `json:"error,omitempty"`
+	// What the job has done, up to the last time it was stored.
+	Records  uint64    `json:"records"`
+	Bytes    uint64    `json:"bytes"`
+	PausesMs []float64 `json:"pauses_ms,omitempty"`
+	Equal    int       `json:"equal"`
+	Differ   int       `json:"differ"`
+	Gone     int       `json:"gone"`
+}
+
+// slotProgress is where a slot of a job stands. Its durable part is stored under the job's key followed by the slot:
+//
+//	| offset | size | field                     |
+//	|--------|------|---------------------------|
+//	| 0      | 1    | version, 1                |
+//	| 1      | 1    | phase                     |
+//	| 2      | 4    | attempt, big-endian       |
+type slotProgress struct {
+	phase   migration.Phase
+	attempt cluster.Attempt
+	// stored says that the phase is in the store; a slot that is not begun has no entry.
+	stored bool
+}
+
+func (p slotProgress) encode() []byte {
+	b := []byte{jobVersion, byte(p.phase)}
+	return binary.BigEndian.AppendUint32(b, uint32(p.attempt))
+}
+
+func decodeProgress(b []byte) (slotProgress, error) {
+	if len(b) != 6 || b[0] != jobVersion || b[1] > byte(migration.PhaseFailed) {
+		return slotProgress{}, fmt.Errorf("migration: the stored progress of a slot has %d bytes beginning %x", len(b), b[:min(len(b), 2)])
+	}
+	return slotProgress{phase: migration.Phase(b[1]), attempt: cluster.Attempt(binary.BigEndian.Uint32(b[2:])), stored: true}, nil
+}
+
+func (p slotProgress) ended() bool {
+	return p.phase == migration.PhaseDone || p.phase == migration.PhaseFailed
+}
+
+func (p slotProgress) moved() bool {
+	return p.phase >= migration.PhaseDecided && p.phase <= migration.PhaseDone
+}
+
+func progressKey(counter uint64, sl slot.Slot) []byte {
+	return binary.BigEndian.AppendUint16(key.Job(counter), uint16(sl))
+}
+
+// job is a job of this node as source. Driver.mu guards slots and header; waiters have their own mutex.
+type job struct {
+	d      *Driver
+	header header
+	slots  map[slot.Slot]*slotProgress
+	order  []slot.Slot // ascending
+	lag    map[slot.Slot]migration.EvLag
+
+	waitMu  sync.Mutex
+	waiters []func()
+}
+
+// ended reports whether every slot has ended. Driver.mu is held.
+func (j *job) ended() bool {
+	if j.header.EndedMs != 0 {
+		return true
+	}
+	for _, sl := range j.order {
+		if !j.slots[sl].ended() {
+			return false
+		}
+	}
+	return true
+}
+
+// persist stores the header, in the batch given or one of its own, and returns the position.
+func (j *job) persist(b *store.Batch) store.Position {
+	if b == nil {
+		b = j.d.node.Store().NewBatch()
+	}
+	j.d.mu.Lock()
+	raw, err := json.Marshal(j.header)
+	j.d.mu.Unlock()
+	if err != nil {
+		panic(err) // plain numbers and strings
+	}
+	b.Set(key.Job(j.header.Counter), raw)
+	return j.d.node.Store().Commit(b)
+}
+
+// loadJobs reads the jobs and makes machines for the slots that are not over.
+func (d *Driver) loadJobs() error {
+	it, err := d.node.Store().NewIter(key.JobSpan())
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		err = d.loadJobKey(it.Key(), it.Value())
+	}
+	if err := errors.Join(err, it.Close()); err != nil {
+		return err
+	}
+	for _, j := range d.jobs {
+		for _, r := range j.header.Ranges {
+			for n := int(r.First); n <= int(r.Last); n++ {
+				if j.slots[slot.Slot(n)] == nil {
+					j.slots[slot.Slot(n)] = &slotProgress{}
+				}
+				j.order = append(j.order, slot.Slot(n))
+			}
+		}
+		sort.Slice(j.order, func(a, b int) bool { return j.order[a] < j.order[b] })
+	}
+	return nil
+}
+
+func (d *Driver) loadJobKey(k, v []byte) error {
+	const headerLen = 10
+	if len(k) < headerLen {
+		return fmt.Errorf("migration: job key %x: the directory is damaged", k)
+	}
+	counter := binary.BigEndian.Uint64(k[headerLen-8:])
+	if len(k) == headerLen {
+		j := &job{d: d, slots: map[slot.Slot]*slotProgress{}}
+		if err := json.Unmarshal(v, &j.header); err != nil {
+			return fmt.Errorf("migration: job %d: %w", counter, err)
+		}
+		if j.header.Version != jobVersion || j.header.Counter != counter {
+			return fmt.Errorf("migration: job %d has version %d, this program knows %d", counter, j.header.Version, jobVersion)
+		}
+		d.jobs = append(d.jobs, j)
+		d.counter = max(d.counter, counter)
+		return nil
+	}
+	if len(d.jobs) == 0 || len(k) != headerLen+2 || d.jobs[len(d.jobs)-1].header.Counter != counter {
+		return fmt.Errorf("migration: job key %x belongs to no job: the directory is damaged", k)
+	}
+	p, err := decodeProgress(v)
+	if err != nil {
+		return err
+	}
+	d.jobs[len(d.jobs)-1].slots[slot.Slot(binary.BigEndian.Uint16(k[headerLen:]))] = &p
+	return nil
+}
+
+// pumpJob begins slots until as many as allowed are on their way, and ends the job when none is left.
+func (d *Driver) pumpJob(j *job) {
+	var begin []*sourceSlot
+	d.mu.Lock()
+	if d.closed || j.header.EndedMs != 0 {
+		d.mu.Unlock()
+		return
+	}
+	active := 0
+	for _, sl := range j.order {
+		if s := d.sources[sl]; s != nil && s.job == j {
+			active++
+		}
+	}
+	for _, sl := range j.order {
+		p := j.slots[sl]
+		if p.ended() || d.sources[sl] != nil {
+			continue
+		}
+		if !p.stored && active >= d.cfg.SlotsAtOnce {
+			continue
+		}
+		s := newSourceSlot(d, j, sl)
+		d.sources[sl] = s
+		begin = append(begin, s)
+		active++
+	}
+	over := j.ended()
+	d.mu.Unlock()
+	for _, s := range begin {
+		s.begin()
+	}
+	if over {
+		d.endJob(j)
+	}
+}
+
+// endJob stores the end of a job and tells those who wait for it.
+func (d *Driver) endJob(j *job) {
+	d.mu.Lock()
+	if j.header.EndedMs != 0 {
+		d.mu.Unlock()
+		return
+	}
+	j.header.EndedMs = max(d.env.Clock.WallMs(), 1)
+	d.mu.Unlock()
+	st := j.status()
+	d.env.Log.Info("job ended", "job", st.ID.String(), "state", string(st.State), "moved", st.Moved.Len(), "slots", st.Slots, "records", st.Records, "bytes", st.Bytes, "error", st.Error)
+	p := j.persist(nil)
+	d.node.Store().WhenDurable(p, func() {
+		j.waitMu.Lock()
+		waiters := j.waiters
+		j.waiters = nil
+		j.waitMu.Unlock()
+		for _, w := range waiters {
+			w()
+		}
+	})
+}
+
+// stop gives up the slots that are not decided.
+func (j *job) stop(why string) {
+	d := j.d
+	var live []*sourceSlot
+	d.mu.Lock()
+	if j.header.EndedMs == 0 && j.header.Error == "" {
+		j.header.Error = why
+	}
+	b := d.node.Store().NewBatch()
+	for _, sl := range j.order {
+		s, p := d.sources[sl], j.slots[sl]
+		switch {
+		case s != nil && s.job == j:
+			live = append(live, s)
+		case !p.ended() && !p.stored:
+			p.phase, p.stored = migration.PhaseFailed, true
+			b.Set(progressKey(j.header.Counter, sl), p.encode())
+		}
+	}
+	d.mu.Unlock()
+	j.persist(b)
+	for _, s := range live {
+		s.post(migration.EvCancel{Why: why})
+	}
+	d.env.Workers.Submit(func() { d.pumpJob(j) })
+}
+
+// whenDone runs fn once: when the job has ended, or after the timeout.
+func (j *job) whenDone(timeout time.Duration, fn func(engine.JobStatus)) {
+	var once sync.Once
+	var timer env.Timer
+	run := func() { once.Do(func() { fn(j.status()) }) }
+	j.d.mu.Lock()
+	over := j.header.EndedMs != 0
+	j.d.mu.Unlock()
+	if over {
+		j.d.env.Workers.Submit(run)
+		return
+	}
+	if timeout > 0 {
+		timer = j.d.env.Clock.AfterFunc(timeout, run)
+	}
+	j.waitMu.Lock()
+	defer j.waitMu.Unlock()
+	j.waiters = append(j.waiters, func() {
+		if timer != nil {
+			timer.Stop()
+		}
+		run()
+	})
+}
+
+// status is the job as operators see it.
+func (j *job) status() engine.JobStatus {
+	d := j.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h := &j.header
+	st := engine.JobStatus{
+		ID: d.jobID(h.Counter), Target: h.Target, Ranges: h.Ranges, Slots: len(j.order), Error: h.Error,
+		Records: h.Records, Bytes: h.Bytes, PausesMs: append([]float64(nil), h.PausesMs...),
+		DigestsEqual: h.Equal, Differ: h.Differ, StartedMs: h.StartedMs, EndedMs: h.EndedMs, Verified: "confirmed",
+	}
+	if h.Gone > 0 {
+		st.Verified = "before cutover only"
+	}
+	failed := 0
+	first := migration.StepDone + 1
+	var round migration.RoundKind
+	for _, sl := range j.order {
+		p := j.slots[sl]
+		if p.moved() {
+			st.Moved.Add(sl)
+		}
+		if p.phase == migration.PhaseFailed || p.phase == migration.PhaseAborting {
+			failed++
+		}
+		if s := d.sources[sl]; s != nil && s.job == j {
+			seen := s.seen()
+			if seen.step < first && seen.step != migration.StepIdle {
+				first, round = seen.step, seen.round
+			}
+			st.LagKeys += seen.lag.Keys
+			st.LagByte += seen.lag.LagBytes
+			st.Records += seen.records
+			st.Bytes += seen.bytes
+			if st.Error == "" {
+				st.Error = seen.reason
+			}
+		}
+	}
+	st.Step = "waiting"
+	if first <= migration.StepDone {
+		st.Step = first.String()
+		if first == migration.StepCopying {
+			st.Step = round.String()
+		}
+	}
+	switch {
+	case h.EndedMs != 0 && failed == 0:
+		st.State, st.Step, st.Error = engine.JobSuccess, "done", ""
+	case h.EndedMs != 0:
+		st.State, st.Step = engine.JobFail, "failed"
+	case first >= migration.StepConfirming && first <= migration.StepDone:
+		st.State = engine.JobClean
+	case first == migration.StepCopying && (round == migration.RoundBase || round == migration.RoundResume):
+		st.State = engine.JobSnapshot
+	case first <= migration.StepStarting || first > migration.StepDone:
+		st.State = engine.JobStart
+	default:
+		st.State = engine.JobWAL
+	}
+	return st
+}
+
+// trimJobs forgets the oldest jobs that have ended, over the limit.
+func (d *Driver) trimJobs() {
+	var gone []*job
+	d.mu.Lock()
+	for len(d.jobs) > d.cfg.JobsKept && d.jobs[0].header.EndedMs != 0 {
+		gone = append(gone, d.jobs[0])
+		d.jobs = d.jobs[1:]
+	}
+	d.mu.Unlock()
+	if len(gone) == 0 {
+		return
+	}
+	b := d.node.Store().NewBatch()
+	for _, j := range gone {
+		b.DeleteRange(key.Span{Lo: key.Job(j.header.Counter), Hi: key.Job(j.header.Counter + 1)})
+	}
+	d.node.Store().Commit(b)
+}

@@ -1,0 +1,383 @@
+package driver
+
+import (
+	"sync"
+	"time"
+
+	"godwit/engine"
+	"godwit/engine/cluster"
+	"godwit/engine/env"
+	"godwit/engine/key"
+	"godwit/engine/mutant"
+	"godwit/engine/slot"
+	"godwit/engine/store"
+	"godwit/migration"
+)
+
+// sourceSlot is a slot that this node is giving away: its machine, its round, its timers.
+type sourceSlot struct {
+	d    *Driver
+	job  *job
+	slot slot.Slot
+	id   cluster.JobID
+
+	mu      sync.Mutex
+	queue   []queued
+	running bool
+	closed  bool
+	view    sourceView
+
+	// What follows belongs to the worker that steps the machine.
+	machine *migration.Source
+	stream  stream
+	timers  [2]env.Timer
+	paused  time.Duration // when the pause began
+	pausing bool
+	confirm *confirm
+}
+
+// queued is an event for the machine, or a step of the stream's own.
+type queued struct {
+	event migration.Event
+	step  func()
+}
+
+// sourceView is what others may see of a source slot.
+type sourceView struct {
+	step           migration.Step
+	round          migration.RoundKind
+	lag            migration.EvLag
+	records, bytes uint64
+	reason         string
+}
+
+// newSourceSlot makes the machine of a slot. Driver.mu is held.
+func newSourceSlot(d *Driver, j *job, sl slot.Slot) *sourceSlot {
+	s := &sourceSlot{d: d, job: j, slot: sl, id: d.jobID(j.header.Counter)}
+	s.stream = stream{d: d, slot: sl, later: func(fn func()) { s.enqueue(queued{step: fn}) }}
+	return s
+}
+
+// begin posts the event that the slot begins with: the first, or what a restart left.
+func (s *sourceSlot) begin() {
+	d := s.d
+	d.mu.Lock()
+	p := *s.job.slots[s.slot]
+	d.mu.Unlock()
+	r := d.node.Record(s.slot)
+	released := r.State == cluster.Released && r.Job == s.id
+	epoch := r.Epoch
+	if released {
+		epoch--
+	}
+	s.machine = migration.NewSource(d.cfg.Source, s.slot, s.id, epoch, p.attempt, d.env.Clock.Mono())
+	switch {
+	case released && !p.moved():
+		// The batch of the decision holds both; one without the other is a damaged directory. Trust the record.
+		p.phase = migration.PhaseDecided
+	case p.moved() && !released:
+		p.phase = migration.PhaseDone // the slot came back since, which ends older work on it
+	}
+	switch {
+	case released && p.phase == migration.PhaseDecided:
+		d.node.Exclusive(s.slot, func(o *engine.Owned) { o.Seal() })
+		s.post(migration.EvRecover{Phase: p.phase})
+	case !p.stored && r.State != cluster.Serving:
+		s.post(migration.EvCancel{Why: "the slot is no longer served here"})
+	case !p.stored:
+		s.post(migration.EvBegin{})
+	default:
+		s.post(migration.EvRecover{Phase: p.phase})
+	}
+}
+
+// post queues an event and makes sure that a worker takes it.
+func (s *sourceSlot) post(ev migration.Event) { s.enqueue(queued{event: ev}) }
+
+func (s *sourceSlot) enqueue(q queued) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.queue = append(s.queue, q)
+	if !s.running {
+		s.running = true
+		s.d.env.Workers.Submit(s.work)
+	}
+}
+
+// work steps the machine with one event and carries out the effects, then makes room for others.
+func (s *sourceSlot) work() {
+	s.mu.Lock()
+	if s.closed || len(s.queue) == 0 {
+		s.running = false
+		s.mu.Unlock()
+		return
+	}
+	q := s.queue[0]
+	s.queue = s.queue[1:]
+	s.mu.Unlock()
+
+	if q.step != nil {
+		q.step()
+	} else {
+		for _, ef := range s.machine.Step(s.d.env.Clock.Mono(), q.event) {
+			s.execute(ef)
+		}
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.view.step, s.view.round = s.machine.Now()
+	s.view.reason = s.machine.Reason()
+	s.view.records, s.view.bytes = s.stream.records, s.stream.bytes
+	if lag, ok := q.event.(migration.EvLag); ok {
+		s.view.lag = lag
+	}
+	if s.running = len(s.queue) > 0 && !s.closed; s.running {
+		s.d.env.Workers.Submit(s.work)
+	}
+}
+
+func (s *sourceSlot) seen() sourceView {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.view
+}
+
+// close ends the slot's work; what is under way finishes without effect.
+func (s *sourceSlot) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed, s.queue = true, nil
+}
+
+// execute carries out one effect.
+func (s *sourceSlot) execute(ef migration.Effect) {
+	switch e := ef.(type) {
+	case migration.EfPersist:
+		s.persist(e)
+	case migration.EfSend:
+		s.send(e.Message)
+	case migration.EfOpenRound:
+		s.openRound(e.Kind)
+	case migration.EfRead:
+		s.read()
+	case migration.EfSent:
+		s.stream.sent(e.Seq)
+	case migration.EfFree:
+		s.stream.free(e.Seq)
+	case migration.EfRedo:
+		s.stream.redo(e.Seq)
+	case migration.EfGiveBack:
+		s.stream.giveBack()
+	case migration.EfMeasure:
+		keys, spans, lagBytes := s.stream.lag()
+		s.post(migration.EvLag{Keys: keys, Spans: spans, LagBytes: lagBytes})
+	case migration.EfTimer:
+		s.setTimer(e)
+	case migration.EfStop:
+		s.stream.stop()
+	default:
+		s.executeCutover(ef)
+	}
+}
+
+// executeCutover carries out the effects that change who serves.
+func (s *sourceSlot) executeCutover(ef migration.Effect) {
+	switch ef.(type) {
+	case migration.EfPause:
+		s.pause()
+	case migration.EfUnpause:
+		s.d.node.Exclusive(s.slot, func(o *engine.Owned) { o.Unpause() })
+		s.pauseEnded(false)
+	case migration.EfDecide:
+		s.decide()
+	case migration.EfHandedOver:
+		s.d.node.Exclusive(s.slot, func(o *engine.Owned) { o.Unpause() })
+		s.pauseEnded(true)
+	case migration.EfConfirm:
+		s.confirm = newConfirm(s)
+		s.confirm.next()
+	case migration.EfClean:
+		s.clean()
+	case migration.EfReclaim:
+		s.d.node.Exclusive(s.slot, func(o *engine.Owned) {
+			o.Commit(s.d.node.Store().NewBatch(), cluster.Record{State: cluster.Serving, Epoch: s.machine.Epoch()})
+			o.Unpause()
+		})
+	case migration.EfEnded:
+		s.ended()
+	}
+}
+
+func (s *sourceSlot) persist(e migration.EfPersist) {
+	d := s.d
+	b := d.node.Store().NewBatch()
+	d.mu.Lock()
+	p := s.job.slots[s.slot]
+	p.phase, p.attempt, p.stored = e.Phase, e.Attempt, true
+	b.Set(progressKey(s.job.header.Counter, s.slot), p.encode())
+	d.mu.Unlock()
+	pos := d.node.Store().Commit(b)
+	d.node.Store().WhenDurable(pos, func() { s.post(migration.EvPersisted{Attempt: e.Attempt}) })
+}
+
+func (s *sourceSlot) send(m migration.Message) {
+	lane := env.Control
+	if m.Kind == migration.MsgData {
+		lane = env.Bulk
+		if mutant.On(mutant.RebuiltResend) {
+			m.Body = s.stream.rebuilt(m.Seq, m.Body)
+		}
+	}
+	kind, attempt, seq := m.Kind, m.Attempt, m.Seq
+	s.d.call(s.job.header.Target, lane, &m, func(r migration.Reply, err error) {
+		if err != nil {
+			s.post(migration.EvSendFailed{Message: kind, Attempt: attempt, Seq: seq, Err: err.Error()})
+			return
+		}
+		s.post(migration.EvReply{Message: kind, Attempt: attempt, Seq: seq, Reply: r})
+	})
+}
+
+func (s *sourceSlot) openRound(k migration.RoundKind) {
+	opened := func() { s.post(migration.EvRoundOpen{}) }
+	s.stream.open(k, opened)
+}
+
+func (s *sourceSlot) read() {
+	body, last, err := s.stream.read()
+	if err != nil {
+		s.d.env.Log.Error("reading a slot for its move failed", "slot", s.slot, "error", err)
+		s.post(migration.EvCancel{Why: "reading the slot failed: " + err.Error()})
+		return
+	}
+	s.post(migration.EvData{Body: body, Last: last})
+}
+
+func (s *sourceSlot) setTimer(e migration.EfTimer) {
+	if t := s.timers[e.Timer]; t != nil {
+		t.Stop()
+	}
+	s.timers[e.Timer] = s.d.env.Clock.AfterFunc(e.After, func() {
+		s.post(migration.EvTimer{Timer: e.Timer, Generation: e.Generation})
+	})
+}
+
+// pause parks writes. Those that were admitted have finished when the lock is held.
+func (s *sourceSlot) pause() {
+	s.paused, s.pausing = s.d.env.Clock.Mono(), true
+	park := func() { s.d.node.Exclusive(s.slot, func(o *engine.Owned) { o.Pause() }) }
+	if mutant.On(mutant.NoDrain) {
+		s.d.env.Workers.Submit(park)
+		return
+	}
+	park()
+}
+
+// pauseEnded accounts for a pause that led to the handover.
+func (s *sourceSlot) pauseEnded(handedOver bool) {
+	if !s.pausing {
+		return
+	}
+	s.pausing = false
+	if !handedOver {
+		return
+	}
+	ms := float64((s.d.env.Clock.Mono() - s.paused).Microseconds()) / 1000
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	s.job.header.PausesMs = append(s.job.header.PausesMs, ms)
+}
+
+// decide seals the slot and hands the decision to the store. Under one lock: the record is still serving under the job's
+// epoch, and no command runs between that look and the seal.
+func (s *sourceSlot) decide() {
+	d := s.d
+	var at store.Position
+	overruled := ""
+	d.node.Exclusive(s.slot, func(o *engine.Owned) {
+		r := o.Record()
+		if r.State != cluster.Serving || r.Epoch != s.machine.Epoch() {
+			overruled = "the slot is no longer served here under the epoch of the job"
+			return
+		}
+		if !o.Paused() && !mutant.Built {
+			overruled = "the slot is not paused: a bug"
+			return
+		}
+		o.Seal()
+		next := cluster.Record{State: cluster.Released, Epoch: r.Epoch + 1, Job: s.id, Attempt: s.machine.Attempt(), Peer: s.job.header.Target}
+		if mutant.On(mutant.ForgetfulSource) {
+			o.Remember(next)
+			return
+		}
+		b := d.node.Store().NewBatch()
+		d.mu.Lock()
+		p := s.job.slots[s.slot]
+		p.phase, p.attempt, p.stored = migration.PhaseDecided, s.machine.Attempt(), true
+		b.Set(progressKey(s.job.header.Counter, s.slot), p.encode())
+		d.mu.Unlock()
+		at = o.Commit(b, next)
+	})
+	if overruled != "" {
+		s.post(migration.EvOverruled{Why: overruled})
+		return
+	}
+	d.node.Store().WhenDurable(at, func() { s.post(migration.EvDecided{}) })
+}
+
+// clean deletes the copy, in one batch with the check that the record is still released by this job.
+func (s *sourceSlot) clean() {
+	d := s.d
+	var at store.Position
+	d.node.Exclusive(s.slot, func(o *engine.Owned) {
+		r := o.Record()
+		mine := r.State == cluster.Released && r.Job == s.id && !r.DataGone
+		if !mine && !mutant.On(mutant.CleanAfterReturn) {
+			return
+		}
+		b := d.node.Store().NewBatch()
+		b.DeleteRange(key.SlotSpan(s.slot))
+		if !mine {
+			at = o.Write(b)
+			return
+		}
+		r.DataGone = true
+		at = o.Commit(b, r)
+	})
+	d.node.Store().WhenDurable(at, func() { s.post(migration.EvCleaned{}) })
+}
+
+// ended takes the slot out of the driver and lets its job go on; a slot that failed takes those not yet decided with it.
+func (s *sourceSlot) ended() {
+	d := s.d
+	step, _ := s.machine.Now()
+	s.stream.stop()
+	d.mu.Lock()
+	h := &s.job.header
+	h.Records += s.stream.records
+	h.Bytes += s.stream.bytes
+	if s.confirm != nil {
+		switch s.confirm.outcome {
+		case migration.ConfirmEqual:
+			h.Equal++
+		case migration.ConfirmDiffer:
+			h.Differ++
+			h.Error = s.machine.Reason()
+		case migration.ConfirmGone:
+			h.Gone++
+		}
+	}
+	if d.sources[s.slot] == s {
+		delete(d.sources, s.slot)
+	}
+	d.mu.Unlock()
+	if step == migration.StepFailed {
+		s.job.stop(s.machine.Reason())
+		return
+	}
+	d.env.Workers.Submit(func() { d.pumpJob(s.job) })
+}

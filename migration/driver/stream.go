@@ -1,0 +1,296 @@
+package driver
+
+import (
+	"godwit/engine"
+	"godwit/engine/key"
+	"godwit/engine/mutant"
+	"godwit/engine/slot"
+	"godwit/engine/store"
+	"godwit/migration"
+)
+
+// stream reads the rounds of a slot and keeps books of what each message covered, until the target calls it durable. It
+// belongs to the worker that steps the slot's machine.
+//
+// A round is read at one snapshot: first the changed keys, then the walks over spans. What is not freed when the round is
+// given up goes back to the tracker, so that nothing is ever in neither.
+type stream struct {
+	d       *Driver
+	slot    slot.Slot
+	later   func(func()) // runs a step after this one, on the slot's worker
+	opening uint64       // counts the rounds begun and ended, so that a late step knows that its round is over
+	tracker *store.Tracker
+	snap    *store.Snapshot
+	kind    migration.RoundKind
+
+	keys  [][]byte // still to be read, ascending
+	walks []walk   // still to be walked, the first next
+
+	last    covered            // by the piece that was read last
+	covers  map[uint64]covered // by message
+	records uint64
+	bytes   uint64
+}
+
+// walk is a span still to be walked.
+type walk struct {
+	span   key.Span
+	how    walkHow
+	limits store.ChunkLimits
+}
+
+type walkHow uint8
+
+const (
+	walkCopy    walkHow = iota // the target has nothing there: send the records
+	walkCompare                // send digests
+	walkReplace                // send the records in place of whatever the target has
+)
+
+// covered is what a message speaks for.
+type covered struct {
+	changes store.Changes
+	records int // in the span of a digest
+	digest  bool
+}
+
+// replaceRecords is how many records a span may have that is replaced rather than halved again when its digests differ.
+const replaceRecords = 64
+
+func (s *stream) chunkLimits() store.ChunkLimits {
+	return store.ChunkLimits{Bytes: s.d.cfg.ChunkBytes, Records: s.d.cfg.ChunkRecords}
+}
+
+func (s *stream) digestLimits() store.ChunkLimits {
+	return store.ChunkLimits{Bytes: s.d.cfg.DigestBytes, Records: s.d.cfg.DigestRecords}
+}
+
+// open opens a round and calls opened when it can be read.
+func (s *stream) open(k migration.RoundKind, opened func()) {
+	s.closeRound()
+	s.kind = k
+	s.covers = map[uint64]covered{}
+	switch k {
+	case migration.RoundBase:
+		s.cut(walk{key.DataSpan(s.slot), walkCopy, s.chunkLimits()}, opened)
+	case migration.RoundResume:
+		s.cut(walk{key.DataSpan(s.slot), walkCompare, s.digestLimits()}, opened)
+	default:
+		s.openChanges(k, opened)
+	}
+}
+
+// cut switches tracking on and opens the snapshot in one step, under the slot's lock: a write is in the snapshot or tracked.
+func (s *stream) cut(w walk, opened func()) {
+	s.walks = []walk{w}
+	st := s.d.node.Store()
+	if s.tracker != nil {
+		st.Untrack(s.tracker)
+		s.tracker = nil
+	}
+	if mutant.On(mutant.TrackGap) {
+		s.snap = st.NewSnapshot()
+		s.later(func() {
+			s.tracker = st.Track(s.slot, s.d.cfg.TrackerBytes)
+			opened()
+		})
+		return
+	}
+	s.d.node.Exclusive(s.slot, func(*engine.Owned) {
+		s.tracker = st.Track(s.slot, s.d.cfg.TrackerBytes)
+		s.snap = st.NewSnapshot()
+	})
+	opened()
+}
+
+// openChanges takes what changed and then, as a step of its own, opens the snapshot at which it is read. A write between
+// the two is in the snapshot and in the next round: sent twice, never lost.
+func (s *stream) openChanges(k migration.RoundKind, opened func()) {
+	st := s.d.node.Store()
+	take := func() {
+		if s.tracker == nil { // a mutant's round
+			return
+		}
+		c := s.tracker.Take()
+		s.keys = c.Keys
+		for _, span := range c.Spans {
+			s.walks = append(s.walks, walk{span, walkCompare, s.digestLimits()})
+		}
+		if k == migration.RoundVerify {
+			s.walks = []walk{{key.DataSpan(s.slot), walkCompare, s.digestLimits()}}
+		}
+	}
+	snapshot := func() { s.snap = st.NewSnapshot() }
+	first, second := take, snapshot
+	if mutant.On(mutant.RoundGap) {
+		first, second = snapshot, take
+	}
+	first()
+	round := s.opening
+	s.later(func() {
+		if s.opening == round {
+			second()
+			opened()
+		}
+	})
+}
+
+// read reads the next piece of the round: a body, or nil when nothing is left; last says that nothing follows.
+func (s *stream) read() (body []byte, last bool, err error) {
+	switch {
+	case len(s.keys) > 0:
+		body, err = s.readKeys()
+	case len(s.walks) > 0:
+		body, err = s.readWalk()
+	}
+	return body, len(s.keys) == 0 && len(s.walks) == 0, err
+}
+
+// readKeys builds a message of changed keys as they are in the snapshot: puts, and deletes of those that are not there.
+func (s *stream) readKeys() ([]byte, error) {
+	var puts, deletes []byte
+	n := 0
+	lim := s.chunkLimits()
+	for n < len(s.keys) && n < lim.Records && len(puts)+len(deletes) < lim.Bytes {
+		k := s.keys[n]
+		v, found, err := s.snap.Get(k)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			puts = store.AppendRecord(puts, k, v)
+			s.bytes += uint64(len(k) + len(v))
+		} else {
+			deletes = appendBytes(deletes, k)
+			s.bytes += uint64(len(k))
+		}
+		n++
+	}
+	s.records += uint64(n)
+	s.last = covered{changes: store.Changes{Keys: s.keys[:n:n]}}
+	s.keys = s.keys[n:]
+	var body []byte
+	if len(puts) > 0 {
+		body = appendOp(body, opPut, puts)
+	}
+	if len(deletes) > 0 {
+		body = appendOp(body, opDelete, deletes)
+	}
+	return body, nil
+}
+
+// readWalk builds the next message of the first walk.
+func (s *stream) readWalk() ([]byte, error) {
+	w := &s.walks[0]
+	parts := store.WithRecords
+	if w.how == walkCompare {
+		parts = store.WithDigest
+	}
+	c, err := store.ReadChunk(s.snap, w.span, w.limits, parts|store.WithDigest)
+	if err != nil {
+		return nil, err
+	}
+	how := w.how
+	if w.span.Lo = c.Covers.Hi; c.Last {
+		s.walks = s.walks[1:]
+	}
+	s.last = covered{changes: store.Changes{Spans: []key.Span{c.Covers}}, records: int(c.Digest.Records)}
+	switch how {
+	case walkCompare:
+		s.last.digest = true
+		return appendOp(nil, opDigest, spanBytes(c.Covers), c.Digest.Append(nil)), nil
+	case walkReplace:
+		s.count(&c)
+		return appendOp(nil, opReplace, spanBytes(c.Covers), c.Records), nil
+	default:
+		s.count(&c)
+		if len(c.Records) == 0 {
+			return nil, nil
+		}
+		return appendOp(make([]byte, 0, len(c.Records)+5), opPut, c.Records), nil
+	}
+}
+
+func (s *stream) count(c *store.Chunk) {
+	s.records += c.Digest.Records
+	s.bytes += uint64(len(c.Records))
+}
+
+// sent binds what was read last to its message.
+func (s *stream) sent(seq uint64) { s.covers[seq] = s.last }
+
+// free forgets a message: what it covered is durable at the target.
+func (s *stream) free(seq uint64) { delete(s.covers, seq) }
+
+// redo puts the span of a digest that differed back, to be halved, or replaced once it is small.
+func (s *stream) redo(seq uint64) {
+	c, ok := s.covers[seq]
+	delete(s.covers, seq)
+	if !ok || len(c.changes.Spans) == 0 {
+		return
+	}
+	w := walk{c.changes.Spans[0], walkReplace, s.chunkLimits()}
+	if c.digest && c.records > replaceRecords {
+		w.how, w.limits = walkCompare, store.ChunkLimits{Bytes: s.d.cfg.DigestBytes, Records: c.records/2 + 1}
+	}
+	s.walks = append([]walk{w}, s.walks...)
+}
+
+// giveBack ends the round: what was not freed and what was not read goes back to the tracker.
+func (s *stream) giveBack() {
+	var c store.Changes
+	for _, k := range sortedSeqs(s.covers) {
+		c.Keys = append(c.Keys, s.covers[k].changes.Keys...)
+		c.Spans = append(c.Spans, s.covers[k].changes.Spans...)
+	}
+	c.Keys = append(c.Keys, s.keys...)
+	for _, w := range s.walks {
+		c.Spans = append(c.Spans, w.span)
+	}
+	if s.tracker != nil && !c.Empty() {
+		s.tracker.Put(c)
+	}
+	s.closeRound()
+}
+
+func (s *stream) closeRound() {
+	s.opening++
+	if s.snap != nil {
+		s.snap.Close()
+		s.snap = nil
+	}
+	s.keys, s.walks, s.covers, s.last = nil, nil, nil, covered{}
+}
+
+// stop ends round and tracking.
+func (s *stream) stop() {
+	s.closeRound()
+	if s.tracker != nil {
+		s.d.node.Store().Untrack(s.tracker)
+		s.tracker = nil
+	}
+}
+
+func (s *stream) lag() (keys, spans int, lagBytes int64) {
+	if s.tracker == nil {
+		return 0, 0, 0
+	}
+	return s.tracker.Lag()
+}
+
+// rebuilt is the body of a message made again from current data: what the mutant rebuilt-retransmit sends.
+func (s *stream) rebuilt(seq uint64, body []byte) []byte {
+	c, ok := s.covers[seq]
+	if !ok || len(c.changes.Keys) == 0 {
+		return body
+	}
+	var puts, deletes []byte
+	for _, k := range c.changes.Keys {
+		if v, found, err := s.d.node.Store().Get(k); err == nil && found {
+			puts = store.AppendRecord(puts, k, v)
+		} else {
+			deletes = appendBytes(deletes, k)
+		}
+	}
+	return appendOp(appendOp(nil, opPut, puts), opDelete, deletes)
+}

@@ -1,0 +1,285 @@
+package driver
+
+import (
+	"fmt"
+	"time"
+
+	"godwit/engine"
+	"godwit/engine/cluster"
+	"godwit/engine/env"
+	"godwit/engine/key"
+	"godwit/engine/mutant"
+	"godwit/engine/slot"
+	"godwit/engine/store"
+	"godwit/migration"
+)
+
+// targetSlot is what a target keeps in memory of a slot that is arriving or has just arrived. The slot's stripe guards it.
+type targetSlot struct {
+	cursor migration.Cursor
+	heard  time.Duration // when the source last spoke
+	live   bool          // importing or prepared
+	// takeover is the slot at the moment it was taken over, for the comparison; nil when there is none.
+	takeover *store.Snapshot
+	expiry   env.Timer
+	job      cluster.JobID
+	attempt  cluster.Attempt
+}
+
+func (t *targetSlot) dropSnapshot() {
+	if t.takeover != nil {
+		t.takeover.Close()
+		t.takeover = nil
+	}
+	if t.expiry != nil {
+		t.expiry.Stop()
+		t.expiry = nil
+	}
+}
+
+// targetOf returns the state of a slot, made if there is none.
+func (d *Driver) targetOf(sl slot.Slot) *targetSlot {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := d.targets[sl]
+	if t == nil {
+		t = &targetSlot{}
+		d.targets[sl] = t
+	}
+	return t
+}
+
+// loadTarget takes an import up after a restart.
+func (d *Driver) loadTarget(sl slot.Slot) error {
+	t := d.targetOf(sl)
+	raw, found, err := d.node.Store().Get(cursorKey(sl))
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("migration: slot %d is %s but its cursor is missing: the directory is damaged", sl, d.node.Record(sl).State)
+	}
+	t.cursor, err = migration.DecodeCursor(raw)
+	t.live = true
+	return err
+}
+
+// HandlePeer implements engine.Migrator.
+func (d *Driver) HandlePeer(from engine.PeerInfo, payload []byte) ([]byte, store.Position, error) {
+	m, err := migration.DecodeMessage(payload)
+	if err != nil {
+		return nil, 0, err
+	}
+	var reply migration.Reply
+	var at store.Position
+	switch m.Kind {
+	case migration.MsgAsk:
+		reply, at = d.answer(from, m)
+	case migration.MsgConfirm:
+		reply, err = d.confirmChunk(m)
+	default:
+		reply, at, err = d.handle(from.ID, m)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	return reply.Encode(), at, nil
+}
+
+// handle carries out what the target's rules say of a message, in one batch under the slot's lock.
+func (d *Driver) handle(from cluster.NodeID, m migration.Message) (migration.Reply, store.Position, error) {
+	var ops []op
+	if m.Kind == migration.MsgData {
+		var err error
+		if ops, err = decodeBody(m.Body, m.Slot); err != nil {
+			return migration.Reply{}, 0, err
+		}
+	}
+	t := d.targetOf(m.Slot)
+	var v migration.Verdict
+	var at store.Position
+	var failure error
+	d.node.Exclusive(m.Slot, func(o *engine.Owned) {
+		t.heard = d.env.Clock.Mono()
+		v = migration.Target{Record: o.Record(), Cursor: t.cursor, Incarnation: d.node.Incarnation()}.Handle(from, m)
+		at, failure = d.carryOut(o, t, m, ops, &v)
+	})
+	if failure != nil {
+		return migration.Reply{}, 0, failure
+	}
+	if v.TakeOver {
+		d.env.Log.Info("slot taken over", "slot", m.Slot, "epoch", d.node.Record(m.Slot).Epoch, "job", m.Job.String())
+		d.node.Store().WhenDurable(at, func() { d.announce(m.Slot, m.Epoch) })
+	}
+	if m.Kind == migration.MsgData && mutant.On(mutant.AckUndurable) || m.Kind == migration.MsgPrepare && mutant.On(mutant.PrepareUnsynced) {
+		at = 0
+	}
+	return v.Reply, at, nil
+}
+
+// carryOut does what a verdict says. The slot's stripe is held.
+func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, ops []op, v *migration.Verdict) (store.Position, error) {
+	st := d.node.Store()
+	if v.Apply || v.Check {
+		for i := range ops {
+			if ops[i].kind != opDigest {
+				continue
+			}
+			differ, err := spanDigest(st, &ops[i])
+			if err != nil {
+				return 0, err
+			}
+			v.Reply.Differ = v.Reply.Differ || differ
+		}
+	}
+	if !v.Wipe && !v.Apply && v.Cursor == nil && v.Record == nil {
+		return o.LastWrite(), nil
+	}
+	b := st.NewBatch()
+	if v.Wipe {
+		b.DeleteRange(key.SlotSpan(m.Slot))
+	}
+	if v.Apply {
+		for i := range ops {
+			ops[i].apply(b)
+		}
+	}
+	if v.Cursor != nil {
+		b.Set(cursorKey(m.Slot), v.Cursor.Encode())
+		t.cursor = *v.Cursor
+	}
+	if v.Record == nil {
+		return o.Write(b), nil
+	}
+	t.dropSnapshot()
+	t.live = v.Record.State == cluster.Importing || v.Record.State == cluster.Prepared
+	t.job, t.attempt = v.Record.Job, v.Record.Attempt
+	if v.TakeOver && mutant.On(mutant.ForgetfulTarget) {
+		b.Discard()
+		o.Remember(*v.Record)
+		o.Unpause()
+		return 0, nil
+	}
+	at := o.Commit(b, *v.Record)
+	if v.TakeOver {
+		d.keepSnapshot(t, m.Slot)
+	}
+	if v.TakeOver || v.Drop {
+		o.Unpause()
+	}
+	return at, nil
+}
+
+// keepSnapshot takes the takeover snapshot. The slot's stripe is held: nothing has been written since the data arrived.
+func (d *Driver) keepSnapshot(t *targetSlot, sl slot.Slot) {
+	snap := d.node.Store().NewSnapshot()
+	t.takeover = snap
+	t.expiry = d.env.Clock.AfterFunc(d.cfg.SnapshotKept, func() {
+		d.node.Exclusive(sl, func(*engine.Owned) {
+			if t.takeover == snap {
+				t.dropSnapshot()
+			}
+		})
+	})
+}
+
+// confirmChunk compares a span of the source's copy with the takeover snapshot; an empty body says that the source is done.
+func (d *Driver) confirmChunk(m migration.Message) (migration.Reply, error) {
+	reply := migration.Reply{Kind: migration.ReplyConfirm, Attempt: m.Attempt, Incarnation: d.node.Incarnation()}
+	ops, err := decodeBody(m.Body, m.Slot)
+	if err != nil {
+		return reply, err
+	}
+	if len(ops) > 1 || len(ops) == 1 && ops[0].kind != opDigest {
+		return reply, fmt.Errorf("%w: confirm takes one digest", migration.ErrMessage)
+	}
+	t := d.targetOf(m.Slot)
+	// The stripe is held over the scan of the chunk: the snapshot must not be closed under it. Chunks are small.
+	d.node.Exclusive(m.Slot, func(*engine.Owned) {
+		switch {
+		case t.takeover == nil || t.job != m.Job || t.attempt != m.Attempt:
+			reply.Gone = true
+		case len(ops) == 0:
+			t.dropSnapshot()
+		default:
+			reply.Differ, err = spanDigest(t.takeover, &ops[0])
+		}
+	})
+	return reply, err
+}
+
+// answer tells a target what became of an attempt. The record that it is read from may not be durable yet: the answer waits.
+func (d *Driver) answer(from engine.PeerInfo, m migration.Message) (migration.Reply, store.Position) {
+	if m.Job.Node != d.node.ID() || m.Job.Incarnation != d.node.Incarnation() {
+		return migration.Reply{Kind: migration.ReplyRefused, Attempt: m.Attempt, Text: "the job was made by another node or another directory of this one"}, 0
+	}
+	r := d.node.Record(m.Slot)
+	d.mu.Lock()
+	live := false
+	for _, j := range d.jobs {
+		if p := j.slots[m.Slot]; p != nil && j.header.Counter == m.Job.Counter {
+			live = p.phase == migration.PhaseActive || p.phase == migration.PhasePending
+		}
+	}
+	d.mu.Unlock()
+	reply := migration.Answer(r, live, from.ID, m)
+	at := d.node.Store().Last()
+	if mutant.On(mutant.UndurableAnswer) {
+		at = 0
+	}
+	return reply, at
+}
+
+// armAsk looks, from time to time, for imports whose source has fallen silent, and asks it.
+func (d *Driver) armAsk() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return
+	}
+	d.ask = d.env.Clock.AfterFunc(d.cfg.AskAfter/2, func() {
+		d.askSilent()
+		d.armAsk()
+	})
+}
+
+func (d *Driver) askSilent() {
+	d.mu.Lock()
+	slots := sortedSlots(d.targets)
+	d.mu.Unlock()
+	for _, sl := range slots {
+		t := d.targetOf(sl)
+		var r cluster.Record
+		due := false
+		d.node.Exclusive(sl, func(o *engine.Owned) {
+			r = o.Record()
+			due = t.live && d.env.Clock.Mono()-t.heard >= d.cfg.AskAfter
+		})
+		if !due {
+			continue
+		}
+		m := migration.Message{Kind: migration.MsgAsk, Slot: sl, Job: r.Job, Attempt: r.Attempt, Epoch: r.Epoch}
+		d.call(r.Job.Node, env.Control, &m, func(reply migration.Reply, err error) {
+			if err == nil && !d.isClosed() {
+				d.asked(m, reply)
+			}
+		})
+	}
+}
+
+// asked acts on the source's answer as on the message that it stands for.
+func (d *Driver) asked(m migration.Message, r migration.Reply) {
+	switch {
+	case r.Kind == migration.ReplyDecided:
+		m.Kind, m.Epoch = migration.MsgCommit, r.Epoch
+	case r.Kind == migration.ReplyDead,
+		r.Kind == migration.ReplyRefused && d.node.Record(m.Slot).State == cluster.Importing:
+		// A source that was wiped can never decide an attempt that was not prepared.
+		m.Kind = migration.MsgAbort
+	default:
+		return
+	}
+	if _, _, err := d.handle(m.Job.Node, m); err != nil {
+		d.env.Log.Error("an answer of the source could not be carried out", "slot", m.Slot, "error", err)
+	}
+}

@@ -1,0 +1,727 @@
+package migration
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"godwit/engine/cluster"
+	"godwit/engine/mutant"
+	"godwit/engine/slot"
+)
+
+// Config bounds what a source does. Zero fields take the defaults.
+type Config struct {
+	// WindowBytes is how much may be on its way to the target unanswered, per slot. Default 8 MiB.
+	WindowBytes int
+	// PauseDeadline is how long writers may be paused before the source gives the pause up and goes on copying. Default
+	// 1 s.
+	PauseDeadline time.Duration
+	// RetryMin and RetryMax bound the wait before an unanswered message is repeated; it doubles. Defaults 20 ms and 1 s.
+	RetryMin, RetryMax time.Duration
+	// GiveUpAfter is how long the target may be silent before the source gives up a slot that is not decided. Default 60 s.
+	GiveUpAfter time.Duration
+	// LagBytes and LagKeys are what may be left for the final round. Defaults 256 KiB and 2,000: at 100 MB/s and some µs a
+	// key, well under 10 ms.
+	LagBytes int64
+	LagKeys  int
+	// Rounds is how many rounds of changes may pass before the pause is tried whatever the lag. Default 50.
+	Rounds int
+	// Pauses is how many pauses may be given up before the job fails as "cannot converge". Default 20.
+	Pauses int
+	// AbortTries is how often the target is told of a failure before it is left to ask. Default 20.
+	AbortTries int
+}
+
+// Validate names the first field that makes no sense and fills in defaults.
+func (c *Config) Validate() error {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	defDur := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.WindowBytes, 8<<20)
+	def(&c.LagKeys, 2000)
+	def(&c.Rounds, 50)
+	def(&c.Pauses, 20)
+	def(&c.AbortTries, 20)
+	if c.LagBytes == 0 {
+		c.LagBytes = 256 << 10
+	}
+	defDur(&c.PauseDeadline, time.Second)
+	defDur(&c.RetryMin, 20*time.Millisecond)
+	defDur(&c.RetryMax, time.Second)
+	defDur(&c.GiveUpAfter, time.Minute)
+	if c.WindowBytes < 0 || c.RetryMin < 0 || c.RetryMax < c.RetryMin || c.PauseDeadline < 0 || c.LagBytes < 0 {
+		return errors.New("migration: a limit is negative, or RetryMax is below RetryMin")
+	}
+	return nil
+}
+
+// afterStart says what an attempt was begun for.
+type afterStart uint8
+
+const (
+	thenCopy  afterStart = iota // go on with rounds
+	thenPause                   // pause as soon as the target has opened the attempt
+)
+
+// sent is a data message that has not been answered.
+type sent struct {
+	seq   uint64
+	body  []byte
+	acked bool // answered out of order; leaves the window when those before it have been answered
+}
+
+// Source is the machine of one slot at its source. It is stepped by one caller at a time. Its fields are volatile: what is
+// durable is the attempt, the phase (EfPersist) and the ownership record.
+type Source struct {
+	cfg    Config
+	slot   slot.Slot
+	job    cluster.JobID
+	epoch  cluster.Epoch // under which the source serves
+	step   Step
+	reason string // why the slot failed or its last trouble
+
+	attempt   cluster.Attempt
+	persisted bool // the attempt's number is durable
+	then      afterStart
+	tracking  bool // a tracker has run without a gap since a base or resume round
+	target    cluster.Incarnation
+
+	round     RoundKind
+	rounds    int // of changes since the copy was last verified
+	pauses    int // given up
+	reading   bool
+	exhausted bool
+	verified  bool
+	differed  bool // the round's walk found a difference
+
+	seq         uint64 // of the last message of the attempt
+	hash        cluster.RunningHash
+	window      []sent
+	windowBytes int
+	prepareSent bool
+
+	heard       time.Duration // when the target last answered
+	backoff     time.Duration
+	retryArmed  bool
+	abortTries  int
+	generations [timerKinds]uint32
+
+	out []Effect
+}
+
+// NewSource makes the machine of a slot that has used attempts up to lastAttempt. cfg has been validated.
+func NewSource(cfg Config, sl slot.Slot, job cluster.JobID, epoch cluster.Epoch, lastAttempt cluster.Attempt, now time.Duration) *Source {
+	return &Source{cfg: cfg, slot: sl, job: job, epoch: epoch, attempt: lastAttempt, heard: now}
+}
+
+// Now tells where the machine stands.
+func (s *Source) Now() (Step, RoundKind) { return s.step, s.round }
+
+// Attempt is the current attempt.
+func (s *Source) Attempt() cluster.Attempt { return s.attempt }
+
+// Epoch is the epoch under which the source serves the slot, or did until its decision.
+func (s *Source) Epoch() cluster.Epoch { return s.epoch }
+
+// Reason is why the slot failed, or the last trouble it had.
+func (s *Source) Reason() string { return s.reason }
+
+// Verified reports whether a walk over the whole slot has found the copies equal, or made them so, before the cutover.
+func (s *Source) Verified() bool { return s.verified }
+
+// Step takes one event and returns what is to be done, in order. The slice is valid until the next call.
+func (s *Source) Step(now time.Duration, ev Event) []Effect {
+	s.out = s.out[:0]
+	switch e := ev.(type) {
+	case EvReply:
+		s.heard = now
+		s.onReply(e)
+	case EvSendFailed:
+		s.onSendFailed(now, e)
+	case EvTimer:
+		s.onTimer(e)
+	case EvCancel:
+		s.onCancel(e.Why)
+	default:
+		s.onProgress(ev)
+	}
+	return s.out
+}
+
+// onProgress handles what the driver reports of the source's own work.
+func (s *Source) onProgress(ev Event) {
+	switch e := ev.(type) {
+	case EvBegin:
+		s.beginAttempt(thenCopy)
+	case EvRecover:
+		s.recover(e.Phase)
+	case EvPersisted:
+		s.onPersisted(e)
+	case EvRoundOpen:
+		s.pump()
+	case EvData:
+		s.onData(e)
+	case EvLag:
+		s.onLag(e)
+	case EvParkLimit:
+		if s.step == StepPausing {
+			s.abandonPause("the paused slot parked as many commands as it may")
+		}
+	case EvDecided:
+		s.onDecided()
+	case EvOverruled:
+		if s.step == StepDeciding {
+			s.fail(e.Why)
+		}
+	case EvConfirmed:
+		s.onConfirmed(e.Outcome)
+	case EvCleaned:
+		if s.step == StepCleaning {
+			s.finish()
+		}
+	}
+}
+
+func (s *Source) emit(e Effect) { s.out = append(s.out, e) }
+
+func (s *Source) enter(to Step) {
+	if !allowed(s.step, to) {
+		panic(fmt.Sprintf("migration: step %s after %s", to, s.step))
+	}
+	s.step = to
+}
+
+func (s *Source) message(k MessageKind) Message {
+	return Message{Kind: k, Slot: s.slot, Job: s.job, Attempt: s.attempt, Epoch: s.epoch}
+}
+
+// recover goes on after a restart.
+func (s *Source) recover(p Phase) {
+	switch p {
+	case PhasePending, PhaseActive:
+		s.beginAttempt(thenCopy)
+	case PhaseDecided:
+		s.enter(StepCommitting)
+		s.sendCommit()
+	case PhaseCommitted:
+		s.enter(StepConfirming)
+		s.emit(EfConfirm{})
+	case PhaseCleaning:
+		s.enter(StepCleaning)
+		s.emit(EfClean{})
+	case PhaseAborting:
+		s.enter(StepAborting)
+		s.persisted = true
+		s.sendAbort()
+	case PhaseDone:
+		s.enter(StepDone)
+		s.emit(EfEnded{})
+	case PhaseFailed:
+		s.enter(StepFailed)
+		s.emit(EfEnded{})
+	}
+}
+
+// beginAttempt gives up the stream so far and opens a new one. What the target has not called durable goes back to the
+// tracker first.
+func (s *Source) beginAttempt(then afterStart) {
+	s.endStream()
+	s.enter(StepStarting)
+	s.attempt++
+	s.then, s.persisted = then, false
+	s.emit(EfPersist{Attempt: s.attempt, Phase: PhaseActive})
+}
+
+func (s *Source) endStream() {
+	if s.round != 0 {
+		s.emit(EfGiveBack{})
+	}
+	s.round = 0
+	s.seq, s.hash = 0, cluster.RunningHash{}
+	s.window, s.windowBytes = nil, 0
+	s.reading, s.exhausted, s.prepareSent = false, false, false
+	s.stopTimer(TimerRetry)
+	s.stopTimer(TimerPause)
+	s.backoff, s.retryArmed = 0, false
+}
+
+func (s *Source) onPersisted(e EvPersisted) {
+	if e.Attempt != s.attempt || s.persisted {
+		return
+	}
+	s.persisted = true
+	switch s.step {
+	case StepStarting:
+		s.sendStart()
+	case StepAborting:
+		s.sendAbort()
+	default: // a phase after the decision: nothing waits for it
+	}
+}
+
+func (s *Source) sendStart() {
+	m := s.message(MsgStart)
+	m.Fresh = s.attempt == 1
+	s.emit(EfSend{m})
+}
+
+func (s *Source) onReply(e EvReply) {
+	if e.Attempt != s.attempt && !mutant.On(mutant.LatePrepared) {
+		return // an answer to an earlier attempt says nothing about this one
+	}
+	switch e.Reply.Kind {
+	case ReplyStarted:
+		s.onStarted(e.Reply)
+	case ReplyAck, ReplyGap:
+		s.onAck(e)
+	case ReplyPrepared:
+		s.onPrepared(e.Reply)
+	case ReplyCommitted:
+		s.onCommitted()
+	case ReplyAborted:
+		if s.step == StepAborting {
+			s.ended()
+		}
+	case ReplyNoImport:
+		s.onNoImport(e)
+	case ReplyRefused:
+		s.onRefused(e)
+	case ReplyConfirm, ReplyPending, ReplyDecided, ReplyDead: // answers to questions that the driver asks itself
+	}
+}
+
+// onStarted goes on with what the attempt was begun for, if the target still has what it had; otherwise from the beginning.
+func (s *Source) onStarted(r Reply) {
+	if s.step != StepStarting || !s.persisted {
+		return
+	}
+	sameTarget := s.target == 0 || s.target == r.Incarnation
+	s.target = r.Incarnation
+	s.stopTimer(TimerRetry)
+	s.backoff = 0
+	switch {
+	case r.Fresh || !sameTarget:
+		s.enter(StepCopying)
+		s.verified, s.rounds = false, 0
+		s.openRound(RoundBase)
+		s.tracking = true
+	case !s.tracking:
+		s.enter(StepCopying)
+		s.verified, s.rounds = false, 0
+		if mutant.On(mutant.ResumeFromNew) {
+			s.openRound(RoundChanges)
+		} else {
+			s.openRound(RoundResume)
+		}
+		s.tracking = true
+	case s.then == thenPause:
+		s.enter(StepPausing)
+		s.setTimer(TimerPause, s.cfg.PauseDeadline)
+		if !mutant.On(mutant.NoPause) {
+			s.emit(EfPause{})
+		}
+		s.openRound(RoundFinal)
+	default:
+		s.enter(StepCopying)
+		s.openRound(RoundChanges)
+	}
+}
+
+func (s *Source) openRound(k RoundKind) {
+	s.round = k
+	s.reading, s.exhausted, s.differed = false, false, false
+	s.emit(EfOpenRound{k})
+}
+
+// pump reads on while the window has room. One read is under way at a time.
+func (s *Source) pump() {
+	if s.round == 0 || s.reading || s.exhausted || s.windowBytes >= s.cfg.WindowBytes {
+		return
+	}
+	s.reading = true
+	s.emit(EfRead{})
+}
+
+// streaming reports whether messages of the attempt are under way.
+func (s *Source) streaming() bool {
+	return s.round != 0 && (s.step == StepCopying || s.step == StepPausing)
+}
+
+func (s *Source) onData(e EvData) {
+	if !s.streaming() || !s.reading {
+		return
+	}
+	s.reading, s.exhausted = false, e.Last
+	if len(e.Body) > 0 {
+		s.seq++
+		s.hash = Chain(s.hash, s.seq, e.Body)
+		s.window = append(s.window, sent{seq: s.seq, body: e.Body})
+		s.windowBytes += len(e.Body)
+		s.emit(EfSent{s.seq})
+		s.sendData(s.window[len(s.window)-1])
+	}
+	s.pump()
+	s.roundDone()
+}
+
+func (s *Source) sendData(d sent) {
+	m := s.message(MsgData)
+	m.Seq, m.Body = d.seq, d.body
+	s.emit(EfSend{m})
+}
+
+func (s *Source) onAck(e EvReply) {
+	if !s.streaming() {
+		return
+	}
+	if e.Reply.Kind == ReplyGap {
+		s.armRetry(s.cfg.RetryMin)
+		return
+	}
+	for i := range s.window {
+		if d := &s.window[i]; d.seq == e.Seq && !d.acked {
+			d.acked = true
+			if e.Reply.Differ {
+				s.differed, s.exhausted = true, false
+				s.emit(EfRedo{d.seq})
+			} else {
+				s.emit(EfFree{d.seq})
+			}
+			s.windowBytes -= len(d.body)
+			s.backoff = 0
+		}
+	}
+	for len(s.window) > 0 && s.window[0].acked {
+		s.window = s.window[1:]
+	}
+	s.pump()
+	s.roundDone()
+}
+
+// roundDone acts when everything of the round has been read, sent and answered.
+func (s *Source) roundDone() {
+	if !s.exhausted || s.reading || len(s.window) > 0 || s.round == 0 {
+		return
+	}
+	s.stopTimer(TimerRetry)
+	if s.step == StepPausing {
+		if !s.prepareSent {
+			s.prepareSent = true
+			s.sendPrepare()
+		}
+		return
+	}
+	switch s.round {
+	case RoundVerify:
+		s.verified = true
+	case RoundChanges:
+		s.rounds++
+	default:
+	}
+	s.emit(EfMeasure{})
+}
+
+func (s *Source) onLag(e EvLag) {
+	if s.step != StepCopying || !s.exhausted || len(s.window) > 0 {
+		return
+	}
+	small := e.Spans == 0 && e.Keys <= s.cfg.LagKeys && e.LagBytes <= s.cfg.LagBytes
+	switch {
+	case !small && s.rounds < s.cfg.Rounds:
+		s.openRound(RoundChanges)
+	case !s.verified:
+		s.openRound(RoundVerify)
+	default:
+		s.rounds = 0
+		s.round = 0 // complete: nothing to give back
+		s.beginAttempt(thenPause)
+	}
+}
+
+func (s *Source) sendPrepare() {
+	m := s.message(MsgPrepare)
+	m.Seq, m.Hash = s.seq, s.hash
+	s.emit(EfSend{m})
+}
+
+// onPrepared decides, if the target has exactly what was sent in this pause.
+func (s *Source) onPrepared(r Reply) {
+	if s.step != StepPausing || !s.prepareSent {
+		return
+	}
+	if r.Attempt != s.attempt || r.Seq != s.seq || r.Hash != s.hash || r.Incarnation != s.target {
+		if !mutant.On(mutant.LatePrepared) {
+			return
+		}
+	}
+	s.enter(StepDeciding)
+	s.stopTimer(TimerRetry)
+	s.stopTimer(TimerPause)
+	s.emit(EfDecide{})
+}
+
+func (s *Source) onDecided() {
+	if s.step != StepDeciding {
+		return
+	}
+	s.enter(StepCommitting)
+	s.round = 0
+	s.emit(EfStop{})
+	if mutant.On(mutant.PurgeEarly) {
+		s.emit(EfClean{})
+	}
+	s.backoff = 0
+	s.sendCommit()
+}
+
+func (s *Source) sendCommit() {
+	m := s.message(MsgCommit)
+	m.Epoch = s.epoch + 1
+	s.emit(EfSend{m})
+}
+
+func (s *Source) onCommitted() {
+	if s.step != StepCommitting {
+		return
+	}
+	s.stopTimer(TimerRetry)
+	s.enter(StepConfirming)
+	s.emit(EfHandedOver{})
+	s.emit(EfPersist{Attempt: s.attempt, Phase: PhaseCommitted})
+	s.emit(EfConfirm{})
+}
+
+func (s *Source) onConfirmed(o ConfirmOutcome) {
+	if s.step != StepConfirming {
+		return
+	}
+	if o == ConfirmDiffer {
+		s.reason = "the copies differ after takeover; the source's copy is kept"
+		s.finish()
+		return
+	}
+	s.enter(StepCleaning)
+	s.emit(EfPersist{Attempt: s.attempt, Phase: PhaseCleaning})
+	s.emit(EfClean{})
+}
+
+func (s *Source) finish() {
+	s.enter(StepDone)
+	s.emit(EfPersist{Attempt: s.attempt, Phase: PhaseDone})
+	s.emit(EfEnded{})
+}
+
+// onNoImport begins anew when the target has lost the import of this very attempt.
+func (s *Source) onNoImport(e EvReply) {
+	switch s.step {
+	case StepStarting, StepCopying:
+		s.reason = "the target no longer had the import"
+		s.beginAttempt(thenCopy)
+	case StepPausing:
+		s.abandonPause("the target no longer had the import")
+	case StepCommitting:
+		s.reason = "the target refuses the commit: it does not know the import it was prepared for; if its directory was lost, an operator must decide"
+		s.armRetry(s.nextBackoff())
+	case StepAborting:
+		s.ended()
+	default:
+	}
+}
+
+func (s *Source) onRefused(e EvReply) {
+	switch s.step {
+	case StepStarting, StepCopying, StepPausing:
+		s.fail("the target refuses the slot: " + e.Reply.Text)
+	case StepCommitting:
+		s.reason = "the target refuses the commit: " + e.Reply.Text
+		s.armRetry(s.nextBackoff())
+	case StepAborting:
+		s.ended()
+	default:
+	}
+}
+
+// onSendFailed repeats what got no answer, after a while, and gives up on a target that stays silent if nothing is decided.
+func (s *Source) onSendFailed(now time.Duration, e EvSendFailed) {
+	if e.Attempt != s.attempt || s.step.Ended() {
+		return
+	}
+	s.reason = e.Err
+	switch s.step {
+	case StepStarting, StepCopying, StepPausing:
+		if now-s.heard >= s.cfg.GiveUpAfter {
+			s.fail(fmt.Sprintf("the target has not answered for %s: %s", now-s.heard, e.Err))
+			return
+		}
+		if e.Message == MsgData && !s.inWindow(e.Seq) {
+			return
+		}
+	case StepCommitting:
+		if mutant.On(mutant.LostCommitReply) {
+			s.step = StepAborting
+			s.emit(EfReclaim{})
+			s.fail("lost the reply to commit")
+			return
+		}
+		if e.Message != MsgCommit {
+			return
+		}
+	case StepAborting:
+		if e.Message != MsgAbort {
+			return
+		}
+		if s.abortTries++; s.abortTries >= s.cfg.AbortTries {
+			s.ended()
+			return
+		}
+	default:
+		return
+	}
+	s.armRetry(s.nextBackoff())
+}
+
+func (s *Source) inWindow(seq uint64) bool {
+	for i := range s.window {
+		if s.window[i].seq == seq {
+			return !s.window[i].acked
+		}
+	}
+	return false
+}
+
+func (s *Source) nextBackoff() time.Duration {
+	if s.retryArmed {
+		return s.backoff // several messages of one loss count once
+	}
+	s.backoff = min(max(2*s.backoff, s.cfg.RetryMin), s.cfg.RetryMax)
+	return s.backoff
+}
+
+func (s *Source) armRetry(d time.Duration) {
+	if !s.retryArmed {
+		s.retryArmed = true
+		s.setTimer(TimerRetry, d)
+	}
+}
+
+func (s *Source) setTimer(k TimerKind, d time.Duration) {
+	s.generations[k]++
+	s.emit(EfTimer{Timer: k, Generation: s.generations[k], After: d})
+}
+
+// stopTimer makes a timer that is set count for nothing when it fires.
+func (s *Source) stopTimer(k TimerKind) {
+	s.generations[k]++
+	if k == TimerRetry {
+		s.retryArmed = false
+	}
+}
+
+func (s *Source) onTimer(e EvTimer) {
+	if e.Generation != s.generations[e.Timer] {
+		return
+	}
+	if e.Timer == TimerPause {
+		switch {
+		case mutant.On(mutant.LateUnpause):
+			s.emit(EfUnpause{})
+		case s.step == StepPausing:
+			s.abandonPause("the pause took longer than its deadline")
+		}
+		return
+	}
+	s.retryArmed = false
+	s.repeat()
+}
+
+// repeat sends again, byte for byte, what has not been answered.
+func (s *Source) repeat() {
+	switch s.step {
+	case StepStarting:
+		if s.persisted {
+			s.sendStart()
+		}
+	case StepCopying, StepPausing:
+		for _, d := range s.window {
+			if !d.acked {
+				s.sendData(d)
+			}
+		}
+		if s.prepareSent {
+			s.sendPrepare()
+		}
+	case StepCommitting:
+		s.sendCommit()
+	case StepAborting:
+		s.sendAbort()
+	default:
+	}
+}
+
+// abandonPause lets the writers go on and the rounds with them: the decision has not been handed in.
+func (s *Source) abandonPause(why string) {
+	s.reason = why
+	s.emit(EfUnpause{})
+	if s.pauses++; s.pauses >= s.cfg.Pauses {
+		s.failUnpaused(fmt.Sprintf("cannot converge: %d pauses were given up, the last because %s", s.pauses, why))
+		return
+	}
+	s.beginAttempt(thenCopy)
+}
+
+func (s *Source) onCancel(why string) {
+	switch s.step {
+	case StepIdle:
+		s.enter(StepFailed)
+		s.reason = why
+		s.emit(EfPersist{Attempt: s.attempt, Phase: PhaseFailed})
+		s.emit(EfEnded{})
+	case StepStarting, StepCopying, StepPausing:
+		s.fail(why)
+	case StepCommitting, StepDeciding:
+		if mutant.On(mutant.CancelAfter) {
+			s.step = StepAborting
+			s.emit(EfReclaim{})
+			s.fail(why)
+		}
+	default: // decided, or given up already
+	}
+}
+
+// fail gives the slot up. The record that says so is durable before the target is told, so that it is told the same for ever.
+func (s *Source) fail(why string) {
+	if s.step == StepPausing || s.step == StepDeciding {
+		s.emit(EfUnpause{})
+	}
+	s.failUnpaused(why)
+}
+
+func (s *Source) failUnpaused(why string) {
+	s.round = 0
+	s.endStream()
+	if s.step != StepAborting {
+		s.enter(StepAborting)
+	}
+	s.reason = why
+	s.emit(EfStop{})
+	s.attempt++ // greater than any that the target has seen, so that nothing older is accepted after the abort
+	s.persisted = false
+	s.emit(EfPersist{Attempt: s.attempt, Phase: PhaseAborting})
+}
+
+func (s *Source) sendAbort() { s.emit(EfSend{s.message(MsgAbort)}) }
+
+func (s *Source) ended() {
+	s.stopTimer(TimerRetry)
+	s.enter(StepFailed)
+	s.emit(EfPersist{Attempt: s.attempt, Phase: PhaseFailed})
+	s.emit(EfEnded{})
+}

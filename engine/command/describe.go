@@ -262,7 +262,7 @@ func listFilter(args [][]byte) func(*Spec) bool {
 			return false
 		}
 	case "pattern":
-		return func(s *Spec) bool { return MatchGlob(args[2], []byte(s.Name)) }
+		return func(s *Spec) bool { return MatchGlob(args[2], []byte(s.Name), false) }
 	}
 	return nil
 }

@@ -4,10 +4,16 @@ package command
 // '\' before a character that is meant literally. It does as Redis' stringmatchlen does, oddities included: ranges compare
 // signed bytes and may be written backwards, an unclosed bracket ends with the pattern, and the empty string matches only the
 // empty pattern.
-func MatchGlob(pattern, s []byte) bool {
+// ignoreCase makes ASCII letters of either case the same, as CONFIG GET does.
+func MatchGlob(pattern, s []byte, ignoreCase bool) bool {
+	if ignoreCase {
+		pattern, s = asciiLower(pattern), asciiLower(s)
+	}
 	var g glob
 	return g.match(pattern, s)
 }
+
+func asciiLower(b []byte) []byte { return appendLower(make([]byte, 0, len(b)), b) }
 
 // glob carries what a failed attempt has shown. hopeless says that what follows some '*' matches nowhere in the rest of the
 // string, so that no earlier '*' needs to be stretched: without it patterns such as "*a*a*a*b" take exponential time. The

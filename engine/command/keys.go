@@ -205,7 +205,7 @@ type keyFilter struct {
 }
 
 func (f *keyFilter) match(user []byte, r *data.Record) bool {
-	return (f.types == "" || r.Type.String() == f.types) && (f.any || MatchGlob(f.pattern, user))
+	return (f.types == "" || r.Type.String() == f.types) && (f.any || MatchGlob(f.pattern, user, false))
 }
 
 // setPattern sets the pattern; "*" also matches the empty key.

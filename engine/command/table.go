@@ -61,7 +61,12 @@ func lower(dst, name []byte) []byte {
 	if len(name) >= maxName {
 		return nil
 	}
-	for _, c := range name {
+	return appendLower(dst, name)
+}
+
+// appendLower appends b with its ASCII letters in lower case.
+func appendLower(dst, b []byte) []byte {
+	for _, c := range b {
 		if 'A' <= c && c <= 'Z' {
 			c += 'a' - 'A'
 		}

@@ -83,6 +83,8 @@ func configSpecs() []*Spec {
 	return []*Spec{
 		{Name: "config|get", Arity: -3, Flags: Admin | NoScript | Loading | Stale | Server,
 			Group: group, Since: "2.0.0", Complexity: "O(N) when N is the number of configuration parameters provided", Summary: "Get the values of configuration parameters"},
+		{Name: "config|resetstat", Arity: 2, Flags: Admin | NoScript | Loading | Stale | Server,
+			Group: group, Since: "2.0.0", Complexity: "O(1)", Summary: "Reset the stats returned by INFO"},
 		{Name: "config|set", Arity: -4, Flags: Admin | NoScript | Loading | Stale | Server,
 			Group: group, Since: "2.0.0", Complexity: "O(N) when N is the number of configuration parameters provided", Summary: "Set configuration parameters to the given values"},
 	}

@@ -1,20 +1,175 @@
 package engine
 
 import (
+	"math"
+	"net"
+	"sort"
+	"strconv"
+	"strings"
 	"sync/atomic"
+
+	"godwit/engine/command"
 )
 
-// config holds the settings that can be changed while the node runs.
+// config holds the settings that can be changed while the node runs. A change lasts until the process ends.
 type config struct {
 	sync        atomic.Uint32
 	requirepass atomic.Pointer[string]
+	maxClients  atomic.Int64
 }
 
 func (c *config) init(o *Options) {
 	c.sync.Store(uint32(o.Sync))
 	c.requirepass.Store(&o.RequirePass)
+	c.maxClients.Store(int64(o.Limits.MaxClients))
 }
 
 func (n *Node) syncMode() SyncMode { return SyncMode(n.config.sync.Load()) }
 
 func (n *Node) password() string { return *n.config.requirepass.Load() }
+
+func (n *Node) maxClients() int { return int(n.config.maxClients.Load()) }
+
+// setting is a parameter of CONFIG GET and SET.
+type setting struct {
+	name string
+	get  func(*Node) string
+	// check reports why a value is wrong, or returns "" and what applies it. nil: the setting cannot be changed.
+	check func(value string) (why string, apply func(*Node))
+}
+
+func fixed(value string) func(*Node) string { return func(*Node) string { return value } }
+
+// fsyncNames are Redis' names of the sync modes, for tools that ask for appendfsync.
+var fsyncNames = [...]string{SyncAlways: "always", SyncInterval: "everysec", SyncNever: "no"}
+
+// settings lists the parameters by name. Those that mean nothing here but are asked for by common tools have the value that
+// tells the truth: everything is logged before it is acknowledged, and nothing is ever evicted.
+func settings() []setting {
+	return []setting{
+		{name: "appendfsync", get: func(n *Node) string { return fsyncNames[n.syncMode()] }, check: checkFsync},
+		{name: "appendonly", get: fixed("yes")},
+		{name: "cluster-enabled", get: func(n *Node) string { return yesNo(n.opts.Cluster) }},
+		{name: "databases", get: fixed("1")},
+		{name: "dir", get: func(n *Node) string { return n.opts.Dir }},
+		{name: "maxclients", get: func(n *Node) string { return strconv.Itoa(n.maxClients()) }, check: checkMaxClients},
+		{name: "maxmemory", get: fixed("0")},
+		{name: "maxmemory-policy", get: fixed("noeviction")},
+		{name: "park-deadline-ms", get: func(n *Node) string {
+			return strconv.FormatInt(n.opts.Limits.ParkDeadline.Milliseconds(), 10)
+		}},
+		{name: "pipeline-limit", get: func(n *Node) string { return strconv.Itoa(n.opts.Limits.PipelineBytes) }},
+		{name: "port", get: (*Node).port},
+		{name: "proto-max-bulk-len", get: func(n *Node) string { return strconv.Itoa(n.opts.Limits.BulkBytes) }},
+		{name: "requirepass", get: (*Node).password, check: checkPassword},
+		{name: "save", get: fixed("")},
+		{name: "sync", get: func(n *Node) string { return n.syncMode().String() }, check: checkSync},
+		{name: "timeout", get: fixed("0")},
+	}
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// port is the port of the node's address, "0" if it is unknown.
+func (n *Node) port() string {
+	if _, port, err := net.SplitHostPort(n.opts.Addr); err == nil {
+		return port
+	}
+	return "0"
+}
+
+func checkSync(value string) (string, func(*Node)) {
+	m, err := ParseSyncMode(strings.ToLower(value))
+	if err != nil {
+		return whySyncMode, nil
+	}
+	return "", func(n *Node) { n.config.sync.Store(uint32(m)) }
+}
+
+func checkFsync(value string) (string, func(*Node)) {
+	for m, name := range fsyncNames {
+		if strings.EqualFold(value, name) {
+			return "", func(n *Node) { n.config.sync.Store(uint32(m)) }
+		}
+	}
+	return whyFsync, nil
+}
+
+func checkPassword(value string) (string, func(*Node)) {
+	return "", func(n *Node) { n.config.requirepass.Store(&value) }
+}
+
+func checkMaxClients(value string) (string, func(*Node)) {
+	v, err := strconv.ParseInt(value, 10, 64)
+	switch {
+	case err != nil:
+		return whyNotInteger, nil
+	case v < 1 || v > math.MaxUint32:
+		return whyMaxClients, nil
+	}
+	return "", func(n *Node) { n.config.maxClients.Store(v) }
+}
+
+// configGet answers CONFIG GET pattern [pattern …].
+func (s *Session) configGet(patterns [][]byte) {
+	var found []setting
+	for _, p := range settings() {
+		for _, pattern := range patterns {
+			if command.MatchGlob(pattern, []byte(p.name), true) {
+				found = append(found, p)
+				break
+			}
+		}
+	}
+	sort.Slice(found, func(i, j int) bool { return found[i].name < found[j].name })
+	s.out.Map(len(found))
+	for _, p := range found {
+		s.out.BulkString(p.name)
+		s.out.BulkString(p.get(s.n))
+	}
+}
+
+// configSet answers CONFIG SET name value [name value …]: all or nothing.
+func (s *Session) configSet(pairs [][]byte) {
+	if len(pairs)%2 != 0 {
+		s.out.Error(errArity("config|set"))
+		return
+	}
+	known := map[string]setting{}
+	for _, p := range settings() {
+		known[p.name] = p
+	}
+	seen := map[string]bool{}
+	var apply []func(*Node)
+	for i := 0; i < len(pairs); i += 2 {
+		name := strings.ToLower(string(pairs[i]))
+		p, ok := known[name]
+		switch {
+		case !ok:
+			s.out.Error(errConfigUnknown(string(pairs[i])))
+			return
+		case seen[name]:
+			s.out.Error(errConfig(name, whyDuplicate))
+			return
+		case p.check == nil:
+			s.out.Error(errConfig(name, whyImmutable))
+			return
+		}
+		seen[name] = true
+		why, fn := p.check(string(pairs[i+1]))
+		if why != "" {
+			s.out.Error(errConfig(name, why))
+			return
+		}
+		apply = append(apply, fn)
+	}
+	for _, fn := range apply {
+		fn(s.n)
+	}
+	s.out.OK()
+}

@@ -39,8 +39,8 @@ func (s *Session) run(args [][]byte, waited verdict) {
 		s.out.Error(text)
 		return
 	}
-	s.active = n.opts.Clock.Mono()
-	s.lastCmd = spec.Name
+	s.active.Store(int64(n.opts.Clock.Mono()))
+	s.lastCmd.Store(spec)
 	n.stats.commands.Add(1)
 	if !s.authed && spec.Flags&command.NoAuth == 0 {
 		s.out.Error(errNoAuth)

@@ -1,7 +1,73 @@
 package engine
 
-// Error replies of the node itself; those of data commands are in package command, those of routing in package cluster.
+// Error replies of the node itself. Those of data commands are in package command, those of routing and of maps in package
+// cluster, those of a job in package migration. Texts are those of Redis 7.0 and, for CLUSTER and CLUSTERX, of Kvrocks,
+// where these have the error: tools match on them.
 const (
 	errNoAuth   = "NOAUTH Authentication required."
 	errInternal = "ERR internal error: the store could not be read, see the server's log"
+
+	errSyntax       = "ERR syntax error"
+	errNotInteger   = "ERR value is not an integer or out of range"
+	errDBIndex      = "ERR DB index is out of range"
+	errSelect       = "ERR SELECT is not allowed in cluster mode"
+	errNoProto      = "NOPROTO unsupported protocol version"
+	errProtoInteger = "ERR Protocol version is not an integer or out of range"
+	errHelloAuth    = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
+	errWrongPass    = "WRONGPASS invalid username-password pair or user is disabled."
+	errNoPassword   = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
+	errClientName   = "ERR Client names cannot contain spaces, newlines or special characters."
+	errClientID     = "ERR Invalid client ID"
+
+	errSlot     = "ERR Invalid slot"
+	errSlotKeys = "ERR Invalid slot or number of keys"
+
+	errNoMigrator = "ERR this node cannot move slots"
+	errJobCounter = "ERR the counter of a job is a number, as GODWIT MIGRATION START answered it"
+	errNoSuchJob  = "ERR no such job"
+	errMigration  = "ERR GODWIT MIGRATION takes START ranges node-id, STATUS [counter] or CANCEL counter"
+)
+
+// errJobFailed is what CLUSTERX MIGRATE … SYNC says of a job that failed without saying why.
+const errJobFailed = "ERR the migration failed"
+
+// errAttribute is the error for CLIENT SETINFO with a value that would break the lines of CLIENT LIST.
+func errAttribute(name string) string {
+	return "ERR " + name + " cannot contain spaces, newlines or special characters."
+}
+
+func errUnrecognized(option []byte) string { return "ERR Unrecognized option '" + string(option) + "'" }
+
+func errHelloOption(option []byte) string {
+	return "ERR Syntax error in HELLO option '" + string(option) + "'"
+}
+
+func errClientType(name []byte) string { return "ERR Unknown client type '" + string(name) + "'" }
+
+func errArity(name string) string {
+	return "ERR wrong number of arguments for '" + name + "' command"
+}
+
+// errNotHere is the error for a command that the table has and the node does not know: a bug that a test looks for.
+func errNotHere(name string) string {
+	return "ERR command '" + name + "' is not available on this node"
+}
+
+// Errors of CONFIG SET.
+
+func errConfigUnknown(name string) string {
+	return "ERR Unknown option or number of arguments for CONFIG SET - '" + name + "'"
+}
+
+func errConfig(name, why string) string {
+	return "ERR CONFIG SET failed (possibly related to argument '" + name + "') - " + why
+}
+
+const (
+	whyImmutable  = "can't set immutable config"
+	whyDuplicate  = "duplicate parameter"
+	whyNotInteger = "argument couldn't be parsed into an integer"
+	whySyncMode   = "argument(s) must be one of the following: always, interval, never"
+	whyFsync      = "argument(s) must be one of the following: everysec, always, no"
+	whyMaxClients = "argument must be between 1 and 4294967295 inclusive"
 )

@@ -47,6 +47,9 @@ type Node struct {
 	config   config
 	started  time.Duration
 
+	// change serializes changes of the id and the map. It is taken before stripes.
+	change sync.Mutex
+
 	mu     sync.Mutex // guards what follows; taken after stripes
 	hints  map[slot.Slot]cluster.Hint
 	alarms []string

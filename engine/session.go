@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"godwit/engine/command"
@@ -44,15 +45,14 @@ type Session struct {
 	closed  bool
 
 	// What the client told about itself, and what it may do.
-	authed    bool
-	name      string
-	lib, libv string
-	asking    bool
-	readonly  bool
-	peer      *PeerInfo
-	created   time.Duration // on the monotonic clock
-	active    time.Duration
-	lastCmd   string
+	authed  bool
+	peer    *PeerInfo
+	created time.Duration // on the monotonic clock
+	// shown, active and lastCmd are read by other sessions' CLIENT LIST.
+	shown   atomic.Pointer[clientInfo]
+	active  atomic.Int64 // monotonic clock of the latest command
+	lastCmd atomic.Pointer[command.Spec]
+
 	tx        data.Tx
 	positions []int
 	ctx       command.Context
@@ -67,9 +67,10 @@ type heldReplies struct {
 // NewSession opens a session. It fails when there are too many.
 func (n *Node) NewSession(o SessionOptions) (*Session, error) {
 	s := &Session{n: n, opts: o, created: n.opts.Clock.Mono(), authed: n.password() == ""}
-	s.active = s.created
-	s.out.Reset(nil, 2)
-	if err := n.sessions.add(s, n.opts.Limits.MaxClients); err != nil {
+	s.active.Store(int64(s.created))
+	s.shown.Store(&clientInfo{protocol: resp.V2})
+	s.out.Reset(nil, resp.V2)
+	if err := n.sessions.add(s, n.maxClients()); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -156,6 +157,23 @@ func (s *Session) resume(p *parkedCommand, v verdict) {
 	}
 	s.pending = nil
 	s.run(p.args, v)
+	s.drain()
+}
+
+// complete answers a command that waited for something else than a slot, and goes on with those behind it.
+func (s *Session) complete(p *parkedCommand, reply func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.pending != p {
+		return
+	}
+	s.pending = nil
+	reply()
+	s.drain()
+}
+
+// drain runs the commands that queued up behind one that waited, until another has to wait. s.mu is held.
+func (s *Session) drain() {
 	for s.pending == nil && len(s.queue) > 0 && !s.closing {
 		next := s.queue[0]
 		s.queue = s.queue[1:]
@@ -207,7 +225,8 @@ func (s *Session) dependOn(p store.Position, wrote bool) {
 	s.need = max(s.need, p)
 }
 
-// dependAlways makes the replies of the session wait for a position in every mode: replies to peers.
+// dependAlways makes the replies of the session wait for a position in every mode: replies to peers, and to operators about
+// what ownership rests on.
 func (s *Session) dependAlways(p store.Position) { s.need = max(s.need, p) }
 
 func cloneArgs(args [][]byte) ([][]byte, int) {

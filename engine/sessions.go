@@ -37,10 +37,11 @@ func (r *sessions) remove(s *Session) {
 	delete(r.open, s.id)
 }
 
-func (r *sessions) count() int {
+// count is how many sessions are open and how many ever were.
+func (r *sessions) count() (open int, ever uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.open)
+	return len(r.open), r.next
 }
 
 // list returns the open sessions by id.

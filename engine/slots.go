@@ -66,6 +66,19 @@ func (ss *stripes) unlock(i int, m lockMode) {
 	}
 }
 
+// lockAll takes every stripe exclusively.
+func (ss *stripes) lockAll() {
+	for i := range ss {
+		ss[i].Lock()
+	}
+}
+
+func (ss *stripes) unlockAll() {
+	for i := range ss {
+		ss[i].Unlock()
+	}
+}
+
 // Owned is a slot whose stripe is held exclusively, handed to the function given to Node.Exclusive and invalid afterwards.
 type Owned struct {
 	n    *Node
@@ -207,3 +220,6 @@ func (n *Node) forget(s slot.Slot, p *parkedCommand) {
 		p.timer.Stop()
 	}
 }
+
+// Remember makes a record current without writing it. Correct code never does: it exists for the mutants that forget.
+func (o *Owned) Remember(r cluster.Record) { o.setRecord(r) }

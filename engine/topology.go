@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -21,6 +20,8 @@ func (n *Node) SetNodeID(id cluster.NodeID) (store.Position, error) {
 	if len(id) != cluster.NodeIDLen {
 		return 0, fmt.Errorf("a node id has %d bytes, got %d", cluster.NodeIDLen, len(id))
 	}
+	n.change.Lock()
+	defer n.change.Unlock()
 	if id == n.ID() {
 		return n.store.Last(), nil
 	}
@@ -46,20 +47,22 @@ func (n *Node) hasRecords() bool {
 // Force says whether a map is to be taken at its word.
 type Force bool
 
-// Errors of SetMap, in Kvrocks' words.
-var (
-	errMapVersion = errors.New("Invalid cluster version") //nolint:staticcheck,revive // wire text
-)
-
 // SetMap takes a new map from a controller: where to send clients. It makes this node serve a slot at birth only; any other
 // slot that the map newly gives to it is claimed. It takes no slot away. With force it is taken at its word: the slots that
 // it gives to this node are served and the others released, except those of a live job. The answer is durable when the
 // position is.
 func (n *Node) SetMap(m *cluster.Map, force Force) (store.Position, error) {
+	n.change.Lock()
+	defer n.change.Unlock()
+	return n.setMap(m, force)
+}
+
+// setMap is SetMap under n.change.
+func (n *Node) setMap(m *cluster.Map, force Force) (store.Position, error) {
 	old := n.topology()
 	switch {
 	case m.Version < 0 || !bool(force) && m.Version < old.Version:
-		return 0, errMapVersion
+		return 0, cluster.ErrClusterVersion
 	case !bool(force) && m.Version == old.Version:
 		if m.Hash() != old.Hash() {
 			n.opts.Log.Warn("a map with the current version but another content was ignored", "version", m.Version)

@@ -1,0 +1,232 @@
+package engine
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"godwit/engine/cluster"
+	"godwit/engine/command"
+	"godwit/engine/slot"
+)
+
+// NodeReport is what GODWIT STATUS answers, as JSON.
+type NodeReport struct {
+	ID          cluster.NodeID `json:"id"`
+	Incarnation string         `json:"incarnation"`
+	Version     string         `json:"version"`
+	MapVersion  int64          `json:"map_version"` // -1 without a map
+	MapHash     string         `json:"map_hash"`    // 16 hex digits
+	// Serving is the slots that this node serves, as ranges: "0-5460 7000".
+	Serving string `json:"serving"`
+	// States counts the slots by the state of their record; those never had to do with are left out.
+	States map[string]int `json:"states"`
+	// Differing is the slots of which record and map disagree: served here but given to another, or the reverse.
+	Differing string         `json:"differing"`
+	Alarms    []string       `json:"alarms"`
+	Jobs      []JobReport    `json:"jobs"`
+	Imports   []ImportReport `json:"imports"`
+}
+
+// JobReport is a job, as GODWIT MIGRATION STATUS answers it in JSON.
+type JobReport struct {
+	Counter      uint64         `json:"counter"`
+	ID           string         `json:"id"`
+	Target       cluster.NodeID `json:"target"`
+	Ranges       string         `json:"ranges"`
+	State        JobState       `json:"state"`
+	Step         string         `json:"step"`
+	Error        string         `json:"error"`
+	Slots        int            `json:"slots"`
+	Moved        string         `json:"moved"`
+	MovedSlots   int            `json:"moved_slots"`
+	Records      uint64         `json:"records_sent"`
+	Bytes        uint64         `json:"bytes_sent"`
+	LagKeys      int            `json:"lag_keys"`
+	LagBytes     int64          `json:"lag_bytes"`
+	PausesMs     []float64      `json:"pauses_ms"`
+	Verified     string         `json:"verified"`
+	DigestsEqual int            `json:"digests_equal"`
+	Differ       int            `json:"digests_differing"`
+	StartedMs    int64          `json:"started_ms"`
+	EndedMs      int64          `json:"ended_ms"` // 0 while the job lives
+	Ended        bool           `json:"ended"`
+}
+
+// ImportReport is a slot that is arriving.
+type ImportReport struct {
+	Slot    slot.Slot      `json:"slot"`
+	State   string         `json:"state"`
+	From    cluster.NodeID `json:"from"`
+	Job     string         `json:"job"`
+	Attempt uint32         `json:"attempt"`
+	Epoch   uint64         `json:"epoch"`
+}
+
+// OwnerReport is the ownership record of a slot, as GODWIT OWNERS answers it in JSON.
+type OwnerReport struct {
+	Slot  slot.Slot     `json:"slot"`
+	State string        `json:"state"`
+	Epoch cluster.Epoch `json:"epoch"`
+}
+
+// Report is the job in the form that is sent.
+func (j JobStatus) Report() JobReport {
+	all := slot.SetOf(j.Ranges...)
+	pauses := j.PausesMs
+	if pauses == nil {
+		pauses = []float64{}
+	}
+	return JobReport{
+		Counter: j.ID.Counter, ID: j.ID.String(), Target: j.Target, Ranges: all.String(), State: j.State, Step: j.Step, Error: j.Error,
+		Slots: j.Slots, Moved: j.Moved.String(), MovedSlots: j.Moved.Len(), Records: j.Records, Bytes: j.Bytes,
+		LagKeys: j.LagKeys, LagBytes: j.LagByte, PausesMs: pauses, Verified: j.Verified,
+		DigestsEqual: j.DigestsEqual, Differ: j.Differ, StartedMs: j.StartedMs, EndedMs: j.EndedMs, Ended: j.State.Ended(),
+	}
+}
+
+// Report describes the node: what it is, serves and moves.
+func (n *Node) Report() NodeReport {
+	m := n.topology()
+	r := NodeReport{
+		ID: n.ID(), Incarnation: n.incarnation.String(), Version: n.opts.Version,
+		MapVersion: m.Version, MapHash: padHex(m.Hash()),
+		States: map[string]int{}, Alarms: n.Alarms(), Jobs: []JobReport{}, Imports: []ImportReport{},
+	}
+	if r.Alarms == nil {
+		r.Alarms = []string{}
+	}
+	var serving, differing slot.Set
+	for i := range n.slots {
+		sl := slot.Slot(i)
+		state := n.Record(sl).State
+		if state != cluster.None {
+			r.States[state.String()]++
+		}
+		owner := m.Owner(sl)
+		mine := owner != nil && owner.ID == r.ID
+		if state == cluster.Serving {
+			serving.Add(sl)
+		}
+		if mine != (state == cluster.Serving) {
+			differing.Add(sl)
+		}
+	}
+	r.Serving, r.Differing = serving.String(), differing.String()
+	if n.migrator == nil {
+		return r
+	}
+	for _, j := range n.migrator.Jobs() {
+		r.Jobs = append(r.Jobs, j.Report())
+	}
+	for _, i := range n.migrator.Importing() {
+		r.Imports = append(r.Imports, ImportReport{
+			Slot: i.Slot, State: i.Record.State.String(), From: i.Record.Peer, Job: i.Record.Job.String(),
+			Attempt: uint32(i.Record.Attempt), Epoch: uint64(i.Record.Epoch),
+		})
+	}
+	return r
+}
+
+func padHex(v uint64) string {
+	text := strconv.FormatUint(v, 16)
+	return strings.Repeat("0", 16-len(text)) + text
+}
+
+// runGodwit runs the subcommands of GODWIT, which the command line uses.
+func (s *Session) runGodwit(spec *command.Spec, args [][]byte) {
+	n := s.n
+	if !n.opts.Cluster {
+		s.out.Error(cluster.ErrNotEnabled.Reply())
+		return
+	}
+	s.dependOn(n.store.Last(), false)
+	switch spec.Name {
+	case "godwit|status":
+		s.writeJSON(n.Report())
+	case "godwit|owners":
+		ranges, err := slot.ParseRanges(string(args[2]))
+		if err != nil {
+			s.out.Error("ERR " + err.Error())
+			return
+		}
+		set := slot.SetOf(ranges...)
+		owners := make([]OwnerReport, 0, set.Len())
+		for _, sl := range set.Slots() {
+			r := n.Record(sl)
+			owners = append(owners, OwnerReport{sl, r.State.String(), r.Epoch})
+		}
+		s.writeJSON(owners)
+	case "godwit|migration":
+		s.runMigration(args[2:])
+	default:
+		s.out.Error(errNotHere(spec.Name))
+	}
+}
+
+// runMigration runs GODWIT MIGRATION START ranges node-id, STATUS [counter] and CANCEL counter.
+func (s *Session) runMigration(args [][]byte) {
+	m := s.n.migrator
+	sub := strings.ToLower(string(args[0]))
+	if m == nil {
+		s.out.Error(errNoMigrator)
+		return
+	}
+	switch {
+	case sub == "start" && len(args) == 3:
+		ranges, err := slot.ParseRanges(string(args[1]))
+		if err != nil {
+			s.out.Error("ERR " + err.Error())
+			return
+		}
+		if id, ok := s.startJob(ranges, cluster.NodeID(args[2])); ok {
+			s.out.BulkString(strconv.FormatUint(id.Counter, 10))
+		}
+	case sub == "status" && len(args) == 1:
+		reports := []JobReport{}
+		for _, j := range m.Jobs() {
+			reports = append(reports, j.Report())
+		}
+		s.writeJSON(reports)
+	case sub == "status" && len(args) == 2:
+		s.jobStatus(args[1])
+	case sub == "cancel" && len(args) == 2:
+		counter, err := strconv.ParseUint(string(args[1]), 10, 64)
+		if err != nil {
+			s.out.Error(errJobCounter)
+			return
+		}
+		if err := m.Cancel(counter); err != nil {
+			s.out.Error("ERR " + err.Error())
+			return
+		}
+		s.dependAlways(s.n.store.Last())
+		s.out.OK()
+	default:
+		s.out.Error(errMigration)
+	}
+}
+
+func (s *Session) jobStatus(arg []byte) {
+	counter, err := strconv.ParseUint(string(arg), 10, 64)
+	if err != nil {
+		s.out.Error(errJobCounter)
+		return
+	}
+	for _, j := range s.n.migrator.Jobs() {
+		if j.ID.Counter == counter {
+			s.writeJSON(j.Report())
+			return
+		}
+	}
+	s.out.Error(errNoSuchJob)
+}
+
+func (s *Session) writeJSON(v any) {
+	b, err := json.Marshal(v)
+	if err != nil { // only a NaN in a pause could do this
+		s.out.Error("ERR " + err.Error())
+		return
+	}
+	s.out.Bulk(b)
+}

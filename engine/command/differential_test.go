@@ -232,7 +232,7 @@ func TestSpecsOfRedis(t *testing.T) {
 		t.Log("NOT RUN: no redis-server 7.0 on PATH, so the command table was not compared with a real Redis")
 		return
 	}
-	unknown := map[string]bool{"clusterx": true, "client|setinfo": true, "client|no-touch": true} // ours, and of Redis 7.2
+	unknown := map[string]bool{"clusterx": true, "godwit": true, "client|setinfo": true, "client|no-touch": true} // ours, and of Redis 7.2
 	ours := newLocal(t, resp.V2, func() int64 { return 1 })
 	var compare func(got, want resp.Value)
 	compare = func(got, want resp.Value) {

@@ -3,8 +3,8 @@ package command
 // MatchGlob reports whether a string matches a pattern as KEYS and SCAN understand it: '*', '?', '[a-z]', '[^a]' and
 // '\' before a character that is meant literally. It does as Redis' stringmatchlen does, oddities included: ranges compare
 // signed bytes and may be written backwards, an unclosed bracket ends with the pattern, and the empty string matches only the
-// empty pattern.
-// ignoreCase makes ASCII letters of either case the same, as CONFIG GET does.
+// empty pattern. ignoreCase makes ASCII letters of either case the same, as CONFIG GET does; it is a bool because the
+// function is Redis' and that has it.
 func MatchGlob(pattern, s []byte, ignoreCase bool) bool {
 	if ignoreCase {
 		pattern, s = asciiLower(pattern), asciiLower(s)

@@ -165,13 +165,15 @@ func jobLines(j JobStatus) []string {
 	}
 	lines := make([]string, len(fields))
 	for i, f := range fields {
-		lines[i] = "godwit_job_" + f[0] + ":" + oneLine.Replace(f[1])
+		lines[i] = "godwit_job_" + f[0] + ":" + oneLine(f[1])
 	}
 	return lines
 }
 
 // oneLine makes a text fit for a line that must have one colon.
-var oneLine = strings.NewReplacer(":", ";", "\r", " ", "\n", " ") //nolint:gochecknoglobals // immutable
+func oneLine(text string) string {
+	return strings.NewReplacer(":", ";", "\r", " ", "\n", " ").Replace(text)
+}
 
 // countKeysInSlot answers CLUSTER COUNTKEYSINSLOT. A slot that this node does not serve has no keys here, whatever a move
 // has brought or left behind.

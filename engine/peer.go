@@ -74,7 +74,7 @@ func (s *Session) runPeer(args [][]byte) {
 		return
 	}
 	switch {
-	case sub == "MIGRATION" && len(args) == 3:
+	case sub == "MIGRATION" && len(args) == 3 && n.migrator != nil:
 		reply, at, err := n.migrator.HandlePeer(*s.peer, args[2])
 		s.dependAlways(at)
 		if err != nil {

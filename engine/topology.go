@@ -89,7 +89,10 @@ func (n *Node) setMap(m *cluster.Map, force Force) (store.Position, error) {
 		n.opts.Log.Warn("a map was forced", "version", m.Version)
 		p = n.forceMap(b, m)
 	case birth:
-		p = n.serveAtBirth(b, m)
+		var born bool
+		if p, born = n.serveAtBirth(b, m); !born {
+			n.claimNew(old, m)
+		}
 	default:
 		p = n.store.Commit(b)
 		n.claimNew(old, m)
@@ -97,21 +100,28 @@ func (n *Node) setMap(m *cluster.Map, force Force) (store.Position, error) {
 	return p, nil
 }
 
-// serveAtBirth makes a node that never held anything serve what its first map gives it, in the map's batch.
-func (n *Node) serveAtBirth(b *store.Batch, m *cluster.Map) store.Position {
+// serveAtBirth makes a node that never held anything serve what its first map gives it, in the map's batch. If an import
+// began meanwhile the node is not new any more: it reports false and commits the map alone.
+func (n *Node) serveAtBirth(b *store.Batch, m *cluster.Map) (p store.Position, born bool) {
+	n.stripes.lockAll()
+	defer n.stripes.unlockAll()
+	for i := range n.slots {
+		if n.slots[i].record.State != cluster.None {
+			return n.store.Commit(b), false
+		}
+	}
 	r := cluster.Record{State: cluster.Serving, Epoch: 1}
 	mine := n.givenTo(m, n.ID())
 	for _, sl := range mine {
 		b.Set(key.Ownership(sl), r.Encode())
 	}
-	p := n.store.Commit(b)
+	p = n.store.Commit(b)
 	for _, sl := range mine {
-		n.Exclusive(sl, func(o *Owned) {
-			o.st.lastWrite = max(o.st.lastWrite, p)
-			o.setRecord(r)
-		})
+		o := Owned{n: n, slot: sl, st: &n.slots[sl]}
+		o.st.lastWrite = p
+		o.setRecord(r)
 	}
-	return p
+	return p, true
 }
 
 // forceMap makes the records agree with the map.

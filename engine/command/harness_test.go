@@ -160,8 +160,11 @@ func tryRedis(t *testing.T, path, port string) *redis {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait() // it is killed in the end
+	}()
 	stop := func() {
 		_ = cmd.Process.Kill()
 		<-exited

@@ -105,7 +105,7 @@ func (t *Tx) Discard() {
 	}
 }
 
-// Fail ends the transaction with an error of the store, keeping the first.
+// fail ends the transaction with an error of the store, keeping the first.
 func (t *Tx) fail(err error) {
 	if t.err == nil {
 		t.err = err

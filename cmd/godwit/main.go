@@ -1,0 +1,58 @@
+// Command godwit is the server, its tools and its proofs in one binary. Each subcommand is in a file of its own.
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	if err := newRootCommand().Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "godwit:", err)
+		os.Exit(1)
+	}
+}
+
+// newRootCommand makes the command tree. Subcommands are registered here.
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "godwit",
+		Short: "A Redis-protocol store on disk whose data moves between machines without stopping",
+		// main prints errors; the usage would hide them.
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version(),
+	}
+	root.SetVersionTemplate("godwit {{.Version}}\n")
+	root.AddCommand(
+		newServerCommand(),
+	)
+	return root
+}
+
+// release is the version that is being worked towards.
+const release = "0.1.0"
+
+// version is the release and, when the go command recorded it, the commit.
+func version() string {
+	text := release
+	if info, ok := debug.ReadBuildInfo(); ok {
+		revision, modified := "", ""
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				revision = s.Value[:min(len(s.Value), 12)]
+			case s.Key == "vcs.modified" && s.Value == "true":
+				modified = "+changes"
+			}
+		}
+		if revision != "" {
+			text += "-" + revision + modified
+		}
+	}
+	return text + " " + runtime.Version()
+}

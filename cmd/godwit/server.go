@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"godwit/engine"
+	"godwit/engine/host"
+)
+
+// shutdownTime is how long a server that was told to stop lets commands finish.
+const shutdownTime = 10 * time.Second
+
+func newServerCommand() *cobra.Command {
+	o := serverOptions{}
+	cmd := &cobra.Command{
+		Use:   "server",
+		Short: "Serve a data directory",
+		Long: `Serve a data directory to clients that speak the Redis protocol.
+
+Every flag may also stand in the file that --config names, one "key value" a line as in Redis' configuration, without
+the dashes; # begins a comment, quotes hold spaces together. Flags override the file.
+
+The server stops on SIGTERM and SIGINT: it lets commands finish, syncs, and exits with status 0.`,
+		Args: cobra.NoArgs,
+	}
+	o.addFlags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if o.config != "" {
+			if err := loadConfig(cmd.Flags(), o.config); err != nil {
+				return err
+			}
+		}
+		cfg, err := o.hostConfig(cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		return runServer(cmd.Context(), cfg)
+	}
+	return cmd
+}
+
+// runServer serves until the process is told to stop.
+func runServer(ctx context.Context, cfg host.Config) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	srv, err := host.Start(cfg)
+	if err != nil {
+		return err
+	}
+	cfg.Log.Info("ready", "addr", srv.Addr().String(), "dir", cfg.Dir, "cluster", cfg.Cluster, "sync", cfg.Sync.String(), "version", cfg.Version, "pid", os.Getpid())
+	<-ctx.Done()
+	stop() // a second signal ends the process at once
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		return err
+	}
+	cfg.Log.Info("stopped: everything is synced")
+	return nil
+}
+
+// serverOptions are the flags of the server.
+type serverOptions struct {
+	config, listen, announce, dir           string
+	cluster                                 bool
+	sync                                    string
+	requirepass, peerSecret, peerSecretFile string
+	maxClients                              int
+	cache, memtable, maxBulk, maxPipeline   byteSize
+	logLevel, logFormat                     string
+}
+
+func (o *serverOptions) addFlags(f *pflag.FlagSet) {
+	f.SortFlags = false
+	o.cache, o.memtable, o.maxBulk, o.maxPipeline = 256<<20, 64<<20, 512<<20, 64<<20
+	f.StringVar(&o.listen, "listen", "127.0.0.1:6666", "accept connections at `HOST:PORT`; port 0 takes a free one")
+	f.StringVar(&o.dir, "dir", "godwit-data", "keep the data in directory `PATH`, made if it is missing")
+	f.StringVar(&o.config, "config", "", "read settings from file `PATH`")
+	f.BoolVar(&o.cluster, "cluster", false, "be a node of a cluster")
+	f.StringVar(&o.announce, "announce", "", "`HOST:PORT` at which clients and other nodes reach this one (default: where it listens)")
+	f.StringVar(&o.sync, "sync", "always", "when replies wait for the disk: `always`, interval or never")
+	f.StringVar(&o.requirepass, "requirepass", "", "`PASSWORD` that clients must give")
+	f.StringVar(&o.peerSecret, "peer-secret", "", "`SECRET` by which the nodes of a cluster know each other; without one only those of this machine are accepted")
+	f.StringVar(&o.peerSecretFile, "peer-secret-file", "", "read the peer secret from the first line of file `PATH`")
+	f.IntVar(&o.maxClients, "maxclients", 10_000, "serve at most `N` connections")
+	f.Var(&o.cache, "cache", "memory for blocks of data read from the disk, such as 256mb")
+	f.Var(&o.memtable, "memtable", "memory for writes before they become a table on the disk")
+	f.Var(&o.maxBulk, "max-bulk", "the longest argument that a client may send")
+	f.Var(&o.maxPipeline, "max-pipeline", "how much a connection may send ahead of a command that is not finished")
+	f.StringVar(&o.logLevel, "log-level", "info", "log `debug`, info, warn or error and what is worse")
+	f.StringVar(&o.logFormat, "log-format", "text", "write the log as `text` or json, to standard error")
+}
+
+// hostConfig checks the options; the log goes to w.
+func (o *serverOptions) hostConfig(w io.Writer) (host.Config, error) {
+	mode, err := engine.ParseSyncMode(o.sync)
+	if err != nil {
+		return host.Config{}, err
+	}
+	log, err := newLogger(w, o.logLevel, o.logFormat)
+	if err != nil {
+		return host.Config{}, err
+	}
+	secret, err := o.secret()
+	if err != nil {
+		return host.Config{}, err
+	}
+	for _, s := range []struct {
+		name     string
+		size     byteSize
+		min, max byteSize
+	}{
+		{"cache", o.cache, 1 << 20, 1 << 50},
+		{"memtable", o.memtable, 1 << 20, 2 << 30},
+		{"max-bulk", o.maxBulk, 1 << 10, 2 << 30},
+		{"max-pipeline", o.maxPipeline, 1 << 10, 1 << 40},
+	} {
+		if s.size < s.min || s.size > s.max {
+			return host.Config{}, fmt.Errorf("%s is %s: want %s to %s", s.name, s.size, s.min, s.max)
+		}
+	}
+	if o.maxClients < 1 {
+		return host.Config{}, fmt.Errorf("maxclients is %d: want at least 1", o.maxClients)
+	}
+	cfg := host.Config{
+		Listen: o.listen, Announce: o.announce, Dir: o.dir,
+		CacheBytes: int64(o.cache), MemTableBytes: uint64(o.memtable),
+		Cluster: o.cluster, Sync: mode, RequirePass: o.requirepass, PeerSecret: secret,
+		Limits:  engine.Limits{MaxClients: o.maxClients, BulkBytes: int(o.maxBulk), PipelineBytes: int(o.maxPipeline)},
+		Version: release, Log: log,
+	}
+	return cfg, cfg.Validate()
+}
+
+func (o *serverOptions) secret() (string, error) {
+	if o.peerSecretFile == "" {
+		return o.peerSecret, nil
+	}
+	if o.peerSecret != "" {
+		return "", errors.New("peer-secret and peer-secret-file are both given: want one of them")
+	}
+	text, err := os.ReadFile(o.peerSecretFile)
+	if err != nil {
+		return "", fmt.Errorf("peer-secret-file: %w", err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	if line = strings.TrimSuffix(line, "\r"); line == "" {
+		return "", fmt.Errorf("peer-secret-file %s: the first line is empty: want the secret there", o.peerSecretFile)
+	}
+	return line, nil
+}
+
+func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
+	o := &slog.HandlerOptions{}
+	switch level {
+	case "debug":
+		o.Level = slog.LevelDebug
+	case "info":
+		o.Level = slog.LevelInfo
+	case "warn":
+		o.Level = slog.LevelWarn
+	case "error":
+		o.Level = slog.LevelError
+	default:
+		return nil, fmt.Errorf("log-level %q is unknown: use debug, info, warn or error", level)
+	}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return nil, fmt.Errorf("log-format %q is unknown: use text or json", format)
+}

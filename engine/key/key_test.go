@@ -138,6 +138,10 @@ func TestSplitReadsWhatWasAppended(t *testing.T) {
 			if !bytes.Equal(rest, d.user) {
 				t.Fatalf("rest %q, want %q", rest, d.user)
 			}
+		case Element, Score:
+			if head := AppendElement(nil, d.slot, d.kind, d.user, d.generation)[PrefixLen:]; !bytes.HasPrefix(rest, head) {
+				t.Fatalf("rest %x, want it to begin with %x", rest, head)
+			}
 		}
 	})
 }

@@ -101,11 +101,11 @@ func (s *Set) String() string {
 // texts are those of Kvrocks, which tools match on.
 func ParseRanges(text string) ([]Range, error) {
 	if text == "" {
-		return nil, fmt.Errorf("No slots to parse.") //nolint:staticcheck,revive // wire text
+		return nil, fmt.Errorf("No slots to parse.") //nolint:staticcheck // wire text
 	}
 	fields := strings.Fields(text)
 	if len(fields) == 0 {
-		return nil, fmt.Errorf("Invalid slots: `%s`. No slots to parse. Please use spaces to separate slots.", text) //nolint:staticcheck,revive // wire text
+		return nil, fmt.Errorf("Invalid slots: `%s`. No slots to parse. Please use spaces to separate slots.", text) //nolint:staticcheck // wire text
 	}
 	out := make([]Range, 0, len(fields))
 	for _, f := range fields {
@@ -123,15 +123,15 @@ func ParseRange(text string) (Range, error) {
 	if !strings.Contains(text, "-") {
 		n, err := strconv.ParseUint(text, 10, 64)
 		if errors.Is(err, strconv.ErrSyntax) {
-			return Range{}, fmt.Errorf("Invalid slot id: encounter non-integer characters") //nolint:staticcheck,revive // wire text
+			return Range{}, fmt.Errorf("Invalid slot id: encounter non-integer characters") //nolint:staticcheck // wire text
 		}
 		if err != nil || n >= Count {
-			return Range{}, fmt.Errorf("Invalid slot id: out of numeric range") //nolint:staticcheck,revive // wire text
+			return Range{}, fmt.Errorf("Invalid slot id: out of numeric range") //nolint:staticcheck // wire text
 		}
 		return Range{Slot(n), Slot(n)}, nil
 	}
 	invalid := func(why string) (Range, error) {
-		return Range{}, fmt.Errorf("Invalid slot range: `%s`. %s", text, why) //nolint:staticcheck,revive // wire text
+		return Range{}, fmt.Errorf("Invalid slot range: `%s`. %s", text, why) //nolint:staticcheck // wire text
 	}
 	if text[0] == '-' || text[len(text)-1] == '-' {
 		return invalid("The character '-' can't appear in the first or last position.")

@@ -178,14 +178,17 @@ func (c coins) tear(birth string, block int, was, now []byte) (kept int, torn bo
 	if c.keepPercent <= 0 || c.keepPercent >= 100 || c.draw(drawTear, birth, block)%4 != 0 {
 		return len(now), false
 	}
-	same := 0
-	for same < len(was) && same < len(now) && was[same] == now[same] {
-		same++
+	from, to := 0, len(now)
+	for from < len(was) && from < to && was[from] == now[from] {
+		from++
 	}
-	if same == len(now) {
+	for to > from && to <= len(was) && was[to-1] == now[to-1] {
+		to--
+	}
+	if from == to { // rewritten with what it held
 		return len(now), false
 	}
-	return same + int(c.draw(drawCut, birth, block)%uint64(len(now)-same)), true
+	return from + int(c.draw(drawCut, birth, block)%uint64(to-from)), true
 }
 
 // mix is the finalizer of splitmix64: every bit of x changes half of the result.

@@ -177,7 +177,8 @@ func shortString(b []byte) (head string, rest []byte, ok bool) {
 	if len(b) == 0 || int(b[0]) > len(b)-1 {
 		return "", nil, false
 	}
-	return string(b[1 : 1+b[0]]), b[1+b[0]:], true
+	end := 1 + int(b[0]) // as an int: a byte would be 0 again after 255
+	return string(b[1:end]), b[end:], true
 }
 
 // Hint says where a slot was last heard to be: the highest epoch wins. A wrong hint costs a redirect, never safety.

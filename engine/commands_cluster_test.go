@@ -1,0 +1,371 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"godwit/engine/cluster"
+	"godwit/engine/resp"
+	"godwit/engine/slot"
+)
+
+func TestClusterXGrammar(t *testing.T) {
+	w := newWorld(t)
+	n := w.addNode(nil)
+	a, long := string(id("a")), strings.Repeat("x", 41)
+	usage := "(error) " + cluster.ErrClusterXUsage.Reply()
+	exchange(t, n.client(), [][2]string{
+		{"CLUSTERX VERSION", `"-1"`},
+		{"CLUSTERX MYID", `""`},
+		{"CLUSTERX FOO", usage},
+		{"CLUSTERX VERSION x", usage},
+		{"CLUSTERX SETNODEID short", usage},
+		{"CLUSTERX SETNODEID " + long, usage},
+		{"CLUSTERX SETNODEID '" + strings.Repeat("x y", 13) + "z'", "(error) ERR Invalid node id"},
+		{"CLUSTERX SETNODES x", usage},
+		{"CLUSTERX SETNODES x 1 FORCE more", usage},
+		{"CLUSTERX SETNODES x y", "(error) ERR Invalid version"},
+		{"CLUSTERX SETNODES x 1 gently", "(error) ERR Invalid setnodes options"},
+		{"CLUSTERX SETNODES x -1", "(error) ERR Invalid cluster version"},
+		{"CLUSTERX SETNODES x 1", "(error) ERR Invalid cluster nodes info"},
+		{"CLUSTER NODES", "(error) CLUSTERDOWN The cluster is not initialized"},
+		{"CLUSTER INFO", "(error) CLUSTERDOWN The cluster is not initialized"},
+		{"CLUSTER SLOTS", "(error) CLUSTERDOWN The cluster is not initialized"},
+		{"CLUSTER REPLICAS " + a, "(error) CLUSTERDOWN The cluster is not initialized"},
+		{"GET x", "(error) CLUSTERDOWN Hash slot not served"},
+		{"CLUSTERX SETNODEID " + a, "OK"},
+		{"CLUSTERX SETNODEID " + a, "OK"},
+		{"CLUSTERX MYID", `"` + a + `"`},
+		{"CLUSTER MYID", `"` + a + `"`},
+		{"CLUSTERX SETNODES '" + nodesText("a 0-99", "b 100-16383") + "' 3", "OK"},
+		{"CLUSTERX VERSION", `"3"`},
+		{"CLUSTERX SETNODES '" + nodesText("a 0-99") + "' 2", "(error) ERR Invalid cluster version"},
+		{"CLUSTERX SETNODES '" + nodesText("a 0-99") + "' 3", "OK"},
+		{"CLUSTERX SETNODES nonsense 3", "OK"},
+		{"CLUSTERX SETNODES nonsense 2", "(error) ERR Invalid cluster version"},
+		{"CLUSTERX SETSLOT 5 NODE x 4", "(error) ERR Invalid node id"},
+		{"CLUSTERX SETSLOT 5 TO " + a + " 4", "(error) ERR Invalid setslot options"},
+		{"CLUSTERX SETSLOT 5 NODE " + a + " x", "(error) ERR value is not an integer or out of range"},
+		{"CLUSTERX SETSLOT 5 NODE " + a + " -4", "(error) ERR Invalid version"},
+		{"CLUSTERX SETSLOT 5 NODE " + a + " 5", "(error) ERR Invalid cluster version"},
+		{"CLUSTERX SETSLOT 5 NODE " + a + " 3", "(error) ERR Invalid cluster version"},
+		{"CLUSTERX SETSLOT 16384 NODE " + a + " 4", "(error) ERR Invalid slot id: out of numeric range"},
+		{"CLUSTERX SETSLOT 5 NODE " + string(id("z")) + " 4", "(error) ERR No this node in the cluster"},
+		{"CLUSTERX SETSLOT '5 7-9' NODE " + string(id("b")) + " 4", "OK"},
+		{"CLUSTERX VERSION", `"4"`},
+		{"CLUSTERX SETNODEID " + string(id("z")), "(error) ERR node id can't be changed from " + a + ": this node has ownership records under it"},
+	})
+	if n.Map().Owner(8).ID != id("b") || n.Map().Owner(6).ID != id("a") {
+		t.Error("SETSLOT did not change the map")
+	}
+	if n.Record(8).State != cluster.Serving {
+		t.Error("SETSLOT took a slot away that is served")
+	}
+}
+
+func TestClusterXMigrate(t *testing.T) {
+	w := newWorld(t)
+	nodes := w.born("a 0-99", "b 100-16383")
+	n, b := nodes[0], string(id("b"))
+	c := n.client()
+	exchange(t, c, [][2]string{
+		{"CLUSTERX MIGRATE 5", "(error) ERR wrong number of arguments for 'clusterx|migrate' command"},
+		{"CLUSTERX MIGRATE 5 " + b + " SYNC 1 more", "(error) ERR wrong number of arguments for 'clusterx|migrate' command"},
+		{"CLUSTERX MIGRATE 2-1 " + b, "(error) ERR Invalid slot range: `2-1`. The slot range `int1-int2` needs to satisfy the condition (int1 <= int2)."},
+		{"CLUSTERX MIGRATE -1 " + b + " ASYNC 5", "(error) ERR Invalid slot range: `-1`. The character '-' can't appear in the first or last position."},
+		{"CLUSTERX MIGRATE 5 " + b + " ASYNC 5", "(error) ERR Async migration does not support timeout"},
+		{"CLUSTERX MIGRATE 5 " + b + " SYNC x", "(error) ERR timeout is not an integer or out of range"},
+		{"CLUSTERX MIGRATE 5 " + b + " SYNC -1", "(error) ERR timeout is negative"},
+		{"CLUSTERX MIGRATE 5 " + b + " LATER", "(error) ERR Invalid sync flag"},
+		{"CLUSTERX MIGRATE '1-3 3-4 9' " + b, "OK"},
+		{"CLUSTERX MIGRATE 5 " + b + " async", "OK"},
+	})
+	if got := slot.SetOf(n.mig.jobs[0].Ranges...); got.String() != "1-4 9" {
+		t.Errorf("several ranges became %s", got.String())
+	}
+	n.mig.err = errors.New("Can't find the destination node id") //nolint:staticcheck,revive // wire text
+	c.want("(error) ERR Can't find the destination node id", "CLUSTERX", "MIGRATE", "6", "x")
+	n.mig.err = nil
+
+	// SYNC waits without holding anything up but its own connection, whose later commands stay behind it.
+	c.send("CLUSTERX", "MIGRATE", "6", b, "SYNC", "7")
+	c.send("PING")
+	w.run()
+	if got := c.taken(); got != "" {
+		t.Errorf("before the job has ended: %s", got)
+	}
+	if n.mig.timeout.Seconds() != 7 {
+		t.Errorf("timeout %v", n.mig.timeout)
+	}
+	n.client().want("PONG", "PING")
+	n.mig.end(3, JobSuccess, "")
+	w.run()
+	if got := c.taken(); got != "OK | PONG" {
+		t.Errorf("after success: %s", got)
+	}
+	for _, row := range []struct {
+		state JobState
+		text  string
+		want  string
+	}{
+		{JobFail, "it broke", "(error) ERR it broke"},
+		{JobFail, "", "(error) ERR the migration failed"},
+		{JobWAL, "", "(nil)"},
+	} {
+		c.send("CLUSTERX", "MIGRATE", "7", b, "SYNC")
+		w.run()
+		n.mig.end(uint64(len(n.mig.jobs)), row.state, row.text)
+		w.run()
+		if got := c.taken(); got != row.want {
+			t.Errorf("%s %q answers %s, want %s", row.state, row.text, got, row.want)
+		}
+	}
+	// A client that has gone is not answered.
+	c.send("CLUSTERX", "MIGRATE", "8", b, "SYNC")
+	w.run()
+	c.s.Close()
+	n.mig.end(uint64(len(n.mig.jobs)), JobSuccess, "")
+	w.run()
+	if got := c.taken(); got != "" {
+		t.Errorf("a closed session was answered %s", got)
+	}
+}
+
+func TestWithoutMigrator(t *testing.T) {
+	w := newWorld(t)
+	n := w.addNode(func(o *Options) { o.NewMigrator = nil })
+	c := n.client()
+	exchange(t, c, [][2]string{
+		{"CLUSTERX SETNODEID " + string(id("a")), "OK"},
+		{"CLUSTERX SETNODES '" + nodesText("a 0-16383") + "' 1", "OK"},
+		{"CLUSTERX MIGRATE 1 " + string(id("b")), "(error) ERR this node cannot move slots"},
+		{"GODWIT MIGRATION STATUS", "(error) ERR this node cannot move slots"},
+		{"SET a 1", "OK"},
+	})
+	for _, cmd := range []string{"CLUSTER INFO", "CLUSTER NODES", "GODWIT STATUS"} {
+		if v := c.do(words(cmd)...); v.Kind == resp.ErrorKind {
+			t.Errorf("%s: %s", cmd, v)
+		}
+	}
+}
+
+func TestClusterInfo(t *testing.T) {
+	w := newWorld(t)
+	n := w.born("a 0-99", "b 100-16383")[0]
+	c := n.client()
+	base := "cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_slots_ok:16384\r\ncluster_slots_pfail:0\r\n" +
+		"cluster_slots_fail:0\r\ncluster_known_nodes:2\r\ncluster_size:2\r\ncluster_current_epoch:1\r\ncluster_my_epoch:1\r\n"
+	if got := c.do("CLUSTER", "INFO").Str; got != base {
+		t.Errorf("on a fresh node: %q", got)
+	}
+	job := JobStatus{
+		ID: cluster.JobID{Node: id("a"), Counter: 7}, Target: id("b"), Ranges: []slot.Range{{First: 5, Last: 9}}, State: JobWAL, Step: "verify",
+		Slots: 5, Moved: slot.SetOf(slot.Range{First: 5, Last: 6}), Records: 10, Bytes: 1000, LagKeys: 3, LagByte: 30,
+		PausesMs: []float64{1.5, 12.25}, Error: "dial: refused\nagain",
+	}
+	n.mig.jobs = []JobStatus{{State: JobFail, Ranges: []slot.Range{{First: 1, Last: 1}}}, job}
+	n.mig.imports = []ImportStatus{
+		{Slot: 200, Record: cluster.Record{State: cluster.Importing, Peer: id("b")}},
+		{Slot: 201, Record: cluster.Record{State: cluster.Prepared, Peer: id("b")}},
+	}
+	want := base + "migrating_slot(s): 5-9\r\ndestination_node: " + string(id("b")) + "\r\nmigrating_state: start\r\n" +
+		"importing_slot(s): 200-201\r\nimport_state: start\r\n" +
+		"godwit_job_id:a0000000-7\r\ngodwit_job_state:MIGRATION_WAL\r\ngodwit_job_step:verify\r\ngodwit_job_slots:5\r\n" +
+		"godwit_job_moved:2\r\ngodwit_job_records_sent:10\r\ngodwit_job_bytes_sent:1000\r\ngodwit_job_lag_keys:3\r\n" +
+		"godwit_job_lag_bytes:30\r\ngodwit_job_pause_ms:12.250\r\ngodwit_job_error:dial; refused again\r\n"
+	if got := c.do("CLUSTER", "INFO").Str; got != want {
+		t.Errorf("during a move\n got %q\nwant %q", got, want)
+	}
+	for _, line := range strings.Split(strings.TrimSuffix(want, "\r\n"), "\r\n") {
+		if strings.Count(line, ":") != 1 {
+			t.Errorf("a controller passes over %q", line)
+		}
+	}
+	text := c.do("CLUSTER", "NODES").Str
+	if !strings.Contains(text, "myself,master - ") || !strings.Contains(text, " 0-99 [7-9->-"+string(id("b"))+"] [200-201-<-"+string(id("b"))+"]\n") {
+		t.Errorf("CLUSTER NODES:\n%s", text)
+	}
+	for state, word := range map[JobState]string{JobNone: "none", JobSnapshot: "start", JobSuccess: "success", JobClean: "success", JobFail: "fail"} {
+		n.mig.jobs[1].State = state
+		if got := c.do("CLUSTER", "INFO").Str; !strings.Contains(got, "migrating_state: "+word+"\r\n") {
+			t.Errorf("%s is not shown as %s: %s", state, word, got)
+		}
+	}
+	for _, state := range []JobState{JobSuccess, JobFail, JobClean} {
+		n.mig.jobs[1].State = state
+		if text := c.do("CLUSTER", "NODES").Str; strings.Contains(text, "->-") {
+			t.Errorf("a job in state %s is still shown:\n%s", state, text)
+		}
+	}
+}
+
+func TestClusterShows(t *testing.T) {
+	w := newWorld(t)
+	n := w.born("a 0-99", "b 100-16383")[0]
+	c := n.client()
+	a, b := string(id("a")), string(id("b"))
+	exchange(t, c, [][2]string{
+		{"CLUSTER KEYSLOT foo", "12182"},
+		{"CLUSTER SLOTS", `[[0 99 ["127.0.0.1" 7000 "` + a + `"]] [100 16383 ["127.0.0.1" 7001 "` + b + `"]]]`},
+		{"CLUSTER REPLICAS " + a, `""`},
+		{"CLUSTER REPLICAS x", "(error) ERR Invalid cluster node id"},
+		{"CLUSTER FOO", "(error) ERR unknown subcommand 'FOO'. Try CLUSTER HELP."},
+		{"READONLY", "OK"},
+		{"READWRITE", "OK"},
+		{"ASKING", "OK"},
+		{"SELECT 1", "(error) ERR SELECT is not allowed in cluster mode"},
+		{"MGET {a}1 {b}2", "(error) " + cluster.CrossSlot},
+		{"GET foo", "(error) MOVED 12182 127.0.0.1:7001"},
+		{"SET " + keyIn(7) + " v", "OK"},
+		{"SET " + keyIn(8) + " v PX 1", "OK"},
+		{"CLUSTER COUNTKEYSINSLOT 7", "1"},
+		{"CLUSTER COUNTKEYSINSLOT 200", "0"},
+		{"CLUSTER COUNTKEYSINSLOT x", "(error) ERR value is not an integer or out of range"},
+		{"CLUSTER COUNTKEYSINSLOT 16384", "(error) ERR Invalid slot"},
+		{"CLUSTER GETKEYSINSLOT 7 10", `["` + keyIn(7) + `"]`},
+		{"CLUSTER GETKEYSINSLOT 7 0", `[]`},
+		{"CLUSTER GETKEYSINSLOT 7 -1", "(error) ERR Invalid slot or number of keys"},
+		{"CLUSTER GETKEYSINSLOT 16384 1", "(error) ERR Invalid slot or number of keys"},
+		{"CLUSTER GETKEYSINSLOT 200 1", `[]`},
+	})
+	w.advance(2_000_000)
+	c.want("0", "CLUSTER", "COUNTKEYSINSLOT", "8")
+	if v := c.do("CLUSTER", "SHARDS"); v.Kind != resp.ArrayKind || len(v.Elems) != 2 {
+		t.Errorf("CLUSTER SHARDS: %v", v)
+	}
+	c.do("HELLO", "3")
+	for _, cmd := range []string{"CLUSTER INFO", "CLUSTER NODES", "INFO", "CLIENT LIST"} {
+		if v := c.do(words(cmd)...); v.Kind != resp.VerbatimKind {
+			t.Errorf("%s is a %c in RESP3", cmd, v.Kind)
+		}
+	}
+}
+
+// A slot that an import is bringing, or that was given away, has no keys for those who count.
+func TestKeysInSlotNotServed(t *testing.T) {
+	w := newWorld(t)
+	n := w.born("a 0-99", "b 100-16383")[0]
+	c := n.client()
+	c.want("OK", "SET", keyIn(7), "v")
+	n.Exclusive(7, func(o *Owned) {
+		o.Commit(n.Store().NewBatch(), cluster.Record{State: cluster.Released, Epoch: 2, Peer: id("b")})
+	})
+	exchange(t, c, [][2]string{
+		{"CLUSTER COUNTKEYSINSLOT 7", "0"},
+		{"CLUSTER GETKEYSINSLOT 7 9", "[]"},
+		{"DBSIZE", "0"},
+		{"GET " + keyIn(7), "(error) MOVED 7 127.0.0.1:7001"},
+	})
+}
+
+func TestClusterReset(t *testing.T) {
+	w := newWorld(t)
+	n := w.born("a 0-99", "b 100-16383")[0]
+	c := n.client()
+	c.want("(error) ERR syntax error", "CLUSTER", "RESET", "GENTLY")
+	c.want("OK", "SET", keyIn(7), "v")
+	c.want("(error) ERR Can't reset cluster while database is not empty", "CLUSTER", "RESET")
+	c.want("1", "DEL", keyIn(7))
+	n.mig.jobs = []JobStatus{{State: JobSnapshot}}
+	c.want("(error) ERR Can't reset cluster while migrating slot", "CLUSTER", "RESET", "HARD")
+	n.mig.jobs[0].State = JobFail
+	n.mig.imports = []ImportStatus{{Slot: 200, Record: cluster.Record{State: cluster.Importing}}}
+	c.want("(error) ERR Can't reset cluster while importing slot", "CLUSTER", "RESET")
+	n.mig.imports = nil
+	n.Exclusive(200, func(o *Owned) {
+		o.Commit(n.Store().NewBatch(), cluster.Record{State: cluster.Prepared, Epoch: 1, Peer: id("b")})
+	})
+	c.want("(error) ERR Can't reset cluster while importing slot", "CLUSTER", "RESET")
+	n.Exclusive(200, func(o *Owned) {
+		o.Commit(n.Store().NewBatch(), cluster.Record{State: cluster.Aborted, Epoch: 1, Peer: id("b")})
+	})
+	n.Exclusive(9, func(o *Owned) { o.Pause() })
+	c.want("(error) ERR Can't reset cluster while migrating slot", "CLUSTER", "RESET")
+	n.Exclusive(9, func(o *Owned) { o.Unpause() })
+	c.want("OK", "CLUSTER", "RESET", "hard")
+	for range 2 {
+		exchange(t, c, [][2]string{
+			{"CLUSTERX VERSION", `"-1"`},
+			{"CLUSTERX MYID", `""`},
+			{"CLUSTER NODES", "(error) CLUSTERDOWN The cluster is not initialized"},
+			{"GET " + keyIn(7), "(error) CLUSTERDOWN Hash slot not served"},
+		})
+		n.restart()
+		c = n.client()
+	}
+	// The node is as new: it serves what its next first map gives it.
+	exchange(t, c, [][2]string{
+		{"CLUSTERX SETNODEID " + string(id("a")), "OK"},
+		{"CLUSTERX SETNODES '" + nodesText("a 0-9", "b 10-16383") + "' 1", "OK"},
+		{"SET " + keyIn(7) + " v", "OK"},
+	})
+}
+
+// Everything that an operator set is there after a restart.
+func TestClusterStateSurvivesRestart(t *testing.T) {
+	w := newWorld(t)
+	n := w.born("a 0-99", "b 100-16383")[0]
+	c := n.client()
+	c.want("OK", "SET", keyIn(7), "v")
+	before, incarnation := c.do("CLUSTER", "SLOTS").String(), n.Incarnation()
+	n.restart()
+	c = n.client()
+	c.want(before, "CLUSTER", "SLOTS")
+	c.want(`"`+string(id("a"))+`"`, "CLUSTERX", "MYID")
+	c.want(`"1"`, "CLUSTERX", "VERSION")
+	c.want(`"v"`, "GET", keyIn(7))
+	if n.Incarnation() != incarnation {
+		t.Error("the directory has another incarnation")
+	}
+}
+
+func TestGodwit(t *testing.T) {
+	w := newWorld(t)
+	nodes := w.born("a 0-99", "b 100-16383")
+	n := nodes[0]
+	c := n.client()
+	c.want(`"1"`, "GODWIT", "MIGRATION", "START", "5-9 11", string(id("b")))
+	exchange(t, c, [][2]string{
+		{"GODWIT MIGRATION START 5", "(error) " + errMigration},
+		{"GODWIT MIGRATION START 9-5 x", "(error) ERR Invalid slot range: `9-5`. The slot range `int1-int2` needs to satisfy the condition (int1 <= int2)."},
+		{"GODWIT MIGRATION PAUSE 1", "(error) " + errMigration},
+		{"GODWIT MIGRATION STATUS x", "(error) " + errJobCounter},
+		{"GODWIT MIGRATION STATUS 9", "(error) " + errNoSuchJob},
+		{"GODWIT MIGRATION CANCEL x", "(error) " + errJobCounter},
+		{"GODWIT MIGRATION CANCEL 1", "OK"},
+		{"GODWIT OWNERS 99-100", `"[{\"slot\":99,\"state\":\"serving\",\"epoch\":1},{\"slot\":100,\"state\":\"none\",\"epoch\":0}]"`},
+		{"GODWIT OWNERS x", "(error) ERR Invalid slot id: encounter non-integer characters"},
+	})
+	if len(n.mig.cancels) != 1 || n.mig.cancels[0] != 1 {
+		t.Errorf("cancelled: %v", n.mig.cancels)
+	}
+	var jobs []JobReport
+	if err := json.Unmarshal([]byte(c.do("GODWIT", "MIGRATION", "STATUS").Str), &jobs); err != nil || len(jobs) != 1 {
+		t.Fatalf("jobs %v: %v", jobs, err)
+	}
+	if j := jobs[0]; j.Counter != 1 || j.Ranges != "5-9 11" || j.Target != id("b") || j.State != JobStart || j.Slots != 6 || j.Ended {
+		t.Errorf("job %+v", j)
+	}
+	var one JobReport
+	if err := json.Unmarshal([]byte(c.do("GODWIT", "MIGRATION", "STATUS", "1").Str), &one); err != nil || one.ID != jobs[0].ID {
+		t.Errorf("job %+v: %v", one, err)
+	}
+	n.Exclusive(7, func(o *Owned) {
+		o.Commit(n.Store().NewBatch(), cluster.Record{State: cluster.Released, Epoch: 2, Peer: id("b")})
+	})
+	n.alarm("look here")
+	n.mig.imports = []ImportStatus{{Slot: 200, Record: cluster.Record{State: cluster.Importing, Peer: id("b"), Attempt: 3, Epoch: 4}}}
+	var r NodeReport
+	if err := json.Unmarshal([]byte(c.do("GODWIT", "STATUS").Str), &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.ID != id("a") || r.MapVersion != 1 || r.Serving != "0-6 8-99" || r.Differing != "7" || r.States["serving"] != 99 || r.States["released"] != 1 ||
+		len(r.Alarms) != 1 || len(r.Jobs) != 1 || len(r.Imports) != 1 || r.Imports[0].State != "importing" || r.Incarnation != n.Incarnation().String() {
+		t.Errorf("status %+v", r)
+	}
+	if r.MapHash != padHex(n.Map().Hash()) || len(r.MapHash) != 16 {
+		t.Errorf("map hash %q", r.MapHash)
+	}
+}

@@ -1,0 +1,280 @@
+package engine
+
+import (
+	"strings"
+	"testing"
+
+	"godwit/engine/cluster"
+	"godwit/engine/slot"
+)
+
+// setNodes pushes a map as a controller does.
+func (n *testNode) setNodes(version, force string, lines ...string) {
+	n.w.t.Helper()
+	args := []string{"CLUSTERX", "SETNODES", nodesText(lines...), version}
+	if force != "" {
+		args = append(args, force)
+	}
+	n.client().want("OK", args...)
+}
+
+func (n *testNode) serving() string {
+	s := n.Serving()
+	return s.String()
+}
+
+// A controller pushes the same map under a higher version about a second after it has started a move, and again after the
+// move has ended, still with the old owner. Neither may disturb what the node knows better.
+func TestMapNeverTakesNorReturnsASlot(t *testing.T) {
+	w := newWorld(t)
+	nodes := w.born("a 0-99", "b 100-16383")
+	a, b := nodes[0], nodes[1]
+	if a.serving() != "0-99" || b.serving() != "100-16383" {
+		t.Fatalf("at birth a serves %s and b %s", a.serving(), b.serving())
+	}
+	a.client().want("OK", "SET", keyIn(7), "v")
+
+	// A higher version that gives a's slot to b: a goes on serving, b does not begin.
+	for _, n := range nodes {
+		n.setNodes("2", "", "a 0-6 8-99", "b 7 100-16383")
+	}
+	w.advance(10 * claimRetry)
+	if a.serving() != "0-99" || b.serving() != "100-16383" {
+		t.Errorf("after a map that gives 7 to b, a serves %s and b %s", a.serving(), b.serving())
+	}
+	a.client().want(`"v"`, "GET", keyIn(7))
+	b.client().want("(error) MOVED 7 127.0.0.1:7000", "GET", keyIn(7))
+
+	// a hands 7 over to b; then the controller, late, pushes the old owner again.
+	a.Exclusive(7, func(o *Owned) {
+		o.Commit(a.Store().NewBatch(), cluster.Record{State: cluster.Released, Epoch: 2, Peer: id("b")})
+	})
+	b.Exclusive(7, func(o *Owned) {
+		o.Commit(b.Store().NewBatch(), cluster.Record{State: cluster.Serving, Epoch: 2, Peer: id("a")})
+	})
+	for _, n := range nodes {
+		n.setNodes("3", "", "a 0-99", "b 100-16383")
+	}
+	w.advance(10 * claimRetry)
+	if a.serving() != "0-6 8-99" || b.serving() != "7 100-16383" {
+		t.Errorf("after the handoff and an old map, a serves %s and b %s", a.serving(), b.serving())
+	}
+	a.client().want("(error) MOVED 7 127.0.0.1:7001", "GET", keyIn(7))
+	a.restart()
+	w.advance(10 * claimRetry)
+	if a.serving() != "0-6 8-99" {
+		t.Errorf("after a restart a serves %s", a.serving())
+	}
+}
+
+func TestMapVersions(t *testing.T) {
+	w := newWorld(t)
+	n := w.born("a 0-99", "b 100-16383")[0]
+	n.setNodes("1", "", "a 0-16383") // same version, other content: ignored
+	if n.Map().Owner(200).ID != id("b") {
+		t.Error("a map of the same version was taken")
+	}
+	n.client().want("(error) ERR Invalid cluster version", "CLUSTERX", "SETNODES", nodesText("a 0-16383"), "0")
+	n.setNodes("0", "force", "a 0-50", "b 51-16383")
+	if n.Map().Version != 0 || n.serving() != "0-50" {
+		t.Errorf("after a forced map version %d, serving %s", n.Map().Version, n.serving())
+	}
+	if r := n.Record(60); r.State != cluster.Released || r.Epoch != 2 || r.Peer != id("b") {
+		t.Errorf("a slot that a forced map takes away: %+v", r)
+	}
+	n.setNodes("0", "FORCE", "a 0-70", "b 71-16383")
+	if n.serving() != "0-70" {
+		t.Errorf("after another forced map serving %s", n.serving())
+	}
+}
+
+// A forced map leaves slots alone that are about to change hands.
+func TestForcedMapSparesMoves(t *testing.T) {
+	w := newWorld(t)
+	n := w.born("a 0-99", "b 100-16383")[0]
+	n.Exclusive(5, func(o *Owned) { o.Pause() })
+	n.Exclusive(200, func(o *Owned) {
+		o.Commit(n.Store().NewBatch(), cluster.Record{State: cluster.Prepared, Epoch: 1, Peer: id("b")})
+	})
+	n.setNodes("2", "force", "a 100-16383", "b 0-99")
+	if n.Record(5).State != cluster.Serving || n.Record(200).State != cluster.Prepared || n.Record(6).State != cluster.Released || n.Record(201).State != cluster.Serving {
+		t.Errorf("records %v %v %v %v", n.Record(5).State, n.Record(200).State, n.Record(6).State, n.Record(201).State)
+	}
+}
+
+// Birth is once: a node with data or records claims instead.
+func TestBirthNeedsAnEmptyNode(t *testing.T) {
+	w := newWorld(t)
+	n := w.addNode(standalone)
+	n.client().want("OK", "SET", "k", "v")
+	n.close()
+	n.opts.Cluster = true
+	n.start()
+	other := w.addNode(nil)
+	other.down = true
+	n.client().want("OK", "CLUSTERX", "SETNODEID", string(id("a")))
+	n.setNodes("1", "", "a 0-99", "b 100-16383")
+	w.advance(3 * claimRetry)
+	if n.serving() != "" {
+		t.Errorf("a node with data serves %s at once", n.serving())
+	}
+	other.down = false
+	other.client().want("OK", "CLUSTERX", "SETNODEID", string(id("b")))
+	other.setNodes("1", "", "a 0-99", "b 100-16383")
+	w.advance(3 * claimRetry)
+	if n.serving() != "0-99" {
+		t.Errorf("after everybody has answered it serves %s", n.serving())
+	}
+}
+
+func TestNodeIDIsDetected(t *testing.T) {
+	w := newWorld(t)
+	n := w.addNode(nil)
+	n.setNodes("1", "", "a 0-99", "b 100-16383")
+	if n.ID() != id("a") || n.serving() != "0-99" {
+		t.Errorf("id %q, serving %s", n.ID(), n.serving())
+	}
+	n.restart()
+	if n.ID() != id("a") || n.serving() != "0-99" {
+		t.Errorf("after a restart id %q, serving %s", n.ID(), n.serving())
+	}
+}
+
+// A new map gives b a slot that a serves: b asks and keeps redirecting to a.
+func TestClaimOfAServedSlot(t *testing.T) {
+	w := newWorld(t)
+	nodes := w.born("a 0-99", "b 100-16383")
+	b := nodes[1]
+	b.setNodes("2", "", "a 0-6 8-99", "b 7 100-16383")
+	if got := strings.Join(nodes[0].calls, ","); got != "OWNER 7" {
+		t.Errorf("a was asked %q", got)
+	}
+	w.advance(10 * claimRetry)
+	b.client().want("(error) MOVED 7 127.0.0.1:7000", "GET", keyIn(7))
+	if b.Record(7).State != cluster.None {
+		t.Errorf("record %+v", b.Record(7))
+	}
+}
+
+// A slot that nobody has is served once all have been asked; one that somebody imports or is prepared for is not.
+func TestClaimOfAnOrphan(t *testing.T) {
+	w := newWorld(t)
+	nodes := w.born("a 0-99", "b 200-300", "c 400-500")
+	a, b, c := nodes[0], nodes[1], nodes[2]
+	for s, state := range map[slot.Slot]cluster.State{110: cluster.Importing, 111: cluster.Prepared, 112: cluster.Aborted, 113: cluster.Released} {
+		c.Exclusive(s, func(o *Owned) {
+			o.Commit(c.Store().NewBatch(), cluster.Record{State: state, Epoch: 9, Peer: id("z")})
+		})
+	}
+	a.setNodes("2", "", "a 0-99 105-115", "b 200-300", "c 400-500")
+	if a.serving() != "0-99 105-109 112-115" {
+		t.Errorf("a serves %s", a.serving())
+	}
+	if len(b.calls) != 1 || len(c.calls) != 1 {
+		t.Errorf("asked: b %v, c %v", b.calls, c.calls)
+	}
+	if e := a.Record(105).Epoch; e != 1 {
+		t.Errorf("a slot that nobody ever had is served under epoch %d", e)
+	}
+	if e := a.Record(113).Epoch; e != 10 {
+		t.Errorf("a slot that was released under epoch 9 is served under %d", e)
+	}
+	a.client().want("OK", "SET", keyIn(105), "v")
+	// The import ends in nothing: a asks again and gets it.
+	c.Exclusive(110, func(o *Owned) {
+		o.Commit(c.Store().NewBatch(), cluster.Record{State: cluster.Aborted, Epoch: 9, Peer: id("z")})
+	})
+	w.advance(2 * claimRetry)
+	if a.serving() != "0-99 105-110 112-115" {
+		t.Errorf("a serves %s after the import was aborted", a.serving())
+	}
+}
+
+// As long as one node does not answer, nothing that is claimed is served.
+func TestClaimWaitsForEveryNode(t *testing.T) {
+	w := newWorld(t)
+	nodes := w.born("a 0-99", "b 200-300", "c 400-500")
+	a, c := nodes[0], nodes[2]
+	c.down = true
+	a.setNodes("2", "", "a 0-99 105", "b 200-300", "c 400-500")
+	w.advance(10 * claimRetry)
+	if a.serving() != "0-99" {
+		t.Errorf("with c down a serves %s", a.serving())
+	}
+	a.client().want("(error) CLUSTERDOWN Hash slot not served", "GET", keyIn(105))
+	// The claim outlives a restart.
+	a.restart()
+	w.advance(10 * claimRetry)
+	if a.serving() != "0-99" {
+		t.Errorf("after a restart with c down a serves %s", a.serving())
+	}
+	c.down = false
+	w.advance(3 * claimRetry)
+	if a.serving() != "0-99 105" {
+		t.Errorf("with c up a serves %s", a.serving())
+	}
+}
+
+// A node that left the map in the very version that gives its slot away is asked too: it was in the old one.
+func TestClaimAsksNodesOfTheOldMap(t *testing.T) {
+	w := newWorld(t)
+	nodes := w.born("a 0-99", "b 100-200", "c 400-500")
+	a := nodes[0]
+	a.setNodes("2", "", "a 0-200", "c 400-500")
+	w.advance(10 * claimRetry)
+	if a.serving() != "0-99" {
+		t.Errorf("a serves %s, which b still serves", a.serving())
+	}
+	if len(nodes[1].calls) == 0 {
+		t.Error("b was not asked")
+	}
+}
+
+// Two nodes claim the same slot at the same moment, each by a map of its own: one serves in the end, and never both.
+func TestTwoClaimants(t *testing.T) {
+	w := newWorld(t)
+	nodes := w.born("a 0-99", "b 100-200")
+	a, b := nodes[0], nodes[1]
+	ca, cb := a.client(), b.client()
+	ca.send("CLUSTERX", "SETNODES", nodesText("a 0-99 300", "b 100-200"), "2")
+	cb.send("CLUSTERX", "SETNODES", nodesText("a 0-99", "b 100-200 300"), "2")
+	both := func() bool { return a.Record(300).State == cluster.Serving && b.Record(300).State == cluster.Serving }
+	for range 200 {
+		w.advance(claimRetry / 10)
+		if both() {
+			t.Fatal("two nodes serve one slot")
+		}
+	}
+	if a.Record(300).State != cluster.Serving && b.Record(300).State != cluster.Serving {
+		t.Error("nobody serves the slot")
+	}
+	if len(a.Alarms()) == 0 && len(b.Alarms()) == 0 {
+		t.Error("two maps under one version raised no alarm")
+	}
+}
+
+// An announcement of a higher epoch than one's own means that another is right.
+func TestAnnouncementOfAHigherEpoch(t *testing.T) {
+	w := newWorld(t)
+	nodes := w.born("a 0-99", "b 100-16383")
+	a := nodes[0]
+	a.Announced(cluster.Hint{Slot: 7, Node: id("b"), Epoch: 1})
+	if a.Record(7).State != cluster.Serving {
+		t.Fatal("an announcement of the same epoch took the slot")
+	}
+	var answer error
+	done := false
+	p, _ := nodes[1].Peer(id("a"))
+	nodes[1].Announce(p, 7, 5, func(err error) { answer, done = err, true })
+	w.run()
+	if !done || answer != nil {
+		t.Errorf("announcing: done %v, %v", done, answer)
+	}
+	if r := a.Record(7); r.State != cluster.Released || r.Epoch != 5 || len(a.Alarms()) != 1 {
+		t.Errorf("record %+v, alarms %v", r, a.Alarms())
+	}
+	a.client().want("(error) MOVED 7 127.0.0.1:7001", "GET", keyIn(7))
+	// An older hint does not replace a newer one.
+	a.Announced(cluster.Hint{Slot: 7, Node: id("a"), Epoch: 4})
+	a.client().want("(error) MOVED 7 127.0.0.1:7001", "GET", keyIn(7))
+}

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"maps"
-	"path"
 	"slices"
 
 	"github.com/zeebo/xxh3"
@@ -13,8 +12,11 @@ type CrashOptions struct {
 	// Seed decides the coins, together with that of the FS.
 	Seed uint64
 	// KeepPercent is the chance of each changed block and entry to be kept, 0 to 100; beyond them, the nearer one.
-	// Strictly between, a kept block can also be torn.
+	// Strictly between, a kept block can also be torn. Of the changes of a directory the chance is that of the next one
+	// to be kept, given that those before it are, unless Unordered is set.
 	KeepPercent int
+	// Unordered lets each change of a directory be kept or lost by itself.
+	Unordered bool
 }
 
 // CrashClone returns a new FS with what the disk would hold if the power went now. The receiver goes on unharmed.
@@ -51,7 +53,9 @@ func (f *FS) crashClone(o CrashOptions) *FS {
 		to:     clone,
 		coins:  coins{seed: mix(f.opts.Seed ^ mix(o.Seed)), keepPercent: o.KeepPercent},
 		copies: make(map[*node]*node),
+		kept:   make(map[*node]map[string]*node),
 	}
+	c.replay(f.journal, o.Unordered)
 	clone.root = c.node(f.root)
 	clone.root.links = 1
 	return clone
@@ -61,7 +65,29 @@ func (f *FS) crashClone(o CrashOptions) *FS {
 type crash struct {
 	to     *FS
 	coins  coins
-	copies map[*node]*node // hard links stay links
+	copies map[*node]*node            // hard links stay links
+	kept   map[*node]map[string]*node // by directory: the entries that changed, and whose change is kept
+}
+
+// replay decides which changes of entries are kept.
+func (c *crash) replay(journal []record, unordered bool) {
+	cut := make(map[*node]bool) // directories of which a change was lost
+	for _, r := range journal {
+		lost := !c.coins.keepEntry(r)
+		if !unordered {
+			lost = lost || slices.ContainsFunc(r.sets, func(s set) bool { return cut[s.dir] })
+		}
+		for _, s := range r.sets {
+			if lost {
+				cut[s.dir] = true
+				continue
+			}
+			if c.kept[s.dir] == nil {
+				c.kept[s.dir] = make(map[string]*node)
+			}
+			c.kept[s.dir][s.name] = s.n
+		}
+	}
 }
 
 func (c *crash) node(n *node) *node {
@@ -92,8 +118,11 @@ func (c *crash) entries(from, to *node) {
 		if n == nil {
 			n = from.ghosts[name]
 		}
-		if ch, ok := from.changed[name]; ok && !c.coins.keepEntry(ch.coin) {
-			n = ch.before
+		if synced, ok := from.changed[name]; ok {
+			n = synced
+		}
+		if changed, ok := c.kept[from][name]; ok {
+			n = changed
 		}
 		if n != nil {
 			survivor := c.node(n)
@@ -108,7 +137,7 @@ func (c *crash) content(n *node) []byte {
 	dirty := slices.Sorted(maps.Keys(n.old))
 	data := slices.Clone(n.data[:n.synced])
 	for _, b := range dirty {
-		copy(data[b*BlockBytes:], n.old[b])
+		copy(data[b*BlockBytes:], n.old[b].synced)
 	}
 	if len(n.data) > n.synced {
 		first := n.synced / BlockBytes
@@ -128,11 +157,17 @@ func (c *crash) content(n *node) []byte {
 		}
 		start := b * BlockBytes
 		now := n.data[start:min(start+BlockBytes, len(n.data))]
-		var was []byte
-		if start < len(data) {
-			was = data[start:min(start+BlockBytes, len(data))]
+		from, to := max(0, min(n.synced-start, len(now))), len(now) // of what changed: what it grew by,
+		if old := n.old[b]; old != nil {                            // and what was overwritten
+			from = old.from
+			if start+len(now) <= n.synced {
+				to = old.to
+			}
 		}
-		kept, torn := c.coins.tear(n.birth, b, was, now)
+		kept, torn := c.coins.tear(n.birth, b, from, to)
+		if !torn {
+			kept = len(now)
+		}
 		if kept > 0 {
 			if grown := start + kept - len(data); grown > 0 {
 				data = append(data, make([]byte, grown)...)
@@ -155,6 +190,7 @@ type coins struct {
 // What a coin is drawn for, so that two draws for one block differ.
 const (
 	drawEntry uint64 = iota + 1
+	drawRemoval
 	drawBlock
 	drawTear
 	drawCut
@@ -164,29 +200,23 @@ func (c coins) draw(what uint64, key string, block int) uint64 {
 	return mix(xxh3.HashStringSeed(key, c.seed) ^ mix(uint64(block)<<3|what))
 }
 
-func (c coins) keepEntry(p string) bool {
-	return int(c.draw(drawEntry, path.Clean(p), 0)%100) < c.keepPercent
+func (c coins) keepEntry(r record) bool {
+	what := drawEntry
+	if r.removal {
+		what = drawRemoval
+	}
+	return int(c.draw(what, r.coin, 0)%100) < c.keepPercent
 }
 
 func (c coins) keepBlock(birth string, block int) bool {
 	return int(c.draw(drawBlock, birth, block)%100) < c.keepPercent
 }
 
-// tear says how many bytes of the block's new content are kept, counted from the block's start: one in four of the
-// blocks that changed from was to now is cut somewhere inside the change.
-func (c coins) tear(birth string, block int, was, now []byte) (kept int, torn bool) {
-	if c.keepPercent <= 0 || c.keepPercent >= 100 || c.draw(drawTear, birth, block)%4 != 0 {
-		return len(now), false
-	}
-	from, to := 0, len(now)
-	for from < len(was) && from < to && was[from] == now[from] {
-		from++
-	}
-	for to > from && to <= len(was) && was[to-1] == now[to-1] {
-		to--
-	}
-	if from == to { // rewritten with what it held
-		return len(now), false
+// tear says whether a kept block is torn, one in four is, and how many of its bytes are then the new ones: the cut is
+// somewhere in [from, to), which is what changed.
+func (c coins) tear(birth string, block, from, to int) (kept int, torn bool) {
+	if c.keepPercent <= 0 || c.keepPercent >= 100 || from >= to || c.draw(drawTear, birth, block)%4 != 0 {
+		return 0, false
 	}
 	return from + int(c.draw(drawCut, birth, block)%uint64(to-from)), true
 }

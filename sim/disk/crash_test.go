@@ -167,6 +167,63 @@ func TestCrashRename(t *testing.T) {
 	want(t, "synced, tmp", exists(crash(f, 1, 0), "tmp"), false)
 }
 
+// TestCrashOrdersEntries shows that a directory loses its latest changes first, and that Unordered loses any.
+func TestCrashOrdersEntries(t *testing.T) {
+	f := disk.New(disk.Options{})
+	check(t, f.MkdirAll("d", 0o755))
+	syncDir(t, f, "/")
+	for i := range 8 {
+		put(t, f, fmt.Sprintf("d/%d", i), "")
+		put(t, f, fmt.Sprintf("%d", i), "")
+	}
+	lengths, gaps := map[int]bool{}, 0
+	for seed := range uint64(300) {
+		for _, dir := range []string{"/", "/d"} {
+			names, err := crash(f, seed, 70).List(dir)
+			check(t, err)
+			names = slices.DeleteFunc(names, func(n string) bool { return n == "d" })
+			for i, n := range names {
+				want(t, "name", n, fmt.Sprint(i))
+			}
+			lengths[len(names)] = true
+		}
+		names, err := f.CrashClone(disk.CrashOptions{Seed: seed, KeepPercent: 70, Unordered: true}).List("/d")
+		check(t, err)
+		if len(names) > 0 && names[len(names)-1] != fmt.Sprint(len(names)-1) {
+			gaps++
+		}
+	}
+	want(t, "different numbers of changes kept", len(lengths), 9)
+	if gaps < 100 {
+		t.Fatalf("only %d of 300 unordered crashes left a gap", gaps)
+	}
+}
+
+// TestCrashRenameBetweenDirectories shows that it is atomic while neither directory is synced.
+func TestCrashRenameBetweenDirectories(t *testing.T) {
+	f := disk.New(disk.Options{})
+	check(t, f.MkdirAll("from", 0o755))
+	check(t, f.MkdirAll("to", 0o755))
+	put(t, f, "from/a", "a")
+	for _, d := range []string{"/", "/from", "/to"} {
+		syncDir(t, f, d)
+	}
+	put(t, f, "from/x", "")
+	put(t, f, "to/y", "")
+	check(t, f.Rename("from/a", "to/a"))
+	for seed := range uint64(100) {
+		for _, unordered := range []bool{false, true} {
+			clone := f.CrashClone(disk.CrashOptions{Seed: seed, KeepPercent: 50, Unordered: unordered})
+			want(t, "one name", exists(clone, "from/a"), !exists(clone, "to/a"))
+		}
+	}
+	syncDir(t, f, "/to")
+	want(t, "new name synced, at 0", exists(crash(f, 1, 0), "to/a"), true)
+	want(t, "old name, at 0", exists(crash(f, 1, 0), "from/a"), true)
+	syncDir(t, f, "/from")
+	want(t, "both synced", exists(crash(f, 1, 0), "from/a"), false)
+}
+
 // TestCrashReuse shows that a recycled log that is overwritten shows, after a crash, its old bytes or its new ones.
 func TestCrashReuse(t *testing.T) {
 	f := disk.New(disk.Options{})
@@ -205,11 +262,13 @@ func TestCrashRemoval(t *testing.T) {
 	wantNames(t, crash(f, 1, 0), "/", "a", "d")
 	wantNames(t, crash(f, 1, 0), "/d", "b")
 	wantNames(t, crash(f, 1, 100), "/")
-	outcomes := map[string]bool{}
-	for seed := range uint64(100) {
-		outcomes[crash(f, seed, 50).String()] = true
+	for _, unordered := range []bool{false, true} {
+		outcomes := map[string]bool{}
+		for seed := range uint64(100) {
+			outcomes[f.CrashClone(disk.CrashOptions{Seed: seed, KeepPercent: 50, Unordered: unordered}).String()] = true
+		}
+		want(t, "outcomes", len(outcomes), map[bool]int{false: 3, true: 4}[unordered])
 	}
-	want(t, "outcomes", len(outcomes), 4)
 	syncDir(t, f, "/")
 	wantNames(t, crash(f, 1, 0), "/")
 
@@ -353,7 +412,7 @@ func TestCrashKeepPercent(t *testing.T) {
 		put(t, f, fmt.Sprint(i), "")
 	}
 	for _, keep := range []int{10, 50, 90} {
-		names, err := crash(f, 1, keep).List("/")
+		names, err := f.CrashClone(disk.CrashOptions{Seed: 1, KeepPercent: keep, Unordered: true}).List("/")
 		check(t, err)
 		if mean := 10 * keep; len(names) < mean-60 || len(names) > mean+60 {
 			t.Errorf("keep %d: %d of 1000 names kept", keep, len(names))
@@ -513,6 +572,7 @@ func TestCrashAgainstModel(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		f := disk.New(disk.Options{Seed: seed})
 		live, durable := map[string]*entry{}, map[string]*entry{} // names to shared entries
+		ever := map[string][]*entry{}                             // each entry that had the name since the directory was synced
 		name := func() string { return fmt.Sprintf("/f%d", rng.IntN(6)) }
 		for range 300 {
 			a, b := name(), name()
@@ -538,8 +598,9 @@ func TestCrashAgainstModel(t *testing.T) {
 			case k == 8:
 				syncDir(t, f, "/")
 				durable = map[string]*entry{}
+				clear(ever)
 				for n, e := range live {
-					durable[n] = e
+					durable[n], ever[n] = e, []*entry{e}
 				}
 			case k == 9:
 				check(t, f.Remove(a))
@@ -552,6 +613,11 @@ func TestCrashAgainstModel(t *testing.T) {
 				check(t, f.Rename(a, b))
 				delete(live, a)
 				live[b] = e
+			}
+			for _, n := range []string{a, b} {
+				if e := live[n]; e != nil && !slices.Contains(ever[n], e) {
+					ever[n] = append(ever[n], e)
+				}
 			}
 		}
 		lost, kept := crash(f, seed, 0), crash(f, seed, 100)
@@ -572,8 +638,7 @@ func TestCrashAgainstModel(t *testing.T) {
 			check(t, err)
 			for _, n := range names {
 				got := get(t, some, path.Join("/", n))
-				from := slices.DeleteFunc([]*entry{live["/"+n], durable["/"+n]}, func(e *entry) bool { return e == nil })
-				if !slices.ContainsFunc(from, func(e *entry) bool { return possible(got, e.synced, e.live) }) {
+				if !slices.ContainsFunc(ever["/"+n], func(e *entry) bool { return possible(got, e.synced, e.live) }) {
 					t.Fatalf("seed %d, crash %d: %s holds what it never held", seed, s, n)
 				}
 			}

@@ -174,51 +174,6 @@ func TestLimits(t *testing.T) {
 	check(t, f.MkdirAll("/", 0o755))
 }
 
-func TestOps(t *testing.T) {
-	var log strings.Builder
-	f := disk.New(disk.Options{OnOp: func(o disk.Op) { log.WriteString(o.String() + "\n") }})
-	check(t, f.MkdirAll("d/e", 0o755))
-	put(t, f, "d/1.log", "abc")
-	overwrite(t, f, "d/1.log", "BCD", 1)
-	check(t, f.Link("d/1.log", "d/2"))
-	check(t, f.Rename("d/2", "d/3"))
-	file, err := f.ReuseForWrite("d/1.log", "d/4.log", vfs.WriteCategoryUnspecified)
-	check(t, err)
-	f.IgnoreLogSync(true)
-	check(t, file.Sync())
-	f.IgnoreLogSync(false)
-	check(t, f.Remove("d/3"))
-	l, err := f.Lock("d/LOCK")
-	check(t, err)
-	check(t, l.Close())
-	syncDir(t, f, "d")
-	_ = get(t, f, "d/4.log")
-	want(t, "trace", log.String(), `1 mkdir /d
-2 mkdir /d/e
-3 create /d/1.log
-4 write /d/1.log [0,+3) 78af5f94892f3950
-5 sync /d/1.log
-6 write /d/1.log [1,+3) 0a3ec36bc75f6362
-7 link /d/1.log /d/2
-8 rename /d/2 /d/3
-9 reuse /d/1.log /d/4.log
-10 sync-ignored /d/4.log
-11 lock /d/LOCK
-12 sync-dir /d
-`)
-	got := f.Counters()
-	got.Reads = 0 // how the reader cuts its reads is its affair
-	want(t, "counters", got, disk.Counters{
-		Ops: 12, Writes: 2, WrittenBytes: 6, ReadBytes: 4, Syncs: 1, SyncsIgnored: 1, DirSyncs: 1, Removes: 1,
-	})
-	for k := disk.OpCreate; k <= disk.OpSyncIgnored; k++ {
-		if strings.HasPrefix(k.String(), "OpKind") {
-			t.Errorf("kind %d has no name", k)
-		}
-	}
-	want(t, "an unknown kind", disk.OpKind(99).String(), "OpKind(99)")
-}
-
 // TestConcurrentUse lets the race detector look at everything at once.
 func TestConcurrentUse(t *testing.T) {
 	f := disk.New(disk.Options{OnOp: func(disk.Op) {}})

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/zeebo/xxh3"
 )
 
 // maxFileBytes bounds a file: 64 GiB is far above what a simulation holds in memory, so a write beyond it is a mistake.
@@ -27,42 +26,46 @@ type node struct {
 	// the blocks in old put in their places; so a sync copies nothing, and a write of a synced block copies it once.
 	data   []byte
 	synced int
-	old    map[int][]byte // by number of the block: the synced bytes of blocks that were overwritten since
-	lied   bool           // a sync was ignored since the last one that was not
+	old    map[int]*preimage // by number of the block: of those that were overwritten since
+	lied   bool              // a sync was ignored since the last one that was not
 
-	// Of a directory. Invariant: a name is never in both children and ghosts; each ghost's name is in changed.
+	// Of a directory. Invariant: a name is never in both children and ghosts. What was last synced is children and
+	// ghosts, with the entries in changed put in their places.
 	children map[string]*node
-	changed  map[string]change // entries that changed since the directory was synced
-	ghosts   map[string]*node  // entries removed since the last Settle
+	ghosts   map[string]*node // entries removed since the last Settle
+	changed  map[string]*node // synced entries whose names changed since; nil: there was none
 }
 
-// change is what a crash needs to undo the changes of an entry.
-type change struct {
-	before *node  // what the last sync of the directory made durable; nil: no entry
-	coin   string // path that the coin is drawn for; that of the new name for both entries of a rename
+// preimage is what a block held when it was last synced, and which of its bytes were overwritten since.
+type preimage struct {
+	synced   []byte
+	from, to int // counted from the block's start
 }
 
 func newDir(birth string) *node {
 	return &node{
 		birth: birth, dir: true,
-		children: make(map[string]*node), changed: make(map[string]change), ghosts: make(map[string]*node),
+		children: make(map[string]*node), ghosts: make(map[string]*node), changed: make(map[string]*node),
 	}
 }
 
 // preserve keeps the synced bytes of the blocks that a write to [from, to) changes.
 func (n *node) preserve(from, to int) {
-	to = min(to, n.synced)
-	if from >= to {
-		return
-	}
-	if n.old == nil {
-		n.old = make(map[int][]byte)
-	}
-	for b := from / BlockBytes; b*BlockBytes < to; b++ {
-		if _, ok := n.old[b]; !ok {
-			start := b * BlockBytes
-			n.old[b] = slices.Clone(n.data[start:min(start+BlockBytes, n.synced)])
+	for b := from / BlockBytes; b*BlockBytes < min(to, n.synced); b++ {
+		start := b * BlockBytes
+		first, last := max(from-start, 0), min(to-start, BlockBytes)
+		old := n.old[b]
+		if old == nil {
+			if start+first >= n.synced {
+				continue // it only grows
+			}
+			if n.old == nil {
+				n.old = make(map[int]*preimage)
+			}
+			old = &preimage{synced: slices.Clone(n.data[start:min(start+BlockBytes, n.synced)]), from: first, to: last}
+			n.old[b] = old
 		}
+		old.from, old.to = min(old.from, first), max(old.to, last)
 	}
 }
 
@@ -72,13 +75,10 @@ func (n *node) syncFile() {
 	clear(n.old)
 }
 
-// syncDir makes the entries durable; those that are being removed, as if they were still there.
-func (n *node) syncDir(unsettled []removal, p string) {
-	clear(n.changed)
-	for _, r := range unsettled {
-		if ghost := r.dir.ghosts[r.name]; r.dir == n && ghost != nil {
-			n.changed[r.name] = change{before: ghost, coin: path.Join(p, r.name)}
-		}
+// noteChange keeps the synced entry of a name that changes.
+func (n *node) noteChange(name string, was *node) {
+	if _, ok := n.changed[name]; !ok {
+		n.changed[name] = was
 	}
 }
 
@@ -88,7 +88,7 @@ func (n *node) info(p string) vfs.FileInfo {
 
 func (n *node) dump(b *strings.Builder, p string) {
 	if !n.dir {
-		fmt.Fprintf(b, "%s %d %d %016x\n", p, len(n.data), n.synced, xxh3.Hash(n.data))
+		fmt.Fprintf(b, "%s %d %d %016x\n", p, len(n.data), n.synced, contentHash(p, 0, n.data))
 		return
 	}
 	fmt.Fprintf(b, "%s dir\n", p)
@@ -251,7 +251,7 @@ func (h *file) Sync() error {
 			return pathError("sync", h.path, err)
 		}
 		f.counters.DirSyncs++
-		h.n.syncDir(f.unsettled, h.path)
+		f.syncDir(h.n)
 	case h.log && f.ignoreLogSync:
 		f.begin(Op{Kind: OpSyncIgnored, Path: h.path}, nil)
 		f.counters.SyncsIgnored++

@@ -8,7 +8,7 @@
 // # What a power loss can take
 //
 // A crash (CrashClone, or CrashAt from within an operation) makes a new FS of what the disk would hold. For each block
-// and each entry that changed since it was last synced, a coin decides whether the change is there; where it is not,
+// and each change of an entry since it was last synced, a coin decides whether the change is there; where it is not,
 // what was last synced is:
 //
 //   - Bytes are durable when Sync or SyncData of their file has returned. SyncTo and Close make nothing durable.
@@ -17,9 +17,11 @@
 //   - Of a file that grew, later blocks can be there and earlier ones not, which then read as zeros; the length is that
 //     of the last block kept.
 //   - A block can be torn: a prefix of its change is there, the rest is what was synced before.
-//   - A rename is atomic: the crash leaves the names of before or of afterwards, never both and never none. That ends
-//     when one of the two names changes again, or one of two directories alone is synced; a new file under the old
-//     name can then be there and the rename not, and the renamed file is lost.
+//   - Changes of one directory are kept in order, as journaling file systems do it: a crash loses the latest of them,
+//     and never an earlier one without the later ones. CrashOptions.Unordered takes this away, as file systems do that
+//     promise no more than POSIX. (Pebble v2.1.7 does not survive that: it creates a MANIFEST and the marker that names
+//     it, and syncs the directory once for both. It was mended later.)
+//   - A rename is one change, atomic also between two directories, until one of them is synced alone.
 //   - A removal is lost until its directory is synced after the Settle that follows it (see below).
 //   - Locks and open files end with the machine.
 //
@@ -29,12 +31,16 @@
 //  2. Nothing is invented: each byte of a clone's file is the synced one, the current one, or a zero between blocks.
 //  3. KeepPercent 0 is exactly what was synced; KeepPercent 100 is the current state (with removals that are not
 //     settled undone).
-//  4. Coins are stateless: whether a block or an entry is kept depends on the seeds, its path and its number alone; what
-//     else happened on the disk cannot shift it.
+//  4. Coins are stateless: a coin depends on the seeds, the path and the number of the block alone; what else happened
+//     on the disk cannot shift it.
 //  5. A clone shares nothing with its origin, which goes on to work: a Pebble that is being closed on it harms nothing.
 //  6. The order and content of operations reported to OnOp, and the outcome of a crash, do not depend on when removals
 //     are executed between two calls of Settle.
 //  7. Nothing observable depends on the order of a Go map, on time or on addresses. Modification times are constant.
+//
+// Two fields that Pebble writes differ between equal runs; nothing that it does depends on them, and they do not vary in
+// length: the wall clock in a MANIFEST (creation times of tables), and in a log how much of it was synced, which the
+// writer of the next record can read before or after the flusher has stored it. Hashes in Op and String leave them out.
 //
 // # Removals
 //
@@ -62,7 +68,6 @@ package disk
 
 import (
 	"cmp"
-	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -72,7 +77,6 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/zeebo/xxh3"
 )
 
 // BlockBytes is the unit in which changes of a file are kept or lost by a crash.
@@ -88,74 +92,6 @@ type Options struct {
 	// OnOp, when set, is called with each operation that changes the disk, in the order of execution, before it takes
 	// effect. It runs with the FS locked and must not call it.
 	OnOp func(Op)
-}
-
-// OpKind says what an operation does.
-type OpKind uint8
-
-// The operations that are reported and numbered. Reads, Open, Close, SyncTo, Prefetch and removals are not among them.
-const (
-	OpCreate      OpKind = iota + 1 // Create, or OpenReadWrite of a file that did not exist
-	OpReuse                         // ReuseForWrite: Path becomes To
-	OpLink                          // Link: Path is also To
-	OpRename                        // Rename: Path becomes To
-	OpMkdir                         // one directory of MkdirAll that did not exist
-	OpLock                          // Lock
-	OpWrite                         // Write or WriteAt
-	OpSync                          // Sync or SyncData of a file, also one that fails by FailSync
-	OpSyncDir                       // Sync of a directory, also one that fails by FailSync
-	OpSyncIgnored                   // Sync or SyncData of a log while IgnoreLogSync is on
-)
-
-// String gives the kind's name as traces show it.
-func (k OpKind) String() string {
-	switch k {
-	case OpCreate:
-		return "create"
-	case OpReuse:
-		return "reuse"
-	case OpLink:
-		return "link"
-	case OpRename:
-		return "rename"
-	case OpMkdir:
-		return "mkdir"
-	case OpLock:
-		return "lock"
-	case OpWrite:
-		return "write"
-	case OpSync:
-		return "sync"
-	case OpSyncDir:
-		return "sync-dir"
-	case OpSyncIgnored:
-		return "sync-ignored"
-	default:
-		return fmt.Sprintf("OpKind(%d)", uint8(k))
-	}
-}
-
-// Op is one operation that changes the disk.
-type Op struct {
-	N      uint64 // number of the operation on this FS, from 1
-	Kind   OpKind
-	Path   string // absolute and clean
-	To     string // the new path of OpReuse, OpLink and OpRename
-	Offset int64  // first byte written; OpWrite only
-	Length int    // bytes written; OpWrite only
-	Hash   uint64 // xxh3 of the bytes written; OpWrite only
-}
-
-// String gives the operation as one line of a trace.
-func (o Op) String() string {
-	switch {
-	case o.Kind == OpWrite:
-		return fmt.Sprintf("%d write %s [%d,+%d) %016x", o.N, o.Path, o.Offset, o.Length, o.Hash)
-	case o.To != "":
-		return fmt.Sprintf("%d %s %s %s", o.N, o.Kind, o.Path, o.To)
-	default:
-		return fmt.Sprintf("%d %s %s", o.N, o.Kind, o.Path)
-	}
 }
 
 // Counters says how much an FS has done since it was made.
@@ -180,6 +116,7 @@ type FS struct {
 	muted     bool
 	counters  Counters
 	locks     map[string]bool // by clean path
+	journal   []record        // changes of entries whose directory was not synced since, in the order of execution
 	unsettled []removal       // since the last Settle, in the order of execution: only sets may be derived from it
 
 	usedBytes     int64 // of files that have an entry, unsettled removals included
@@ -195,10 +132,25 @@ type FS struct {
 
 var _ vfs.FS = (*FS)(nil)
 
+// record is one change: of one entry or, by a rename, of two at once.
+type record struct {
+	sets    []set
+	coin    string // path that the coin is drawn for: the new name's
+	removal bool   // so that the coin is another one than that of the creation
+}
+
+// set makes an entry point to a node; nil takes it away.
+type set struct {
+	dir  *node
+	name string
+	n    *node
+}
+
 // removal is an entry that was removed and is not settled.
 type removal struct {
 	dir  *node
 	name string
+	path string
 }
 
 // New returns an empty file system.
@@ -229,11 +181,16 @@ func (f *FS) Mute() {
 func (f *FS) Settle() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	slices.SortFunc(f.unsettled, func(a, b removal) int { return cmp.Compare(a.path, b.path) })
 	for _, r := range f.unsettled {
-		if n := r.dir.ghosts[r.name]; n != nil { // nil: a new entry took the name
-			delete(r.dir.ghosts, r.name)
-			f.unlink(n)
+		n := r.dir.ghosts[r.name]
+		if n == nil { // a new entry took the name, and its record replaces the old one
+			continue
 		}
+		delete(r.dir.ghosts, r.name)
+		r.dir.noteChange(r.name, n)
+		f.journal = append(f.journal, record{sets: []set{{r.dir, r.name, nil}}, coin: r.path, removal: true})
+		f.unlink(n)
 	}
 	clear(f.unsettled)
 	f.unsettled = f.unsettled[:0]
@@ -258,7 +215,7 @@ func (f *FS) begin(op Op, written []byte) {
 	}
 	op.N = f.counters.Ops
 	if op.Kind == OpWrite {
-		op.Length, op.Hash = len(written), xxh3.Hash(written)
+		op.Length, op.Hash = len(written), contentHash(op.Path, op.Offset, written)
 	}
 	f.opts.OnOp(op)
 }
@@ -317,28 +274,40 @@ func (f *FS) unlink(n *node) {
 	}
 }
 
-// setEntry makes dir's entry name point to n; nil takes the entry away. The coin of the change is drawn for coin.
-func (f *FS) setEntry(dir *node, name string, n *node, coin string) {
-	previous := dir.children[name]
-	before := previous
-	if ghost := dir.ghosts[name]; ghost != nil {
-		delete(dir.ghosts, name)
-		before = ghost
-		defer f.unlink(ghost)
+// change carries out the sets as one change, whose coin is drawn for the path.
+func (f *FS) change(coin string, sets ...set) {
+	f.journal = append(f.journal, record{sets: sets, coin: coin})
+	for _, s := range sets {
+		previous := s.dir.children[s.name]
+		if ghost := s.dir.ghosts[s.name]; ghost != nil {
+			delete(s.dir.ghosts, s.name)
+			previous = ghost
+		}
+		s.dir.noteChange(s.name, previous)
+		if s.n != nil {
+			f.link(s.n)
+			s.dir.children[s.name] = s.n
+		} else {
+			delete(s.dir.children, s.name)
+		}
+		if previous != nil {
+			f.unlink(previous)
+		}
 	}
-	if c, ok := dir.changed[name]; ok {
-		before = c.before
+}
+
+// syncDir makes the directory's entries durable; those that are being removed, as if they were still there.
+func (f *FS) syncDir(dir *node) {
+	clear(dir.changed)
+	kept := f.journal[:0]
+	for _, r := range f.journal {
+		r.sets = slices.DeleteFunc(r.sets, func(s set) bool { return s.dir == dir })
+		if len(r.sets) > 0 {
+			kept = append(kept, r)
+		}
 	}
-	dir.changed[name] = change{before: before, coin: coin}
-	if n != nil {
-		f.link(n)
-		dir.children[name] = n
-	} else {
-		delete(dir.children, name)
-	}
-	if previous != nil {
-		f.unlink(previous)
-	}
+	clear(f.journal[len(kept):])
+	f.journal = kept
 }
 
 // Create creates a file that can be read and written. A file that had the name keeps its content for whoever has it
@@ -364,7 +333,7 @@ func (f *FS) create(op, p string, kind OpKind) (*node, error) {
 	}
 	f.begin(Op{Kind: kind, Path: p}, nil)
 	n := &node{birth: p}
-	f.setEntry(dir, base, n, p)
+	f.change(p, set{dir, base, n})
 	return n, nil
 }
 
@@ -458,7 +427,7 @@ func (f *FS) Link(oldname, newname string) error {
 		return pathError("link", to, fs.ErrExist)
 	}
 	f.begin(Op{Kind: OpLink, Path: from, To: to}, nil)
-	f.setEntry(dir, base, n, to)
+	f.change(to, set{dir, base, n})
 	return nil
 }
 
@@ -495,8 +464,7 @@ func (f *FS) rename(from, to string, kind OpKind) (*node, error) {
 		return nil, pathError("rename", to, errNotDir)
 	}
 	f.begin(Op{Kind: kind, Path: from, To: to}, nil)
-	f.setEntry(toDir, toBase, n, to)
-	f.setEntry(fromDir, fromBase, nil, to) // one coin for both entries: a rename is atomic
+	f.change(to, set{toDir, toBase, n}, set{fromDir, fromBase, nil})
 	return n, nil
 }
 
@@ -558,13 +526,9 @@ func (f *FS) RemoveAll(name string) error {
 // remove takes the entry away and leaves a ghost of it, which goes with the next Settle.
 func (f *FS) remove(dir *node, name, p string) {
 	f.counters.Removes++
-	n := dir.children[name]
-	if _, ok := dir.changed[name]; !ok {
-		dir.changed[name] = change{before: n, coin: p}
-	}
+	dir.ghosts[name] = dir.children[name] // with the entry's link
 	delete(dir.children, name)
-	dir.ghosts[name] = n // takes over the entry's link
-	f.unsettled = append(f.unsettled, removal{dir, name})
+	f.unsettled = append(f.unsettled, removal{dir, name, p})
 }
 
 // MkdirAll creates a directory and those above it that are missing.
@@ -580,7 +544,7 @@ func (f *FS) MkdirAll(name string, _ fs.FileMode) error {
 		if child == nil {
 			f.begin(Op{Kind: OpMkdir, Path: at}, nil)
 			child = newDir(at)
-			f.setEntry(n, base, child, at)
+			f.change(at, set{n, base, child})
 		}
 		if !child.dir {
 			return pathError("mkdir", at, errNotDir)
@@ -679,7 +643,7 @@ func (*FS) PathDir(p string) string { return path.Dir(p) }
 func (*FS) Unwrap() vfs.FS { return nil }
 
 // String lists each file and directory by path: bytes, how many are synced, and the hash of the content. Two file
-// systems with equal strings hold the same.
+// systems with equal strings hold the same (but for what hashes leave out).
 func (f *FS) String() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

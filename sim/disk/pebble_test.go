@@ -180,6 +180,7 @@ func (w *workload) run() {
 			}
 			return w.db.Ingest(context.Background(), []string{"in.sst"})
 		}) &&
+		flush() && // else Excise leaves a flush running, whose writes race with those of the log
 		w.step(removeSpan(key(9), key(11)), func() error {
 			return w.db.Excise(context.Background(), pebble.KeyRange{Start: []byte(key(9)), End: []byte(key(11))})
 		}) &&
@@ -368,6 +369,32 @@ func TestPebbleWithIgnoredLogSync(t *testing.T) {
 		t.Fatalf("%d crashes lost a visible commit, %d kept one that was not durable", lostSome, keptSome)
 	}
 	t.Logf("%d operations: %d crashes lost a visible commit, %d kept one that was not durable", total, lostSome, keptSome)
+}
+
+// TestPebbleNeedsOrderedDirectories keeps a known weakness of Pebble v2.1.7 in sight, and shows that Unordered finds it:
+// a marker that survives the MANIFEST which it names. When this fails, Pebble is mended: make Unordered the default.
+func TestPebbleNeedsOrderedDirectories(t *testing.T) {
+	c := newCaches(t)
+	failed := 0
+	for seed := range uint64(20) {
+		for n := uint64(1); n <= 12; n++ {
+			f := disk.New(disk.Options{Seed: seed})
+			f.CrashAt(n, disk.CrashOptions{Seed: n, KeepPercent: 50, Unordered: true})
+			check(t, openDB(t, f, c).Close())
+			db, err := pebble.Open("db", deterministic(f.Captured(), c))
+			if err == nil {
+				check(t, db.Close())
+				continue
+			}
+			if failed++; !strings.Contains(err.Error(), "could not open manifest file") {
+				t.Fatalf("seed %d, operation %d: %v", seed, n, err)
+			}
+		}
+	}
+	if failed == 0 {
+		t.Fatal("no crash of a creation was fatal")
+	}
+	t.Logf("%d of 240 crashes left a marker without its MANIFEST", failed)
 }
 
 // TestPebbleIsDeterministic runs the workload again and again, with other goroutines in the way: each run must give the

@@ -1,0 +1,65 @@
+package sim
+
+import (
+	"godwit/engine"
+	"godwit/engine/cluster"
+	"godwit/engine/slot"
+)
+
+// checks are the checkers that watch a run. Each is in a file of its own, named by the property.
+type checks struct {
+	w      *world
+	owners *oneOwner
+	purge  *keptCopy
+}
+
+func newChecks(w *world) *checks {
+	return &checks{w: w, owners: newOneOwner(w), purge: newKeptCopy(w)}
+}
+
+// observer sees what the node of one life does.
+type observer struct {
+	p    *process
+	life int
+}
+
+var _ engine.Observer = (*observer)(nil)
+
+// blind reports that the life is over: the power went within the event that is running.
+func (o *observer) blind() bool {
+	return o.p.life != o.life || !o.p.up || o.p.disk.Captured() != nil
+}
+
+// Served implements engine.Observer.
+func (o *observer) Served(sl slot.Slot, write bool) {
+	if o.blind() {
+		return
+	}
+	c := o.p.w.checks
+	c.owners.served(o.p, sl)
+	if write {
+		o.p.w.cover.wrote(o.p, sl)
+	}
+}
+
+// Recorded implements engine.Observer.
+func (o *observer) Recorded(sl slot.Slot, r cluster.Record) {
+	if o.blind() {
+		return
+	}
+	p := o.p
+	w := p.w
+	old := p.records[sl]
+	p.records[sl] = r
+	w.trace.note(w.now, p.index, traceRecord, r.Encode(), func() string { return recordOf(sl, r) })
+	w.checks.owners.recorded(p, sl, r)
+	w.checks.purge.recorded(p, sl, r)
+	w.cover.recorded(p, sl, old, r)
+	w.nemesis.recorded(p, sl, r)
+}
+
+// ran is called after each event of a process.
+func (c *checks) ran(p *process) { c.purge.ran(p) }
+
+// crashed is called when a process has lost power.
+func (c *checks) crashed(p *process) { c.purge.crashed(p) }

@@ -1,0 +1,196 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"godwit/engine/resp"
+	"godwit/linearize"
+)
+
+// client is a virtual client of the cluster: one operation at a time, follows redirects, repeats an operation only when it
+// certainly was not executed.
+type client struct {
+	w     *world
+	index int
+	id    int // in the history; a fresh one after each operation whose outcome is unknown
+	dice  dice
+	guess []int // for each slot of the keyspace, the process that is asked first
+	conns []*conn
+	over  bool // ends after the operation that is underway
+	busy  bool
+	argv  []string
+	slot  int
+	tries int
+	first time.Duration // when the operation was first tried
+	// then is called after the operation instead of drawing the next, with its last reply.
+	then func(reply resp.Value, ok bool)
+}
+
+// maxTries bounds how often an operation is tried that the cluster refuses.
+const maxTries = 12
+
+func newClient(w *world, i int) *client {
+	c := &client{w: w, index: i, id: i, dice: newDice(w.seed, streamClient, uint64(i)), conns: make([]*conn, len(w.procs))}
+	for range w.keys.slots {
+		c.guess = append(c.guess, c.dice.IntN(len(w.procs)))
+	}
+	return c
+}
+
+// rest waits and then goes on with the next operation.
+func (c *client) rest() {
+	s := &c.w.swarm
+	mean := s.think
+	if c.w.oper.moving() {
+		mean = s.rush
+	}
+	c.w.after(c.dice.around(mean), c.next)
+}
+
+func (c *client) next() {
+	if c.over || c.busy {
+		return
+	}
+	slot := c.w.oper.focus(c.dice)
+	c.do(slot, c.w.drawCommand(c.dice, slot), nil)
+}
+
+// do begins an operation on a slot.
+func (c *client) do(slot int, argv []string, then func(resp.Value, bool)) {
+	c.busy, c.slot, c.argv, c.tries, c.then = true, slot, argv, 0, then
+	c.first = c.w.now
+	c.w.cover.operations++
+	c.try()
+}
+
+func (c *client) try() {
+	w := c.w
+	c.tries++
+	to := c.guess[c.slot]
+	conn := c.conns[to]
+	if conn == nil || conn.broken {
+		conn = w.net.dial(nil, w.procs[to])
+		c.conns[to] = conn
+	}
+	op, err := linearize.Command(c.argv...)
+	if err != nil {
+		w.violate("harness", "command %q: %v", c.argv, err)
+		return
+	}
+	op.Client, op.Slot, op.Call = c.id, uint16(w.keys.slots[c.slot]), int64(w.now)
+	id, err := w.history.Begin(op)
+	if err != nil {
+		w.violate("harness", "%v", err)
+		return
+	}
+	raw := make([][]byte, len(c.argv))
+	for i, a := range c.argv {
+		raw[i] = []byte(a)
+	}
+	k := &call{conn: conn, args: raw}
+	k.done = func(v resp.Value, err error) { c.answered(conn, id, v, err) }
+	conn.send(k)
+	w.after(w.swarm.patience, func() {
+		if !k.over {
+			conn.break_("the client lost its patience")
+		}
+	})
+}
+
+// answered ends a try.
+func (c *client) answered(conn *conn, id linearize.ID, v resp.Value, err error) {
+	w := c.w
+	switch {
+	case errors.Is(err, errRefused):
+		w.must(w.history.Fail(id, int64(w.now)))
+		c.guess[c.slot] = c.dice.IntN(len(w.procs))
+		c.again(c.dice.around(30 * time.Millisecond))
+		return
+	case err != nil:
+		w.must(w.history.Unknown(id))
+		w.cover.unknown++
+		w.lostClients++
+		c.id = len(w.clients) + w.lostClients
+		c.guess[c.slot] = c.dice.IntN(len(w.procs))
+		c.finish(v, false)
+		return
+	}
+	reply, err := historyReply(v)
+	if err != nil {
+		w.violate("replies", "%q was answered %s: %v", c.argv, v, err)
+		return
+	}
+	w.must(w.history.End(id, reply, int64(w.now)))
+	if reply.Outcome() == linearize.Ok {
+		if reply.Kind == linearize.ErrorReply && !strings.HasPrefix(reply.Text, "ERR value is not an integer") {
+			w.violate("replies", "%q was answered %s", c.argv, v)
+			return
+		}
+		c.guess[c.slot] = conn.to.index
+		w.cover.succeeded++
+		c.finish(v, true)
+		return
+	}
+	wait := c.dice.around(15 * time.Millisecond)
+	if addr, ok := strings.CutPrefix(reply.Text, "MOVED "); ok {
+		_, addr, _ = strings.Cut(addr, " ")
+		to := w.net.find(addr)
+		if to == nil {
+			w.violate("replies", "%q was redirected to nowhere: %s", c.argv, v)
+			return
+		}
+		c.guess[c.slot] = to.index
+		if c.tries < 4 {
+			wait = 0
+		}
+	} else if c.dice.chance(0.5) {
+		c.guess[c.slot] = c.dice.IntN(len(w.procs))
+	}
+	c.again(wait)
+}
+
+func (c *client) again(after time.Duration) {
+	if c.tries >= maxTries {
+		c.finish(resp.Value{}, false)
+		return
+	}
+	c.w.after(after, c.try)
+}
+
+func (c *client) finish(v resp.Value, ok bool) {
+	c.busy = false
+	if then := c.then; then != nil {
+		c.then = nil
+		then(v, ok)
+		return
+	}
+	c.rest()
+}
+
+// must turns an error of the recorder, which is one of this package, into a violation.
+func (w *world) must(err error) {
+	if err != nil {
+		w.violate("harness", "%v", err)
+	}
+}
+
+// historyReply is a reply as histories have it.
+func historyReply(v resp.Value) (linearize.Reply, error) {
+	switch v.Kind {
+	case resp.SimpleKind:
+		return linearize.Status(v.Str), nil
+	case resp.ErrorKind:
+		return linearize.Error(v.Str), nil
+	case resp.IntKind:
+		return linearize.Int(v.Int), nil
+	case resp.BulkKind:
+		return linearize.Bulk(v.Str), nil
+	case resp.NullKind:
+		return linearize.Nil(), nil
+	default:
+		return linearize.Reply{}, fmt.Errorf("no modelled command is answered with a reply of kind %q", byte(v.Kind))
+	}
+}

@@ -1,0 +1,224 @@
+package sim
+
+import (
+	"sort"
+	"time"
+
+	"godwit/engine/cluster"
+	"godwit/engine/slot"
+)
+
+// The fault model, in words. Which classes occur in a run, and how often, is drawn by the seed (swarm.go).
+//
+// Network, per message: a request or a reply can be lost; delayed, moderately or for so long that it arrives after
+// everything that was sent since, also after its caller has given it up; a request between nodes can arrive twice, the
+// second time much later. A connection can break at any moment, for its calling end first: what is on its way can still
+// be executed until the other end notices. In a part of the runs messages of one connection keep their order, in the
+// others they overtake each other, which is more than TCP allows. A request is never altered, and one of a client never
+// arrives twice: nothing in the Redis protocol could tell.
+//
+// Partitions: one node is cut off from all others, one direction between two machines is dead, or the machines fall into
+// two groups; clients are cut off likewise. What is sent into a partition is lost.
+//
+// Machines: a node can lose power at any moment, also between two file operations of one event, while it is starting, and
+// together with another; chances are drawn for moments at which a move changes state. Of what was not synced the disk
+// keeps nothing, everything, or parts, also torn ones. A sync can take a quarter of a second. The node comes back on the
+// same disk, after a moment or after some seconds.
+//
+// Clocks: wall clocks are off by up to a bound and jump within it, each for itself. Monotonic clocks are right.
+//
+// Operators: maps are pushed to some nodes or all, with a new version each: true ones, old ones, and such as give slots to
+// anybody. Jobs are started at any time, also for slots that move already, and cancelled.
+//
+// What never happens: a disk that lies about a sync or loses what was synced; bytes altered on the wire; two nodes with one
+// id; a monotonic clock that goes back.
+
+// nemesis makes faults happen.
+type nemesis struct {
+	w      *world
+	dice   dice
+	over   bool // the faults have healed
+	counts map[string]int
+}
+
+func newNemesis(w *world) *nemesis {
+	return &nemesis{w: w, dice: newDice(w.seed, streamNemesis, 0), counts: map[string]int{}, over: true}
+}
+
+// count counts a fault that has struck.
+func (n *nemesis) count(kind string) { n.counts[kind]++ }
+
+// kinds lists the faults that have struck, sorted.
+func (n *nemesis) kinds() []string {
+	out := make([]string, 0, len(n.counts))
+	for k := range n.counts { //det:ok sorted below
+		out = append(out, k)
+	}
+	sort.Strings(out)
+	return out
+}
+
+func (n *nemesis) begin() {
+	s := &n.w.swarm
+	n.over = false
+	if s.crashes > 0 {
+		n.w.after(n.dice.around(s.crashes), n.crash)
+	}
+	if s.partitions > 0 {
+		n.w.after(n.dice.around(s.partitions), n.partition)
+	}
+	if s.skew > 0 {
+		n.jump()
+	}
+}
+
+// heal ends all faults: partitions close, clocks are right, machines come back.
+func (n *nemesis) heal() {
+	n.over = true
+	n.w.net.cuts = nil
+	n.w.notef(-1, traceNemesis, "heal")
+	for _, p := range n.w.procs {
+		p.skew = 0
+		if !p.up {
+			n.w.after(n.dice.between(0, 100*time.Millisecond), p.start)
+		}
+	}
+}
+
+func (n *nemesis) restartDelay() time.Duration {
+	if n.over {
+		return n.dice.between(0, 100*time.Millisecond)
+	}
+	return n.dice.around(n.w.swarm.restart)
+}
+
+// crash lets some machine lose power.
+func (n *nemesis) crash() {
+	if n.over {
+		return
+	}
+	n.strike(n.w.procs[n.dice.IntN(len(n.w.procs))])
+	n.w.after(n.dice.around(n.w.swarm.crashes), n.crash)
+}
+
+// strike crashes a machine now, or in the middle of what it does next.
+func (n *nemesis) strike(p *process) {
+	if !p.up || n.over {
+		return
+	}
+	if n.dice.chance(n.w.swarm.midway) {
+		p.armCrash()
+		return
+	}
+	p.crash("")
+}
+
+// recorded aims at a move: a party, or both, may crash shortly after an ownership record has changed, or after something
+// else has happened to the slot there.
+func (n *nemesis) recorded(p *process, sl slot.Slot, r cluster.Record) {
+	if n.over || r.Job.IsZero() || !n.dice.chance(n.w.swarm.aimed) {
+		return
+	}
+	n.aim(p, n.w.procOf(r.Peer))
+}
+
+// aim crashes one of the parties of a move, or both, soon.
+func (n *nemesis) aim(a, b *process) {
+	who := n.dice.IntN(5)
+	soon := func() time.Duration {
+		return n.dice.between(0, pick(n.dice, 200*time.Microsecond, 3*time.Millisecond, 30*time.Millisecond))
+	}
+	d := soon()
+	if who != 1 && who != 2 {
+		n.w.after(d, func() { n.strike(a) })
+	}
+	if who != 3 && who != 4 && b != nil {
+		n.w.after(d, func() { n.strike(b) })
+	}
+}
+
+// partition cuts machines off from each other, for a while.
+func (n *nemesis) partition() {
+	if n.over {
+		return
+	}
+	w, d := n.w, n.dice
+	w.net.cuts = nil
+	count := len(w.procs)
+	switch d.IntN(4) {
+	case 0: // one direction between two
+		a := d.IntN(count)
+		b := (a + 1 + d.IntN(count-1)) % count
+		w.net.cuts = []cut{{a, b}}
+	case 1: // one node, from everybody or only from the others
+		a := d.IntN(count)
+		for b := range count {
+			if b != a {
+				w.net.cuts = append(w.net.cuts, cut{a, b}, cut{b, a})
+			}
+		}
+		if d.chance(0.4) {
+			w.net.cuts = append(w.net.cuts, cut{a, -1}, cut{-1, a})
+		}
+	case 2: // one node can hear and not speak, or the reverse
+		a := d.IntN(count)
+		for b := range count {
+			if b != a {
+				if d.chance(0.5) {
+					w.net.cuts = append(w.net.cuts, cut{a, b})
+				} else {
+					w.net.cuts = append(w.net.cuts, cut{b, a})
+				}
+			}
+		}
+	default: // two groups
+		side := make([]bool, count)
+		for i := range side {
+			side[i] = d.chance(0.5)
+		}
+		for a := range count {
+			for b := range count {
+				if side[a] != side[b] {
+					w.net.cuts = append(w.net.cuts, cut{a, b})
+				}
+			}
+		}
+	}
+	n.count("partition")
+	w.notef(-1, traceNemesis, "partition %v", w.net.cuts)
+	w.after(d.around(w.swarm.partitioned), func() {
+		if !n.over {
+			w.net.cuts = nil
+			w.notef(-1, traceNemesis, "partition heals")
+		}
+	})
+	w.after(d.around(w.swarm.partitions)+w.swarm.partitioned, n.partition)
+}
+
+// jump sets the wall clocks anew, each for itself.
+func (n *nemesis) jump() {
+	if n.over {
+		return
+	}
+	s := &n.w.swarm
+	for _, p := range n.w.procs {
+		if n.dice.chance(0.6) {
+			p.skew = n.dice.between(-s.skew, s.skew)
+		}
+	}
+	n.count("skew")
+	n.w.notef(-1, traceNemesis, "clocks jump")
+	if s.skewChanges > 0 {
+		n.w.after(n.dice.around(s.skewChanges), n.jump)
+	}
+}
+
+// procOf is the process with an id, nil if there is none.
+func (w *world) procOf(id cluster.NodeID) *process {
+	for _, p := range w.procs {
+		if p.id == id {
+			return p
+		}
+	}
+	return nil
+}

@@ -1,0 +1,458 @@
+package sim
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/zeebo/xxh3"
+
+	"godwit/engine"
+	"godwit/engine/env"
+	"godwit/engine/resp"
+)
+
+// network carries requests and replies between processes and clients, over connections that behave as TCP's do at best and
+// worse than they do at worst: see nemesis.go for what can happen.
+type network struct {
+	w     *world
+	dice  dice
+	links map[linkKey]*conn // those of peers that are not known to be broken
+	conns []*conn           // whose receiving end is open, oldest first
+	next  int
+	cuts  []cut
+}
+
+type linkKey struct {
+	from *process
+	life int
+	to   env.Peer
+	lane env.Lane
+}
+
+func newNetwork(w *world) *network {
+	return &network{w: w, dice: newDice(w.seed, streamNetwork, 0), links: map[linkKey]*conn{}}
+}
+
+// errRefused says that nobody listens there: nothing of the request has been executed.
+var errRefused = errors.New("connection refused")
+
+// conn is a connection as both its ends see it.
+type conn struct {
+	net  *network
+	id   int
+	key  linkKey // of peers
+	from *process
+	life int // of from
+	to   *process
+
+	// The calling end.
+	shaken  bool // the handshake is over; clients need none
+	waiting []*call
+	open    []*call // sent and not answered
+	broken  bool
+
+	// The receiving end.
+	toLife  int // 0 until the first message has arrived
+	session *engine.Session
+	closed  bool
+	served  []served // executed and not answered, in order
+	in      []byte  // of a reply that is not complete
+
+	// The earliest time for the next message of each direction, when order is kept.
+	floor [2]time.Duration
+}
+
+// call is a request on a connection and what becomes of it.
+type call struct {
+	conn *conn
+	args [][]byte
+	done func(resp.Value, error)
+	over bool // done has been called
+}
+
+// served is a call whose command was given to a session.
+type served struct {
+	*call
+	since time.Duration
+}
+
+func (c *conn) caller() int {
+	if c.from == nil {
+		return -1
+	}
+	return c.from.index
+}
+
+// dial makes a connection; the receiving end comes into being when the first message arrives.
+func (n *network) dial(from *process, to *process) *conn {
+	n.next++
+	c := &conn{net: n, id: n.next, from: from, to: to}
+	if from != nil {
+		c.life = from.life
+	}
+	return c
+}
+
+// Call implements env.Peers.
+func (s *seat) Call(to env.Peer, lane env.Lane, args [][]byte, timeout time.Duration, done func([]byte, error)) {
+	if s.dead() {
+		return
+	}
+	n := s.p.w.net
+	key := linkKey{s.p, s.life, to, lane}
+	c := n.links[key]
+	if c == nil {
+		c = n.dial(s.p, n.find(to.Addr))
+		c.key = key
+		n.links[key] = c
+		s.after(n.dice.between(10*time.Microsecond, 200*time.Microsecond), c.shake)
+	}
+	k := &call{conn: c, args: cloneArgs(args)}
+	k.done = func(v resp.Value, err error) {
+		switch {
+		case err != nil:
+			done(nil, err)
+		case v.Kind == resp.ErrorKind:
+			done(nil, &env.RemoteError{Text: v.Str})
+		default:
+			done([]byte(v.Str), nil)
+		}
+	}
+	s.after(timeout, func() {
+		if k.over {
+			return
+		}
+		k.over = true
+		if n.dice.chance(0.3) {
+			c.break_("the caller gave it up")
+		}
+		done(nil, env.ErrTimeout)
+	})
+	if c.shaken {
+		c.send(k)
+	} else {
+		c.waiting = append(c.waiting, k)
+	}
+}
+
+func cloneArgs(args [][]byte) [][]byte {
+	out := make([][]byte, len(args))
+	for i, a := range args {
+		out[i] = append([]byte(nil), a...)
+	}
+	return out
+}
+
+func (n *network) find(addr string) *process {
+	for _, p := range n.w.procs {
+		if p.addr() == addr {
+			return p
+		}
+	}
+	return nil
+}
+
+// shake sends the handshake. It runs on the caller.
+func (c *conn) shake() {
+	if c.broken || !c.from.ready() {
+		return
+	}
+	if c.to == nil {
+		c.break_("no such address")
+		return
+	}
+	k := &call{conn: c, args: c.from.node.Hello(c.key.to)}
+	k.done = func(v resp.Value, err error) {
+		switch {
+		case err != nil:
+			return
+		case v.Kind != resp.BulkKind:
+			c.break_("handshake: " + v.String())
+			return
+		}
+		if err := c.from.node.CheckHello(c.key.to, []byte(v.Str)); err != nil {
+			c.break_("handshake: " + err.Error())
+			return
+		}
+		c.shaken = true
+		waiting := c.waiting
+		c.waiting = nil
+		for _, w := range waiting {
+			if !w.over {
+				c.send(w)
+			}
+		}
+	}
+	c.send(k)
+	c.from.seat.after(250*time.Millisecond, func() {
+		if !c.shaken {
+			c.break_("handshake: no answer")
+		}
+	})
+}
+
+// send sends a request.
+func (c *conn) send(k *call) {
+	c.open = append(c.open, k)
+	n := c.net
+	b := binary.BigEndian.AppendUint32(nil, uint32(c.id))
+	b = join(b, k.args)
+	n.w.trace.note(n.w.now, c.caller(), traceSend, b, func() string { return c.show(k) })
+	n.transmit(c, 0, func() { c.arrive(k) })
+}
+
+func (c *conn) show(k *call) string {
+	return fmt.Sprintf("%s %.160q", c, k.args)
+}
+
+func (c *conn) String() string {
+	to := -1
+	if c.to != nil {
+		to = c.to.index
+	}
+	return fmt.Sprintf("conn %d %d→%d", c.id, c.caller(), to)
+}
+
+// transmit lets the network have a message: direction 0 is towards the receiving end. arrive runs each time that it arrives.
+func (n *network) transmit(c *conn, direction int, arrive func()) {
+	s, d := &n.w.swarm, n.dice
+	from, to := c.caller(), c.to.index
+	if direction == 1 {
+		from, to = to, from
+	}
+	delay := 20*time.Microsecond + d.around(s.latency)
+	if !n.w.nemesis.over {
+		loss := s.drop
+		if direction == 1 {
+			loss = s.lostReply
+		}
+		switch {
+		case d.chance(loss):
+			n.w.nemesis.count([]string{"drop", "lost reply"}[direction])
+			n.lost(c, direction, "lost")
+			return
+		case d.chance(s.reset):
+			n.w.nemesis.count("reset")
+			n.w.after(d.between(0, 3*delay), func() { c.break_("reset") })
+		case d.chance(s.late):
+			n.w.nemesis.count("late")
+			delay += d.around(s.lateness)
+		}
+		if direction == 0 && c.from != nil && d.chance(s.duplicate) {
+			n.w.nemesis.count("duplicate")
+			again := delay + d.around(pick(d, s.latency, s.latency*20, s.lateness))
+			n.w.after(again, func() {
+				if !n.cutBetween(from, to) {
+					arrive()
+				}
+			})
+		}
+	}
+	at := n.w.now + delay
+	if s.fifo {
+		at = max(at, c.floor[direction])
+		c.floor[direction] = at + 1
+	}
+	n.w.after(at-n.w.now, func() {
+		if n.cutBetween(from, to) {
+			n.lost(c, direction, "cut")
+			return
+		}
+		arrive()
+	})
+}
+
+func (n *network) lost(c *conn, direction int, how string) {
+	n.w.notef(c.to.index, traceLost, "%s %s %s", c, []string{"request", "reply"}[direction], how)
+}
+
+// arrive executes a request at the receiving end.
+func (c *conn) arrive(k *call) {
+	p := c.to
+	if !p.ready() || c.closed || c.toLife != 0 && c.toLife != p.life {
+		if c.toLife == 0 || c.net.dice.chance(0.5) {
+			c.refuse()
+		}
+		return
+	}
+	p.run(func() {
+		n := c.net
+		if c.toLife == 0 {
+			c.toLife = p.life
+			remote := "10.0.1.1:1"
+			if c.from != nil {
+				remote = c.from.addr()
+			}
+			s, err := p.node.NewSession(engine.SessionOptions{Remote: remote, Local: p.addr(), Deliver: c.deliver})
+			if err != nil {
+				n.w.violate("harness", "node %d refuses a session: %v", p.index, err)
+				return
+			}
+			c.session = s
+			n.conns = append(n.conns, c)
+		}
+		b := binary.BigEndian.AppendUint32(nil, uint32(c.id))
+		b = binary.BigEndian.AppendUint64(b, xxh3.Hash(join(nil, k.args)))
+		n.w.trace.note(n.w.now, p.index, traceArrive, b, func() string { return c.show(k) })
+		c.served = append(c.served, served{k, n.w.now})
+		c.session.Execute(k.args)
+		c.session.Flush()
+	})
+}
+
+// refuse tells the caller that nobody listens, or that the other end has forgotten the connection.
+func (c *conn) refuse() {
+	n := c.net
+	never := c.toLife == 0
+	n.w.after(n.dice.around(n.w.swarm.latency), func() {
+		if n.cutBetween(c.to.index, c.caller()) {
+			return
+		}
+		if never && c.from == nil {
+			c.fail(errRefused)
+			return
+		}
+		c.break_("refused")
+	})
+}
+
+// deliver takes bytes that the session lets out.
+func (c *conn) deliver(b []byte) {
+	p := c.to
+	if c.closed || p.life != c.toLife || !p.up || p.disk.Captured() != nil {
+		return
+	}
+	c.in = append(c.in, b...)
+	for len(c.in) > 0 {
+		v, rest, err := resp.ParseReply(c.in)
+		if errors.Is(err, resp.ErrIncomplete) {
+			return
+		}
+		if err != nil || len(c.served) == 0 {
+			c.net.w.violate("replies", "node %d answered %q to %d commands: %v", p.index, c.in, len(c.served), err)
+			return
+		}
+		n := c.net
+		wire := c.in[:len(c.in)-len(rest)]
+		content := binary.BigEndian.AppendUint32(nil, uint32(c.id))
+		n.w.trace.note(n.w.now, p.index, traceReply, append(content, wire...), func() string { return fmt.Sprintf("%s %.160s", c, v) })
+		c.in = append(c.in[:0:0], rest...)
+		k := c.served[0]
+		c.served = c.served[1:]
+		n.transmit(c, 1, func() { k.answer(v, nil) })
+	}
+}
+
+// answer brings a reply to the caller, unless the call is over.
+func (k *call) answer(v resp.Value, err error) {
+	c := k.conn
+	if k.over || c.broken {
+		return
+	}
+	k.over = true
+	c.forget(k)
+	if c.from == nil {
+		k.done(v, err)
+		return
+	}
+	if c.from.life != c.life || !c.from.ready() {
+		return
+	}
+	c.net.w.trace.note(c.net.w.now, c.from.index, traceAnswer, []byte(v.Str), func() string { return fmt.Sprintf("%s %.160q", c, v.Str) })
+	c.from.run(func() { k.done(v, err) })
+}
+
+func (c *conn) forget(k *call) {
+	for i, o := range c.open {
+		if o == k {
+			c.open = append(c.open[:i], c.open[i+1:]...)
+			return
+		}
+	}
+}
+
+// break_ ends a connection as its calling end sees it: calls that are not answered fail. The receiving end learns of it
+// later, and executes what is still on its way until then.
+func (c *conn) break_(why string) { c.fail(fmt.Errorf("%w: %s", env.ErrLink, why)) }
+
+func (c *conn) fail(why error) {
+	if c.broken {
+		return
+	}
+	n := c.net
+	c.broken = true
+	n.w.notef(c.caller(), traceBreak, "%s: %v", c, why)
+	if c.from != nil && n.links[c.key] == c {
+		delete(n.links, c.key)
+	}
+	calls := append(c.open, c.waiting...)
+	c.open, c.waiting = nil, nil
+	for _, k := range calls {
+		if k.over {
+			continue
+		}
+		k.over = true
+		if c.from == nil {
+			k.done(resp.Value{}, why)
+		} else if c.from.life == c.life && c.from.up {
+			c.from.seat.after(0, func() { k.done(resp.Value{}, why) })
+		}
+	}
+	linger := n.dice.between(time.Millisecond, 2*n.w.swarm.lateness)
+	n.w.after(linger, c.close)
+}
+
+// close ends the receiving end.
+func (c *conn) close() {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	if c.session != nil && c.to.ready() && c.to.life == c.toLife {
+		c.to.run(c.session.Close)
+	}
+	for i, o := range c.net.conns {
+		if o == c {
+			c.net.conns = append(c.net.conns[:i], c.net.conns[i+1:]...)
+			return
+		}
+	}
+}
+
+// down ends the connections of a machine that has lost power. The other ends notice at once, later, or by their timeouts
+// only.
+func (n *network) down(p *process) {
+	var kept []*conn
+	for _, c := range n.conns {
+		mine := c.to == p || c.from == p
+		if !mine {
+			kept = append(kept, c)
+			continue
+		}
+		if c.to == p {
+			c.closed = true
+			if !c.broken && n.dice.chance(0.6) {
+				n.w.after(n.dice.around(5*time.Millisecond), func() { c.break_("the other end crashed") })
+			}
+			continue
+		}
+		c.broken = true
+		kept = append(kept, c)
+		n.w.after(n.dice.between(0, n.w.swarm.lateness), c.close)
+	}
+	n.conns = kept
+}
+
+// cut is a direction in which nothing passes, between two machines; -1 stands for all clients.
+type cut struct{ from, to int }
+
+func (n *network) cutBetween(from, to int) bool {
+	for _, c := range n.cuts {
+		if c.from == from && c.to == to {
+			return true
+		}
+	}
+	return false
+}

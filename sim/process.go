@@ -1,0 +1,204 @@
+package sim
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"godwit/engine"
+	"godwit/engine/cluster"
+	"godwit/engine/resp"
+	"godwit/engine/slot"
+	"godwit/engine/store"
+	"godwit/migration/driver"
+	"godwit/sim/disk"
+)
+
+// process is a machine with one node on it. Its disk outlives its crashes.
+type process struct {
+	w     *world
+	index int
+	id    cluster.NodeID
+	host  string
+	port  int
+
+	up      bool
+	opening bool // engine.Open is running
+	life    int  // counts the times that it was started
+	node    *engine.Node
+	disk    *disk.FS
+	seat    *seat
+	skew    time.Duration
+	dice    dice // of crashes and of the disk
+
+	records map[slot.Slot]cluster.Record // as observed in this life
+}
+
+func newProcess(w *world, i int) *process {
+	p := &process{w: w, index: i, host: fmt.Sprintf("10.0.0.%d", i+1), port: 6379, dice: newDice(w.seed, streamDisk, uint64(i))}
+	p.id = cluster.NodeID(fmt.Sprintf("%040d", i+1))
+	p.disk = disk.New(disk.Options{Seed: p.dice.Uint64(), OnOp: p.onOp})
+	return p
+}
+
+func (p *process) addr() string { return fmt.Sprintf("%s:%d", p.host, p.port) }
+
+func (p *process) onOp(o disk.Op) {
+	b := append(make([]byte, 0, 96), byte(o.Kind))
+	b = append(append(b, o.Path...), 0)
+	b = append(append(b, o.To...), 0)
+	b = binary.BigEndian.AppendUint64(b, uint64(o.Offset))
+	b = binary.BigEndian.AppendUint64(b, o.Hash)
+	p.w.trace.note(p.w.now, p.index, traceDisk, b, o.String)
+}
+
+// syncLatency draws how long a sync takes on this machine.
+func (p *process) syncLatency() time.Duration {
+	s, d := &p.w.swarm, p.w.times
+	if !p.w.nemesis.over && d.chance(s.slowSync) {
+		return d.between(s.slowTime/4, s.slowTime)
+	}
+	return 20*time.Microsecond + d.around(s.sync)
+}
+
+// start opens the node on what its disk holds.
+func (p *process) start() {
+	if p.up || p.w.failed != nil {
+		return
+	}
+	p.up = true
+	p.life++
+	p.records = map[slot.Slot]cluster.Record{}
+	p.seat = &seat{p: p, life: p.life, dice: newDice(p.w.seed, streamNode, uint64(p.index)<<16|uint64(p.life))}
+	p.w.notef(p.index, traceLife, "start, life %d", p.life)
+	p.run(p.open)
+}
+
+func (p *process) open() {
+	w := p.w
+	newMigrator, err := driver.New(w.swarm.driver)
+	if err != nil {
+		w.violate("harness", "the driver's configuration: %v", err)
+		return
+	}
+	n, err := engine.Open(engine.Options{
+		Clock: p.seat, Peers: p.seat, Rand: p.seat, Workers: p.seat, Syncer: p.seat, FS: p.disk, Fatal: p.fatal, Dir: "/data",
+		StoreSim: &store.Sim{IgnoreLogSync: p.disk.IgnoreLogSync, Caches: w.caches},
+		Observer: &observer{p: p, life: p.life},
+		Cluster:  true, Addr: p.addr(), Sync: engine.SyncAlways, PeerSecret: "secret",
+		SweepInterval: 400 * time.Millisecond,
+		Limits:        engine.Limits{ParkDeadline: w.swarm.park},
+		NewMigrator:   newMigrator, Version: "sim",
+	})
+	if err != nil {
+		w.violate("opens", "node %d cannot open its directory: %v", p.index, err)
+		return
+	}
+	p.node = n
+}
+
+// fatal is what a node calls that cannot go on. No fault that is injected makes that right.
+func (p *process) fatal(err error) {
+	panic(&Violation{Property: "fatal", Detail: fmt.Sprintf("node %d cannot go on: %v", p.index, err), At: p.w.now})
+}
+
+// run runs something on this machine, and crashes it if the power went in the middle.
+func (p *process) run(fn func()) {
+	fn()
+	if !p.up {
+		return
+	}
+	p.disk.Settle()
+	p.w.checks.ran(p)
+	if p.disk.Captured() != nil {
+		p.crash("in the middle of an event")
+	}
+}
+
+// crash takes the power away: whatever was not synced is kept or lost by the coins of the disk.
+func (p *process) crash(how string) {
+	if !p.up {
+		return
+	}
+	w := p.w
+	w.cover.crashed(p)
+	left := p.disk.Captured()
+	if left == nil {
+		left = p.disk.CrashClone(p.crashOptions())
+	}
+	w.notef(p.index, traceLife, "crash %s", how)
+	w.nemesis.count("crash")
+	p.up = false
+	p.disk.Mute()
+	if p.node != nil {
+		p.node.Abandon()
+	}
+	p.node, p.disk = nil, left
+	w.net.down(p)
+	w.checks.crashed(p)
+	w.after(w.nemesis.restartDelay(), p.start)
+}
+
+func (p *process) crashOptions() disk.CrashOptions {
+	return disk.CrashOptions{Seed: p.dice.Uint64(), KeepPercent: pick(p.dice, 0, 0, 50, 90, 100)}
+}
+
+// armCrash lets the power go at one of the next file operations.
+func (p *process) armCrash() {
+	if p.up {
+		p.disk.CrashAt(1+uint64(p.dice.IntN(12)), p.crashOptions())
+	}
+}
+
+// record is the slot's ownership record in this life's memory.
+func (p *process) record(sl slot.Slot) cluster.Record { return p.records[sl] }
+
+// serves reports whether the process is up and its record says that it serves the slot.
+func (p *process) serves(sl slot.Slot) bool {
+	return p.up && p.records[sl].State == cluster.Serving
+}
+
+// ready reports whether the node is up and open.
+func (p *process) ready() bool { return p.up && p.node != nil }
+
+// errDown is what a local command is answered when the machine is down.
+var errDown = errors.New("the node is down")
+
+// local runs a command on the machine itself, as an operator does who is logged in there. done gets the reply, never if
+// the machine crashes before.
+func (p *process) local(args []string, done func(resp.Value)) error {
+	if !p.ready() {
+		return errDown
+	}
+	var failure error
+	p.run(func() {
+		life := p.seat
+		var in []byte
+		var s *engine.Session
+		s, failure = p.node.NewSession(engine.SessionOptions{Remote: "127.0.0.1:9", Local: p.addr(), Loopback: true, Deliver: func(b []byte) {
+			if life.dead() {
+				return
+			}
+			in = append(in, b...)
+			v, _, err := resp.ParseReply(in)
+			if err != nil {
+				return
+			}
+			text := v.String()
+			p.w.trace.note(p.w.now, p.index, traceReply, []byte(text), func() string { return args[0] + " " + args[1] + ": " + text })
+			life.after(time.Microsecond, func() { s.Close(); done(v) })
+		}})
+		if failure != nil {
+			return
+		}
+		raw := make([][]byte, len(args))
+		for i, a := range args {
+			raw[i] = []byte(a)
+		}
+		p.w.trace.note(p.w.now, p.index, traceArrive, join(nil, raw), func() string { return fmt.Sprintf("%.200q", args) })
+		s.Execute(raw)
+		s.Flush()
+	})
+	return failure
+}

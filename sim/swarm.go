@@ -1,0 +1,146 @@
+package sim
+
+import (
+	"time"
+
+	"godwit/migration"
+	"godwit/migration/driver"
+)
+
+// swarm is what a seed has drawn for its whole run: sizes, and which classes of faults occur and how often. A class that is
+// switched off in a part of the seeds lets the others go deeper there.
+type swarm struct {
+	nodes, clients, slots int
+	safety                time.Duration // length of the safety phase
+	filler                int           // records that each slot has from the beginning
+	fillerBytes           int
+
+	// Network. Probabilities are per message.
+	latency     time.Duration // mean of the everyday delay
+	drop        float64
+	lostReply   float64
+	duplicate   float64
+	late        float64 // delayed by lateness, long enough to arrive after what followed it
+	lateness    time.Duration
+	reset       float64 // breaks the connection
+	fifo        bool    // messages of one connection keep their order
+	partitions  time.Duration // mean time between, 0: none
+	partitioned time.Duration // mean length
+
+	// Machines.
+	crashes     time.Duration // mean time between crashes of some node, 0: none
+	aimed       float64       // chance that a step of a move is answered with a crash of a party
+	midway      float64       // share of the crashes that strike in the middle of an event
+	restart     time.Duration // mean time until a crashed node comes back
+	sync        time.Duration // mean latency of a sync
+	slowSync    float64       // chance that a sync takes slowSyncTime
+	slowTime    time.Duration
+	skew        time.Duration // bound of what a clock may be off; 0: none
+	skewChanges time.Duration // mean time between jumps
+	flush       float64       // chance per operator's turn that a node flushes its memtable
+
+	// Clients.
+	think, rush time.Duration // mean time between operations of a client, in calm and while slots move
+	patience    time.Duration // how long a client waits for a reply
+	expiry      bool
+
+	// Operator.
+	jobs    time.Duration // mean time between starts of jobs
+	cancels float64       // chance that a job is cancelled
+	maps    time.Duration // mean time between pushed maps, 0: none
+	settled bool          // a true map is pushed before the liveness phase
+
+	park   time.Duration
+	driver driver.Config
+}
+
+// drawSwarm draws the swarm of a seed.
+func drawSwarm(seed uint64) swarm {
+	d := newDice(seed, streamSwarm, 0)
+	s := swarm{
+		nodes: 3 + d.IntN(3), clients: 4 + d.IntN(4), slots: 5 + d.IntN(4),
+		safety: d.between(9*time.Second, 13*time.Second),
+		filler: 8 + d.IntN(40), fillerBytes: pick(d, 20, 40, 40, 150),
+		latency: pick(d, 200*time.Microsecond, 500*time.Microsecond, time.Millisecond, 4*time.Millisecond),
+		fifo:    d.chance(0.3),
+		restart: pick(d, 30*time.Millisecond, 200*time.Millisecond, 600*time.Millisecond),
+		sync:    pick(d, 300*time.Microsecond, time.Millisecond, 4*time.Millisecond),
+		think:   pick(d, 60*time.Millisecond, 110*time.Millisecond), rush: pick(d, 4*time.Millisecond, 12*time.Millisecond, 30*time.Millisecond),
+		patience: pick(d, 300*time.Millisecond, 600*time.Millisecond, 1200*time.Millisecond),
+		expiry:   d.chance(0.4),
+		jobs:     pick(d, 250*time.Millisecond, 500*time.Millisecond, 900*time.Millisecond),
+		settled:  d.chance(0.5),
+		park:     pick(d, 400*time.Millisecond, time.Second, 3*time.Second),
+		flush:    pick(d, 0, 0.05, 0.2),
+	}
+	calm := d.chance(0.04) // a run without faults must be boring
+	on := func(p float64) bool { return !calm && d.chance(p) }
+	if on(0.45) {
+		s.drop = pick(d, 0.002, 0.01, 0.04)
+	}
+	if on(0.45) {
+		s.lostReply = pick(d, 0.002, 0.01, 0.04)
+	}
+	if on(0.45) {
+		s.duplicate = pick(d, 0.005, 0.02, 0.08)
+	}
+	if on(0.5) {
+		s.late = pick(d, 0.005, 0.02, 0.06)
+	}
+	s.lateness = pick(d, 30*time.Millisecond, 200*time.Millisecond, 1500*time.Millisecond, 6*time.Second)
+	if on(0.4) {
+		s.reset = pick(d, 0.001, 0.005, 0.02)
+	}
+	if on(0.45) {
+		s.partitions = pick(d, 800*time.Millisecond, 3*time.Second)
+		s.partitioned = pick(d, 150*time.Millisecond, 500*time.Millisecond, 1500*time.Millisecond)
+	}
+	if on(0.45) {
+		s.crashes = pick(d, time.Second, 3*time.Second)
+	}
+	if on(0.55) {
+		s.aimed = pick(d, 0.02, 0.05, 0.12)
+	}
+	s.midway = pick(d, 0, 0.5, 1)
+	if on(0.35) {
+		s.slowSync, s.slowTime = pick(d, 0.01, 0.05, 0.25), pick(d, 20*time.Millisecond, 80*time.Millisecond, 250*time.Millisecond)
+	}
+	if on(0.4) {
+		s.skew = pick(d, 20*time.Millisecond, 300*time.Millisecond, 2*time.Second)
+		s.skewChanges = pick(d, 0, time.Second, 4*time.Second)
+	}
+	if d.chance(0.35) {
+		s.cancels = pick(d, 0.1, 0.3)
+	}
+	if d.chance(0.6) {
+		s.maps = pick(d, 500*time.Millisecond, 1500*time.Millisecond)
+	}
+	s.driver = drawDriver(d)
+	return s
+}
+
+// drawDriver draws limits of the migrator that are small enough for a slot of some dozens of records to need many
+// messages, several windows and, now and then, a tracker that collapses.
+func drawDriver(d dice) driver.Config {
+	return driver.Config{
+		Source: migration.Config{
+			WindowBytes:   pick(d, 600, 2<<10, 4<<10),
+			PauseDeadline: pick(d, 60*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond),
+			RetryMin:      pick(d, 5*time.Millisecond, 20*time.Millisecond),
+			RetryMax:      pick(d, 60*time.Millisecond, 200*time.Millisecond),
+			GiveUpAfter:   pick(d, 1500*time.Millisecond, 4*time.Second, 8*time.Second),
+			LagBytes:      pick(d, int64(300), 1<<10, 8<<10),
+			LagKeys:       pick(d, 3, 8, 20),
+			Rounds:        pick(d, 3, 10, 30),
+			Pauses:        pick(d, 5, 20),
+			AbortTries:    pick(d, 5, 20),
+		},
+		ChunkBytes: pick(d, 300, 1<<10), ChunkRecords: pick(d, 3, 8),
+		DigestBytes: 4 << 10, DigestRecords: pick(d, 8, 16, 100),
+		TrackerBytes: pick(d, 200, 600, 64<<10, 64<<10),
+		SlotsAtOnce:  pick(d, 1, 2, 4),
+		CallTimeout:  pick(d, 100*time.Millisecond, 300*time.Millisecond, 700*time.Millisecond),
+		AskAfter:     pick(d, 40*time.Millisecond, 150*time.Millisecond, 500*time.Millisecond),
+		SnapshotKept: pick(d, 2*time.Second, time.Minute),
+	}
+}

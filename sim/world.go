@@ -1,0 +1,198 @@
+package sim
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"godwit/engine/slot"
+	"godwit/engine/store"
+	"godwit/linearize"
+)
+
+// unixMs is the true time at which every run begins.
+const unixMs = 1_700_000_000_000
+
+// world is one run.
+type world struct {
+	seed  uint64
+	swarm swarm
+	now   time.Duration
+	queue queue
+	// events counts those that ran.
+	events uint64
+	trace  *trace
+
+	times   dice
+	net     *network
+	procs   []*process
+	clients []*client
+	keys    *keyspace
+	oper    *operator
+	nemesis *nemesis
+	checks  *checks
+	cover   coverage
+
+	// lostClients counts operations of unknown outcome: each leaves its client number behind.
+	lostClients int
+	history     *linearize.Recorder
+	caches  *store.Caches
+	failed  *Violation
+}
+
+// Violation is a property that did not hold.
+type Violation struct {
+	Property string
+	Detail   string
+	At       time.Duration // virtual time
+}
+
+func (v *Violation) Error() string {
+	return fmt.Sprintf("%s at %.6f s: %s", v.Property, v.At.Seconds(), v.Detail)
+}
+
+// newWorld makes the world of a seed: machines that are off, and nothing in the queue.
+func newWorld(seed uint64, caches *store.Caches, out io.Writer) *world {
+	w := &world{
+		seed: seed, swarm: drawSwarm(seed), trace: newTrace(out), times: newDice(seed, streamTime, 0),
+		history: linearize.NewRecorder(unixMs), caches: caches,
+	}
+	w.keys = newKeyspace(w.swarm.slots)
+	w.net = newNetwork(w)
+	for i := range w.swarm.nodes {
+		w.procs = append(w.procs, newProcess(w, i))
+	}
+	for i := range w.swarm.clients {
+		w.clients = append(w.clients, newClient(w, i))
+	}
+	w.checks = newChecks(w)
+	w.oper = newOperator(w)
+	w.nemesis = newNemesis(w)
+	return w
+}
+
+// violate records the first violation, which ends the run.
+func (w *world) violate(property, format string, args ...any) {
+	if w.failed == nil {
+		w.failed = &Violation{Property: property, Detail: fmt.Sprintf(format, args...), At: w.now}
+		w.notef(-1, traceNote, "VIOLATION %s: %s", property, w.failed.Detail)
+	}
+}
+
+// notef adds a line of text to the trace.
+func (w *world) notef(node int, kind traceKind, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	w.trace.note(w.now, node, kind, []byte(text), func() string { return text })
+}
+
+// after runs fn once the time has passed.
+func (w *world) after(d time.Duration, fn func()) { w.queue.push(event{at: w.now + max(d, 0), fn: fn}) }
+
+// step runs the next event and reports whether there was one.
+func (w *world) step() bool {
+	ev, ok := w.queue.pop()
+	if !ok {
+		return false
+	}
+	w.now = ev.at
+	if ev.timer != nil {
+		if ev.timer.over {
+			return true
+		}
+		ev.timer.over = true
+	}
+	if ev.proc == nil {
+		w.events++
+		ev.fn()
+		return true
+	}
+	if ev.proc.up && ev.proc.life == ev.life {
+		w.events++
+		ev.proc.run(ev.fn)
+	}
+	return true
+}
+
+// runUntil runs events until the time, the first violation, or until done says so.
+func (w *world) runUntil(t time.Duration, done func() bool) {
+	for w.failed == nil && w.queue.len() > 0 && w.queue.heap[0].at <= t {
+		if done != nil && done() {
+			return
+		}
+		w.step()
+	}
+	if w.failed == nil && (done == nil || !done()) {
+		w.now = max(w.now, t)
+	}
+}
+
+// owner is the process that serves a slot now, nil if none does; the one with the highest epoch should there be several.
+func (w *world) owner(sl slot.Slot) *process {
+	var best *process
+	for _, p := range w.procs {
+		if p.serves(sl) && (best == nil || p.record(sl).Epoch > best.record(sl).Epoch) {
+			best = p
+		}
+	}
+	return best
+}
+
+// event is a function with a time. With a process, it runs only in that life of it.
+type event struct {
+	at    time.Duration
+	seq   uint64
+	fn    func()
+	proc  *process
+	life  int
+	timer *timer // nil unless it can be stopped
+}
+
+func (e *event) before(o *event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
+
+// queue is a heap of events, ordered by time and then by the order in which they were added.
+type queue struct {
+	heap []event
+	next uint64
+}
+
+func (q *queue) len() int { return len(q.heap) }
+
+func (q *queue) push(e event) {
+	q.next++
+	e.seq = q.next
+	q.heap = append(q.heap, e)
+	i := len(q.heap) - 1
+	for i > 0 {
+		up := (i - 1) / 2
+		if !q.heap[i].before(&q.heap[up]) {
+			return
+		}
+		q.heap[i], q.heap[up] = q.heap[up], q.heap[i]
+		i = up
+	}
+}
+
+func (q *queue) pop() (event, bool) {
+	n := len(q.heap) - 1
+	if n < 0 {
+		return event{}, false
+	}
+	top := q.heap[0]
+	q.heap[0] = q.heap[n]
+	q.heap[n] = event{}
+	q.heap = q.heap[:n]
+	for i := 0; ; {
+		child := 2*i + 1
+		if child >= n {
+			return top, true
+		}
+		if child+1 < n && q.heap[child+1].before(&q.heap[child]) {
+			child++
+		}
+		if !q.heap[child].before(&q.heap[i]) {
+			return top, true
+		}
+		q.heap[i], q.heap[child] = q.heap[child], q.heap[i]
+		i = child
+	}
+}

@@ -97,6 +97,7 @@ type Source struct {
 	round     RoundKind
 	rounds    int // of changes since the copy was last verified
 	pauses    int // given up
+	opened    bool // the round can be read
 	reading   bool
 	exhausted bool
 	verified  bool
@@ -166,6 +167,7 @@ func (s *Source) onProgress(ev Event) {
 	case EvPersisted:
 		s.onPersisted(e)
 	case EvRoundOpen:
+		s.opened = s.round != 0
 		s.pump()
 	case EvData:
 		s.onData(e)
@@ -337,13 +339,14 @@ func (s *Source) onStarted(r Reply) {
 
 func (s *Source) openRound(k RoundKind) {
 	s.round = k
-	s.reading, s.exhausted, s.differed = false, false, false
+	s.opened, s.reading, s.exhausted, s.differed = false, false, false, false
 	s.emit(EfOpenRound{k})
 }
 
-// pump reads on while the window has room. One read is under way at a time.
+// pump reads on while the window has room. One read is under way at a time, and none before the round is open: an answer that
+// comes twice, to a message of the round before, must not start it.
 func (s *Source) pump() {
-	if s.round == 0 || s.reading || s.exhausted || s.windowBytes >= s.cfg.WindowBytes {
+	if s.round == 0 || !s.opened || s.reading || s.exhausted || s.windowBytes >= s.cfg.WindowBytes {
 		return
 	}
 	s.reading = true

@@ -224,8 +224,7 @@ func (s *Source) recover(p Phase) {
 		s.persisted = true
 		s.sendAbort()
 	case PhaseDone:
-		s.enter(StepDone)
-		s.emit(EfEnded{})
+		s.finish() // also where the slot has come back since: what is stored may say less
 	case PhaseFailed:
 		s.enter(StepFailed)
 		s.emit(EfEnded{})

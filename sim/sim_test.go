@@ -22,3 +22,17 @@ func TestSeeds(t *testing.T) {
 		t.Logf("%+v", r)
 	}
 }
+
+func TestOne(t *testing.T) {
+	seed, err := strconv.ParseUint(os.Getenv("SIM_SEED"), 10, 64)
+	if err != nil {
+		t.Skip()
+	}
+	f, _ := os.Create("/tmp/trace.txt")
+	defer f.Close()
+	r := Run(seed, Config{Trace: f, Panic: true})
+	t.Logf("%+v", r)
+	if !r.OK() {
+		t.Errorf("seed %d: %v", seed, r.Violation)
+	}
+}

@@ -17,6 +17,7 @@ import (
 
 	"godwit/engine"
 	"godwit/engine/host"
+	"godwit/migration/driver"
 )
 
 // shutdownTime is how long a server that was told to stop lets commands finish.
@@ -143,6 +144,11 @@ func (o *serverOptions) hostConfig(w io.Writer) (host.Config, error) {
 		Cluster: o.cluster, Sync: mode, RequirePass: o.requirepass, PeerSecret: secret,
 		Limits:  engine.Limits{MaxClients: o.maxClients, BulkBytes: int(o.maxBulk), PipelineBytes: int(o.maxPipeline)},
 		Version: release, Log: log,
+	}
+	if o.cluster {
+		if cfg.NewMigrator, err = driver.New(driver.Config{}); err != nil {
+			return host.Config{}, err
+		}
 	}
 	return cfg, cfg.Validate()
 }

@@ -99,6 +99,7 @@ type Source struct {
 	pauses    int // given up
 	opened    bool // the round can be read
 	reading   bool
+	putBack   bool // a span has come back since the read that is under way was asked for: its Last is out of date
 	exhausted bool
 	verified  bool
 	differed  bool // the round's walk found a difference
@@ -348,7 +349,7 @@ func (s *Source) pump() {
 	if s.round == 0 || !s.opened || s.reading || s.exhausted || s.windowBytes >= s.cfg.WindowBytes {
 		return
 	}
-	s.reading = true
+	s.reading, s.putBack = true, false
 	s.emit(EfRead{})
 }
 
@@ -361,7 +362,7 @@ func (s *Source) onData(e EvData) {
 	if !s.streaming() || !s.reading {
 		return
 	}
-	s.reading, s.exhausted = false, e.Last
+	s.reading, s.exhausted = false, e.Last && !s.putBack
 	if len(e.Body) > 0 {
 		s.seq++
 		s.hash = Chain(s.hash, s.seq, e.Body)
@@ -392,7 +393,7 @@ func (s *Source) onAck(e EvReply) {
 		if d := &s.window[i]; d.seq == e.Seq && !d.acked {
 			d.acked = true
 			if e.Reply.Differ {
-				s.differed, s.exhausted = true, false
+				s.differed, s.exhausted, s.putBack = true, false, true
 				s.emit(EfRedo{d.seq})
 			} else {
 				s.emit(EfFree{d.seq})

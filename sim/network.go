@@ -204,7 +204,7 @@ func (c *conn) send(k *call) {
 }
 
 func (c *conn) show(k *call) string {
-	return fmt.Sprintf("%s %.160q", c, k.args)
+	return c.String() + " " + showArgs(k.args)
 }
 
 func (c *conn) String() string {
@@ -337,7 +337,7 @@ func (c *conn) deliver(b []byte) {
 		n := c.net
 		wire := c.in[:len(c.in)-len(rest)]
 		content := binary.BigEndian.AppendUint32(nil, uint32(c.id))
-		n.w.trace.note(n.w.now, p.index, traceReply, append(content, wire...), func() string { return fmt.Sprintf("%s %.160s", c, v) })
+		n.w.trace.note(n.w.now, p.index, traceReply, append(content, wire...), func() string { return c.String() + " " + showReply(v.Str) })
 		c.in = append(c.in[:0:0], rest...)
 		k := c.served[0]
 		c.served = c.served[1:]
@@ -360,7 +360,7 @@ func (k *call) answer(v resp.Value, err error) {
 	if c.from.life != c.life || !c.from.ready() {
 		return
 	}
-	c.net.w.trace.note(c.net.w.now, c.from.index, traceAnswer, []byte(v.Str), func() string { return fmt.Sprintf("%s %.160q", c, v.Str) })
+	c.net.w.trace.note(c.net.w.now, c.from.index, traceAnswer, []byte(v.Str), func() string { return c.String() + " " + showReply(v.Str) })
 	c.from.run(func() { k.done(v, err) })
 }
 

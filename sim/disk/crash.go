@@ -137,7 +137,7 @@ func (c *crash) content(n *node) []byte {
 	dirty := slices.Sorted(maps.Keys(n.old))
 	data := slices.Clone(n.data[:n.synced])
 	for _, b := range dirty {
-		copy(data[b*BlockBytes:], n.old[b].synced)
+		copy(data[b*BlockBytes+n.old[b].from:], n.old[b].synced)
 	}
 	if len(n.data) > n.synced {
 		first := n.synced / BlockBytes

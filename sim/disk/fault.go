@@ -142,8 +142,8 @@ func (f *FS) FlipBit(name string, offset int64) error {
 	}
 	n.data[offset] ^= 1
 	block, at := int(offset/BlockBytes), int(offset%BlockBytes)
-	if old := n.old[block]; old != nil && at < len(old.synced) {
-		old.synced[at] ^= 1
+	if old := n.old[block]; old != nil && at >= old.from && at-old.from < len(old.synced) {
+		old.synced[at-old.from] ^= 1
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ type node struct {
 	links int // entries that point here, those of ghosts included
 
 	// Of a file. Invariant: synced <= len(data), and a file never shrinks. What was last synced is data[:synced] with
-	// the blocks in old put in their places; so a sync copies nothing, and a write of a synced block copies it once.
+	// the bytes in old put in their places; so a sync copies nothing, and overwriting synced bytes copies them once.
 	data   []byte
 	synced int
 	old    map[int]*preimage // by number of the block: of those that were overwritten since
@@ -36,10 +36,11 @@ type node struct {
 	changed  map[string]*node // synced entries whose names changed since; nil: there was none
 }
 
-// preimage is what a block held when it was last synced, and which of its bytes were overwritten since.
+// preimage is what was overwritten of a block since it was last synced. One write of a log overwrites a hundred bytes
+// of a recycled block and is synced at once: keeping the whole block doubles the cost of a commit.
 type preimage struct {
-	synced   []byte
-	from, to int // counted from the block's start
+	from, to int    // what was overwritten lies in here, counted from the block's start
+	synced   []byte // what was there, from on; shorter than to-from if the block grew
 }
 
 func newDir(birth string) *node {
@@ -49,23 +50,33 @@ func newDir(birth string) *node {
 	}
 }
 
-// preserve keeps the synced bytes of the blocks that a write to [from, to) changes.
+// preserve keeps the synced bytes that a write to [from, to) is about to change.
 func (n *node) preserve(from, to int) {
 	for b := from / BlockBytes; b*BlockBytes < min(to, n.synced); b++ {
 		start := b * BlockBytes
+		block := n.data[start:min(start+BlockBytes, n.synced)] // its synced bytes, where they were not overwritten
 		first, last := max(from-start, 0), min(to-start, BlockBytes)
 		old := n.old[b]
 		if old == nil {
-			if start+first >= n.synced {
+			if first >= len(block) {
 				continue // it only grows
 			}
 			if n.old == nil {
 				n.old = make(map[int]*preimage)
 			}
-			old = &preimage{synced: slices.Clone(n.data[start:min(start+BlockBytes, n.synced)]), from: first, to: last}
-			n.old[b] = old
+			n.old[b] = &preimage{from: first, to: last, synced: slices.Clone(block[first:min(last, len(block))])}
+			continue
 		}
-		old.from, old.to = min(old.from, first), max(old.to, last)
+		if first < old.from {
+			old.synced = slices.Concat(block[first:old.from], old.synced)
+			old.from = first
+		}
+		if last > old.to {
+			if old.to < len(block) {
+				old.synced = append(old.synced, block[old.to:min(last, len(block))]...)
+			}
+			old.to = last
+		}
 	}
 }
 

@@ -85,7 +85,7 @@ func TestClusterXMigrate(t *testing.T) {
 	if got := slot.SetOf(n.mig.jobs[0].Ranges...); got.String() != "1-4 9" {
 		t.Errorf("several ranges became %s", got.String())
 	}
-	n.mig.err = errors.New("Can't find the destination node id") //nolint:staticcheck,revive // wire text
+	n.mig.err = errors.New("Can't find the destination node id")
 	c.want("(error) ERR Can't find the destination node id", "CLUSTERX", "MIGRATE", "6", "x")
 	n.mig.err = nil
 

@@ -208,7 +208,9 @@ func infoFields(t *testing.T, text string) map[string]string {
 
 func TestInfo(t *testing.T) {
 	w := newWorld(t)
-	n := w.born("a 0-16383")[0]
+	n := w.addNode(func(o *Options) { o.Memory = func() (used, taken uint64) { return 1000, 2000 } })
+	n.client().want("OK", "CLUSTERX", "SETNODEID", string(id("a")))
+	n.setNodes("1", "", "a 0-16383")
 	c := n.client()
 	c.want("OK", "SET", "k", "v")
 	c.want("OK", "SET", "e", "v", "PX", "100000")
@@ -218,7 +220,7 @@ func TestInfo(t *testing.T) {
 		"redis_version": "7.0.15", "kvrocks_version": "2.15.0", "godwit_version": "0.0.0-test", "redis_mode": "cluster",
 		"role": "master", "cluster_enabled": "1", "connected_clients": "3", "uptime_in_seconds": "90", "tcp_port": "7000",
 		"cluster_slots_served": "16384", "aof_enabled": "1", "sync_mode": "always", "loading": "0", "expired_keys": "0",
-		"cluster_map_version": "1",
+		"cluster_map_version": "1", "used_memory": "1000", "used_memory_rss": "2000",
 	} {
 		if f[name] != want {
 			t.Errorf("INFO has %s:%s, want %s", name, f[name], want)

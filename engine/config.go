@@ -2,7 +2,6 @@ package engine
 
 import (
 	"math"
-	"net"
 	"sort"
 	"strconv"
 	"strings"
@@ -77,10 +76,23 @@ func yesNo(b bool) string {
 
 // port is the port of the node's address, "0" if it is unknown.
 func (n *Node) port() string {
-	if _, port, err := net.SplitHostPort(n.opts.Addr); err == nil {
+	if _, port, ok := cutAddr(n.opts.Addr); ok {
 		return port
 	}
 	return "0"
+}
+
+// cutAddr splits host:port; the brackets of an IPv6 host are cut off.
+func cutAddr(addr string) (host, port string, ok bool) {
+	i := strings.LastIndexByte(addr, ':')
+	if i < 0 {
+		return "", "", false
+	}
+	host = addr[:i]
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		host = host[1 : len(host)-1]
+	}
+	return host, addr[i+1:], true
 }
 
 func checkSync(value string) (string, func(*Node)) {

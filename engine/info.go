@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"runtime/metrics"
 	"strconv"
 	"strings"
 	"time"
@@ -30,7 +29,9 @@ type infoSection struct {
 // infoLines collects the lines of a section.
 type infoLines struct{ strings.Builder }
 
-func (l *infoLines) add(name string, value any) { fmt.Fprintf(l, "%s:%v\r\n", name, value) }
+func (l *infoLines) add(name string, value any) {
+	l.WriteString(name + ":" + fmt.Sprint(value) + "\r\n")
+}
 
 func infoSections() []infoSection {
 	return []infoSection{
@@ -115,16 +116,11 @@ func (n *Node) countParked() int {
 }
 
 func (n *Node) infoMemory(l *infoLines) {
-	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
-	metrics.Read(samples)
-	bytes := func(s metrics.Sample) uint64 {
-		if s.Value.Kind() != metrics.KindUint64 {
-			return 0
-		}
-		return s.Value.Uint64()
+	if n.opts.Memory != nil {
+		used, taken := n.opts.Memory()
+		l.add("used_memory", used)
+		l.add("used_memory_rss", taken)
 	}
-	l.add("used_memory", bytes(samples[1]))
-	l.add("used_memory_rss", bytes(samples[0]))
 	l.add("maxmemory", 0)
 	l.add("maxmemory_policy", "noeviction")
 }

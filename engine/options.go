@@ -125,6 +125,8 @@ type Options struct {
 	Limits Limits
 	// NewMigrator makes the migrator of the node; nil for a node that cannot move slots. It is called once by Open.
 	NewMigrator func(*Node) Migrator
+	// Memory tells how many bytes the process uses and has taken from the system, for INFO; nil where nobody knows.
+	Memory func() (used, taken uint64)
 	// Version is the version of the program, for INFO.
 	Version string
 }

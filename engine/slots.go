@@ -85,7 +85,6 @@ type Owned struct {
 	slot slot.Slot
 	st   *slotState
 	wake []*parkedCommand
-	full bool
 }
 
 // Exclusive runs fn while the slot's lock is held exclusively: nothing else reads, writes or routes on the slot. fn must be

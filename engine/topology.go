@@ -2,7 +2,7 @@ package engine
 
 import (
 	"fmt"
-	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -162,18 +162,20 @@ func (n *Node) empty() bool {
 	return it.Close() == nil && !found
 }
 
-// detectSelf finds this node in a map by its address.
+// detectSelf finds this node in a map by its address: the port must be the same, and the host too, unless this node
+// listens on every interface. Hosts are compared as they are written.
 func (n *Node) detectSelf(m *cluster.Map) cluster.NodeID {
-	self, err := netip.ParseAddrPort(n.opts.Addr)
-	if err != nil {
+	host, port, ok := cutAddr(n.opts.Addr)
+	if !ok {
 		return ""
+	}
+	anywhere := host == "" || host == "0.0.0.0" || host == "::"
+	loopback := func(h string) bool {
+		return strings.EqualFold(h, "localhost") || strings.HasPrefix(h, "127.") || h == "::1"
 	}
 	for i := range m.Nodes {
 		node := &m.Nodes[i]
-		if node.Port != int(self.Port()) {
-			continue
-		}
-		if ip, err := netip.ParseAddr(node.Host); err == nil && (ip == self.Addr() || self.Addr().IsUnspecified()) || strings.EqualFold(node.Host, "localhost") && self.Addr().IsLoopback() {
+		if strconv.Itoa(node.Port) == port && (anywhere || strings.EqualFold(node.Host, host) || loopback(node.Host) && loopback(host)) {
 			return node.ID
 		}
 	}

@@ -140,6 +140,23 @@ func TestNodeIDIsDetected(t *testing.T) {
 	}
 }
 
+func TestDetectSelf(t *testing.T) {
+	m, err := cluster.ParseNodes(string(id("a"))+" localhost 7000 master - 0-9\n"+string(id("b"))+" 10.0.0.2 7000 master -\n"+
+		string(id("c"))+" ::1 7001 master -\n", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]cluster.NodeID{
+		"127.0.0.1:7000": id("a"), "10.0.0.2:7000": id("b"), "10.0.0.2:7002": "", "10.0.0.3:7000": "", "[::1]:7001": id("c"),
+		"0.0.0.0:7001": id("c"), "nonsense": "", "": "",
+	} {
+		n := &Node{opts: Options{Addr: addr}}
+		if got := n.detectSelf(m); got != want {
+			t.Errorf("%q is found as %q, want %q", addr, got, want)
+		}
+	}
+}
+
 // A new map gives b a slot that a serves: b asks and keeps redirecting to a.
 func TestClaimOfAServedSlot(t *testing.T) {
 	w := newWorld(t)

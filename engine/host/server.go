@@ -112,7 +112,7 @@ func Start(cfg Config) (*Server, error) {
 		Log: cfg.Log, Fatal: cfg.Fatal, Dir: cfg.Dir, CacheBytes: cfg.CacheBytes, MemTableBytes: cfg.MemTableBytes,
 		Cluster: cfg.Cluster, Addr: cfg.Announce, Sync: cfg.Sync, RequirePass: cfg.RequirePass,
 		PeerSecret: cfg.PeerSecret, SweepInterval: cfg.SweepInterval, Limits: cfg.Limits,
-		NewMigrator: cfg.NewMigrator, Version: cfg.Version,
+		NewMigrator: cfg.NewMigrator, Memory: memory, Version: cfg.Version,
 	})
 	if err != nil {
 		_ = listener.Close()

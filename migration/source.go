@@ -95,8 +95,8 @@ type Source struct {
 	target    cluster.Incarnation
 
 	round     RoundKind
-	rounds    int // of changes since the copy was last verified
-	pauses    int // given up
+	rounds    int  // of changes since the copy was last verified
+	pauses    int  // given up
 	opened    bool // the round can be read
 	reading   bool
 	putBack   bool // a span has come back since the read that is under way was asked for: its Last is out of date
@@ -276,7 +276,7 @@ func (s *Source) sendStart() {
 }
 
 func (s *Source) onReply(e EvReply) {
-	if e.Attempt != s.attempt && !mutant.On(mutant.LatePrepared) {
+	if e.Attempt != s.attempt && !(mutant.On(mutant.LatePrepared) && e.Reply.Kind == ReplyPrepared) {
 		return // an answer to an earlier attempt says nothing about this one
 	}
 	switch e.Reply.Kind {
@@ -317,12 +317,8 @@ func (s *Source) onStarted(r Reply) {
 		s.tracking = true
 	case !s.tracking:
 		s.enter(StepCopying)
-		s.verified, s.rounds = false, 0
-		if mutant.On(mutant.ResumeFromNew) {
-			s.openRound(RoundChanges)
-		} else {
-			s.openRound(RoundResume)
-		}
+		s.verified, s.rounds = mutant.On(mutant.ResumeFromNew), 0
+		s.openRound(RoundResume)
 		s.tracking = true
 	case s.then == thenPause:
 		s.enter(StepPausing)

@@ -58,7 +58,7 @@ type conn struct {
 	session *engine.Session
 	closed  bool
 	served  []served // executed and not answered, in order
-	in      []byte  // of a reply that is not complete
+	in      []byte   // of a reply that is not complete
 
 	// The earliest time for the next message of each direction, when order is kept.
 	floor [2]time.Duration

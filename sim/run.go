@@ -337,4 +337,3 @@ func (w *world) result() Result {
 	}
 	return r
 }
-

@@ -22,8 +22,8 @@ type swarm struct {
 	duplicate   float64
 	late        float64 // delayed by lateness, long enough to arrive after what followed it
 	lateness    time.Duration
-	reset       float64 // breaks the connection
-	fifo        bool    // messages of one connection keep their order
+	reset       float64       // breaks the connection
+	fifo        bool          // messages of one connection keep their order
 	partitions  time.Duration // mean time between, 0: none
 	partitioned time.Duration // mean length
 

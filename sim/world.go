@@ -36,8 +36,8 @@ type world struct {
 	// lostClients counts operations of unknown outcome: each leaves its client number behind.
 	lostClients int
 	history     *linearize.Recorder
-	caches  *store.Caches
-	failed  *Violation
+	caches      *store.Caches
+	failed      *Violation
 }
 
 // Violation is a property that did not hold.

@@ -367,7 +367,8 @@ func (l *link) fail(cause error) (ended bool) {
 		}
 	}
 	l.mu.Unlock()
-	err := fmt.Errorf("%w: %s: %v", env.ErrLink, l.key.to.Addr, cause) //nolint:errorlint // the cause is for people
+	// The cause is for people: were it wrapped, a refused handshake would look like a refused call.
+	err := fmt.Errorf("%w: %s: %s", env.ErrLink, l.key.to.Addr, cause.Error())
 	for _, c := range failed {
 		l.finish(c, nil, err)
 	}

@@ -38,7 +38,7 @@ func (o *observer) Served(sl slot.Slot, write bool) {
 	c := o.p.w.checks
 	c.owners.served(o.p, sl)
 	if write {
-		o.p.w.cover.wrote(o.p, sl)
+		o.p.w.cover.wrote(sl)
 	}
 }
 

@@ -77,9 +77,9 @@ func (w *world) checkHistory() {
 	v, err := linearize.Check(w.history.History(), linearize.Options{ClockError: w.swarm.skew, Steps: historySteps})
 	switch {
 	case err != nil:
-		w.violate("harness", "the history: %v", err)
+		w.violate(propertyHarness, "the history: %v", err)
 	case v.Result == linearize.UnknownResult:
-		w.violate("harness", "the history is too uncertain to be judged: %s", v)
+		w.violate(propertyHarness, "the history is too uncertain to be judged: %s", v)
 	case !v.OK():
 		k := &v.Failures[0]
 		w.violate("linearizable", "slot %d: %s", slot.OfKey([]byte(k.Key)), fmt.Sprint(k))

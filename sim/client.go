@@ -77,13 +77,13 @@ func (c *client) try() {
 	}
 	op, err := linearize.Command(c.argv...)
 	if err != nil {
-		w.violate("harness", "command %q: %v", c.argv, err)
+		w.violate(propertyHarness, "command %q: %v", c.argv, err)
 		return
 	}
 	op.Client, op.Slot, op.Call = c.id, uint16(w.keys.slots[c.slot]), int64(w.now)
 	id, err := w.history.Begin(op)
 	if err != nil {
-		w.violate("harness", "%v", err)
+		w.violate(propertyHarness, "%v", err)
 		return
 	}
 	raw := make([][]byte, len(c.argv))
@@ -173,7 +173,7 @@ func (c *client) finish(v resp.Value, ok bool) {
 // must turns an error of the recorder, which is one of this package, into a violation.
 func (w *world) must(err error) {
 	if err != nil {
-		w.violate("harness", "%v", err)
+		w.violate(propertyHarness, "%v", err)
 	}
 }
 

@@ -1,6 +1,9 @@
 package sim
 
 import (
+	"cmp"
+	"slices"
+
 	"godwit/engine/cluster"
 	"godwit/engine/slot"
 )
@@ -10,19 +13,42 @@ type coverage struct {
 	operations, succeeded, unknown int
 	// Cutovers completed, and those during which a client wrote to the slot between start and takeover.
 	cutovers, busyCutovers int
-	// hits counts crashes by the step of a move and by who crashed in it.
-	hits map[hit]int
+	// hits counts crashes by the step of the move that was struck and by who crashed in it.
+	hits map[Hit]int
 
-	writes map[slot.Slot]int // at the source since the start of the move
+	writes map[slot.Slot]int // since the start of the move
+	struck map[slot.Slot]strike
 }
 
-// hit is a crash within a move.
-type hit struct {
+// strike is the latest crash within a move of a slot.
+type strike struct {
 	step string
-	role string // source, target or both
+	who  *process
 }
 
-func (c *coverage) wrote(p *process, sl slot.Slot) {
+// Hit is a crash within a move: at which step, and whether of the source, of the target or of both while one of them was
+// still down.
+type Hit struct{ Step, Role string }
+
+// The steps of a move, as they can be told from the records of its parties.
+const (
+	stepCopy    = "copy"    // the target imports
+	stepPrepare = "prepare" // the target is prepared, the source has not decided
+	stepDecide  = "decide"  // the source has released the slot, the target does not serve it
+	stepConfirm = "confirm" // the target serves, the source has its copy
+)
+
+// Steps and Roles are what crashes are counted by, in order.
+func Steps() []string { return []string{stepCopy, stepPrepare, stepDecide, stepConfirm} }
+
+// Roles are who can crash in a move.
+func Roles() []string { return []string{"source", "target", "both"} }
+
+func newCoverage() coverage {
+	return coverage{hits: map[Hit]int{}, writes: map[slot.Slot]int{}, struck: map[slot.Slot]strike{}}
+}
+
+func (c *coverage) wrote(sl slot.Slot) {
 	if _, moving := c.writes[sl]; moving {
 		c.writes[sl]++
 	}
@@ -32,12 +58,10 @@ func (c *coverage) recorded(p *process, sl slot.Slot, old, r cluster.Record) {
 	if p.node == nil {
 		return
 	}
-	if c.writes == nil {
-		c.writes, c.hits = map[slot.Slot]int{}, map[hit]int{}
-	}
 	switch {
-	case r.State == cluster.Importing && old.State != cluster.Importing:
+	case r.State == cluster.Importing && old.State != cluster.Importing && old.State != cluster.Prepared:
 		c.writes[sl] = 0
+		delete(c.struck, sl)
 	case r.State == cluster.Serving && old.State == cluster.Prepared:
 		c.cutovers++
 		if c.writes[sl] > 0 {
@@ -47,7 +71,74 @@ func (c *coverage) recorded(p *process, sl slot.Slot, old, r cluster.Record) {
 	}
 }
 
-// crashed notes which steps of which moves a crash has struck. It is called before the machine goes down.
+// crashed notes which steps of which moves a crash strikes. It is called before the machine goes down.
 func (c *coverage) crashed(p *process) {
-	_ = p
+	w := p.w
+	for _, sl := range w.keys.slots {
+		r := p.records[sl]
+		var source, target *process
+		switch {
+		case r.State == cluster.Importing || r.State == cluster.Prepared:
+			source, target = w.procOf(r.Peer), p
+		case r.State == cluster.Released && !r.DataGone:
+			source, target = p, w.procOf(r.Peer)
+		case r.State == cluster.Serving:
+			for _, q := range w.procs {
+				if o := q.records[sl]; q != p && o.Peer == p.id && (o.State == cluster.Importing || o.State == cluster.Prepared) {
+					source, target = p, q
+				} else if q != p && o.State == cluster.Released && !o.DataGone && o.Peer == p.id && o.Epoch == r.Epoch {
+					source, target = q, p
+				}
+			}
+		}
+		if source == nil || target == nil {
+			continue
+		}
+		step := stepOf(source.records[sl], target.records[sl])
+		role := "source"
+		if p == target {
+			role = "target"
+		}
+		c.hits[Hit{step, role}]++
+		other := source
+		if p == source {
+			other = target
+		}
+		if last, ok := c.struck[sl]; ok && last.who == other && last.step == step && !other.up {
+			c.hits[Hit{step, "both"}]++
+		}
+		c.struck[sl] = strike{step: step, who: p}
+	}
+}
+
+// stepOf tells the step of a move from the records of its parties, in memory or as they were when they went down.
+func stepOf(source, target cluster.Record) string {
+	switch {
+	case source.State == cluster.Released && target.State == cluster.Serving:
+		return stepConfirm
+	case source.State == cluster.Released:
+		return stepDecide
+	case target.State == cluster.Prepared:
+		return stepPrepare
+	default:
+		return stepCopy
+	}
+}
+
+// list gives the hits, sorted.
+func (c *coverage) list() []HitCount {
+	var out []HitCount
+	for h, n := range c.hits { //det:ok sorted below
+		out = append(out, HitCount{h, n})
+	}
+	slices.SortFunc(out, func(a, b HitCount) int {
+		return cmp.Or(cmp.Compare(a.Step, b.Step), cmp.Compare(a.Role, b.Role))
+	})
+	return out
+}
+
+// HitCount says how often something was hit.
+type HitCount struct {
+	Hit
+	Count int
 }

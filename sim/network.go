@@ -287,7 +287,7 @@ func (c *conn) arrive(k *call) {
 			}
 			s, err := p.node.NewSession(engine.SessionOptions{Remote: remote, Local: p.addr(), Deliver: c.deliver})
 			if err != nil {
-				n.w.violate("harness", "node %d refuses a session: %v", p.index, err)
+				n.w.violate(propertyHarness, "node %d refuses a session: %v", p.index, err)
 				return
 			}
 			c.session = s

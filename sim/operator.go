@@ -78,7 +78,7 @@ func (o *operator) found() {
 	for _, p := range w.procs {
 		ok := func(v resp.Value) {
 			if v.Kind != resp.SimpleKind {
-				w.violate("harness", "setting up node %d: %s", p.index, v)
+				w.violate(propertyHarness, "setting up node %d: %s", p.index, v)
 			}
 		}
 		w.must(p.local([]string{"CLUSTERX", "SETNODEID", string(p.id)}, ok))

@@ -79,7 +79,7 @@ func (p *process) open() {
 	w := p.w
 	newMigrator, err := driver.New(w.swarm.driver)
 	if err != nil {
-		w.violate("harness", "the driver's configuration: %v", err)
+		w.violate(propertyHarness, "the driver's configuration: %v", err)
 		return
 	}
 	n, err := engine.Open(engine.Options{

@@ -38,7 +38,8 @@ type Result struct {
 	Cutovers   int
 	// BusyCutovers are those with a client's write to the slot between start and takeover.
 	BusyCutovers int
-	Hits         []Hit
+	// Hits are the crashes within moves.
+	Hits []HitCount
 }
 
 // OK reports whether every property held.
@@ -48,12 +49,6 @@ func (r *Result) OK() bool { return r.Violation == nil }
 type FaultCount struct {
 	Kind  string
 	Count int
-}
-
-// Hit says how often a step of a move was struck by a crash of the source, of the target or of both.
-type Hit struct {
-	Step, Role string
-	Count      int
 }
 
 // Lengths of the phases, in virtual time.
@@ -329,7 +324,7 @@ func (w *world) result() Result {
 	r := Result{
 		Seed: w.seed, Violation: w.failed, Events: w.events, Operations: w.cover.operations, Succeeded: w.cover.succeeded,
 		Unknown: w.cover.unknown, Jobs: w.oper.jobs, Virtual: w.now, TraceHash: w.trace.sum(),
-		Cutovers: w.cover.cutovers, BusyCutovers: w.cover.busyCutovers,
+		Cutovers: w.cover.cutovers, BusyCutovers: w.cover.busyCutovers, Hits: w.cover.list(),
 	}
 	for _, k := range w.nemesis.kinds() {
 		r.Faults += w.nemesis.counts[k]

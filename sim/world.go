@@ -40,6 +40,12 @@ type world struct {
 	failed      *Violation
 }
 
+// propertyHarness names the violations that are this package's own fault, or the workload's.
+const propertyHarness = "harness"
+
+// maxEvents bounds a run: more than any that goes anywhere, some hundred thousand being much.
+const maxEvents = 3_000_000
+
 // Violation is a property that did not hold.
 type Violation struct {
 	Property string
@@ -55,7 +61,7 @@ func (v *Violation) Error() string {
 func newWorld(seed uint64, caches *store.Caches, out io.Writer) *world {
 	w := &world{
 		seed: seed, swarm: drawSwarm(seed), trace: newTrace(out), times: newDice(seed, streamTime, 0),
-		history: linearize.NewRecorder(unixMs), caches: caches,
+		history: linearize.NewRecorder(unixMs), caches: caches, cover: newCoverage(),
 	}
 	w.keys = newKeyspace(w.swarm.slots)
 	w.net = newNetwork(w)
@@ -119,7 +125,9 @@ func (w *world) runUntil(t time.Duration, done func() bool) {
 		if done != nil && done() {
 			return
 		}
-		w.step()
+		if w.step(); w.events > maxEvents {
+			w.violate("liveness", "%d events and no end", w.events)
+		}
 	}
 	if w.failed == nil && (done == nil || !done()) {
 		w.now = max(w.now, t)

@@ -30,6 +30,7 @@ func newRootCommand() *cobra.Command {
 	root.SetVersionTemplate("godwit {{.Version}}\n")
 	root.AddCommand(
 		newServerCommand(),
+		newSimCommand(),
 	)
 	return root
 }

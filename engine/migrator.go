@@ -31,7 +31,7 @@ type Migrator interface {
 	Importing() []ImportStatus
 	// Busy reports whether any job or import is live.
 	Busy() bool
-	// Close stops the migrator; its callbacks do nothing afterwards.
+	// Close stops the migrator. The caller sees to it that no callback of it runs then or later.
 	Close()
 }
 

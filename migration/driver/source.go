@@ -146,11 +146,12 @@ func (s *sourceSlot) seen() sourceView {
 	return s.view
 }
 
-// close ends the slot's work; what is under way finishes without effect.
+// close ends the slot's work. No step of it is under way any more.
 func (s *sourceSlot) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed, s.queue = true, nil
+	s.stream.stop()
 }
 
 // execute carries out one effect.

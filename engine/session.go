@@ -40,8 +40,9 @@ type Session struct {
 	pending *parkedCommand // the command that waits; those behind it are in queue
 	slot    slot.Slot      // for which pending waits
 	queue   [][][]byte
-	queued  int  // bytes in queue
-	closing bool // after QUIT or a fatal protocol error: deliver what is there, then close
+	queued  int    // bytes in queue
+	failure string // of the protocol: to be answered after the commands before it
+	closing bool   // after QUIT or a fatal protocol error: deliver what is there, then close
 	closed  bool
 
 	// What the client told about itself, and what it may do.
@@ -99,7 +100,7 @@ func (s *Session) Execute(args [][]byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.closed || s.closing || len(args) == 0:
+	case s.closed || s.closing || s.failure != "" || len(args) == 0:
 	case s.pending != nil:
 		c, n := cloneArgs(args)
 		s.queue = append(s.queue, c)
@@ -117,14 +118,13 @@ func (s *Session) Flush() {
 	s.flush()
 }
 
-// Fail answers a protocol error and ends the session after what is underway: Closing becomes true.
+// Fail answers a protocol error, after the commands before it, and ends the session: Closing becomes true.
 func (s *Session) Fail(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.queue, s.queued = nil, 0
-	s.out.Error(text)
-	s.closing = true
-	s.flush()
+	if s.failure = text; s.pending == nil {
+		s.drain()
+	}
 }
 
 // Idle reports whether every command has run and every reply was delivered.
@@ -179,6 +179,10 @@ func (s *Session) drain() {
 		s.queue = s.queue[1:]
 		s.queued -= argsBytes(next)
 		s.run(next, verdict{})
+	}
+	if s.failure != "" && s.pending == nil && !s.closing {
+		s.out.Error(s.failure)
+		s.closing = true
 	}
 	s.flush()
 }

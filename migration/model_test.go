@@ -454,9 +454,8 @@ func (m *model) crashTarget(keep bool) {
 	m.d = m.dDurable
 	for _, w := range m.dWaits {
 		if w.reply != nil && !w.reply.orphan { // the source will notice that no answer comes
-			lost := *w.reply
-			lost.toTarget = false
-			m.step(EvSendFailed{Message: lost.msg.Kind, Attempt: lost.msg.Attempt, Seq: lost.msg.Seq, Err: "crash"})
+			lost := &w.reply.msg
+			m.step(EvSendFailed{Message: lost.Kind, Attempt: lost.Attempt, Seq: lost.Seq, Err: "crash"})
 		}
 	}
 	m.dWaits = nil

@@ -142,7 +142,9 @@ func TestKilledServerKeepsWhatItAcknowledged(t *testing.T) {
 	if err := p.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-p.over
+	if err := <-p.over; err == nil {
+		t.Error("a killed server ended without an error")
+	}
 	startServer(t, "--dir", dir).ask("GET a\r\n", "$4\r\nkept\r\n")
 }
 

@@ -39,12 +39,6 @@ func (l *life) run(fn func()) {
 	fn()
 }
 
-func (l *life) ended() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.over
-}
-
 // end lets no further callback run and returns when none is running. It must not be called from a callback.
 func (l *life) end() {
 	l.mu.Lock()

@@ -230,7 +230,9 @@ func TestChurn(t *testing.T) {
 				}
 				want := "+PONG\r\n"
 				_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
-				_, err = io.WriteString(nc, "PING\r\n")
+				if _, err = io.WriteString(nc, "PING\r\n"); err != nil {
+					t.Error(err)
+				}
 				b := make([]byte, len(want))
 				if i%3 != w%3 { // the others go without reading
 					if _, err = io.ReadFull(nc, b); err != nil || string(b) != want {

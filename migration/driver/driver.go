@@ -160,32 +160,32 @@ func (d *Driver) Start(ranges []slot.Range, to cluster.NodeID) (cluster.JobID, e
 	m := d.node.Map()
 	node := m.Find(to)
 	if node == nil {
-		return cluster.JobID{}, errors.New("Can't find the destination node id") //nolint:staticcheck,revive // wire text
+		return cluster.JobID{}, errors.New("Can't find the destination node id") //nolint:staticcheck // wire text
 	}
 	if len(ranges) == 0 {
-		return cluster.JobID{}, errors.New("Slot range is invalid") //nolint:staticcheck,revive // wire text
+		return cluster.JobID{}, errors.New("Slot range is invalid") //nolint:staticcheck // wire text
 	}
 	set := slot.SetOf(ranges...)
 	list := set.Slots()
 	for _, sl := range list {
 		switch r := d.node.Record(sl); {
 		case r.State == cluster.Released:
-			return cluster.JobID{}, errors.New("Can't migrate slot which has been migrated") //nolint:staticcheck,revive // wire text
+			return cluster.JobID{}, errors.New("Can't migrate slot which has been migrated") //nolint:staticcheck // wire text
 		case r.State != cluster.Serving:
-			return cluster.JobID{}, errors.New("Can't migrate slot which doesn't belong to me") //nolint:staticcheck,revive // wire text
+			return cluster.JobID{}, errors.New("Can't migrate slot which doesn't belong to me") //nolint:staticcheck // wire text
 		}
 	}
 	if node.Replica {
-		return cluster.JobID{}, errors.New("Can't migrate slot to a slave") //nolint:staticcheck,revive // wire text
+		return cluster.JobID{}, errors.New("Can't migrate slot to a slave") //nolint:staticcheck // wire text
 	}
 	if to == d.node.ID() {
-		return cluster.JobID{}, errors.New("Can't migrate slot to myself") //nolint:staticcheck,revive // wire text
+		return cluster.JobID{}, errors.New("Can't migrate slot to myself") //nolint:staticcheck // wire text
 	}
 	d.mu.Lock()
 	for _, sl := range list {
 		if d.sources[sl] != nil || d.pendingIn(sl) {
 			d.mu.Unlock()
-			return cluster.JobID{}, errors.New("There is already a migrating job") //nolint:staticcheck,revive // wire text
+			return cluster.JobID{}, errors.New("There is already a migrating job") //nolint:staticcheck // wire text
 		}
 	}
 	d.counter++

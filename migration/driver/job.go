@@ -83,7 +83,6 @@ type job struct {
 	header header
 	slots  map[slot.Slot]*slotProgress
 	order  []slot.Slot // ascending
-	lag    map[slot.Slot]migration.EvLag
 
 	waitMu  sync.Mutex
 	waiters []func()

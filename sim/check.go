@@ -10,11 +10,11 @@ import (
 type checks struct {
 	w      *world
 	owners *oneOwner
-	purge  *keptCopy
+	disks  *durable
 }
 
 func newChecks(w *world) *checks {
-	return &checks{w: w, owners: newOneOwner(w), purge: newKeptCopy(w)}
+	return &checks{w: w, owners: newOneOwner(w), disks: newDurable(w)}
 }
 
 // observer sees what the node of one life does.
@@ -53,13 +53,13 @@ func (o *observer) Recorded(sl slot.Slot, r cluster.Record) {
 	p.records[sl] = r
 	w.trace.note(w.now, p.index, traceRecord, r.Encode(), func() string { return recordOf(sl, r) })
 	w.checks.owners.recorded(p, sl, r)
-	w.checks.purge.recorded(p, sl, r)
+	w.checks.disks.recorded(p, sl, old, r)
 	w.cover.recorded(p, sl, old, r)
 	w.nemesis.recorded(p, sl, r)
 }
 
 // ran is called after each event of a process.
-func (c *checks) ran(p *process) { c.purge.ran(p) }
+func (c *checks) ran(p *process) { c.disks.settle(p) }
 
 // crashed is called when a process has lost power.
-func (c *checks) crashed(p *process) { c.purge.crashed(p) }
+func (c *checks) crashed(p *process) { c.disks.crashed(p) }

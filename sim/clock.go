@@ -56,7 +56,7 @@ func (s *seat) Uint64() uint64 { return s.dice.Uint64() }
 
 // Submit implements env.Workers.
 func (s *seat) Submit(fn func()) {
-	s.after(s.p.w.times.between(time.Microsecond, 50*time.Microsecond), fn)
+	s.after(s.p.w.times.between(time.Microsecond, s.p.w.swarm.work), fn)
 }
 
 // Schedule implements env.Syncer: what the sync makes durable is what was written when the event runs.

@@ -224,9 +224,12 @@ func (n *network) transmit(c *conn, direction int, arrive func()) {
 	}
 	delay := 20*time.Microsecond + d.around(s.latency)
 	if !n.w.nemesis.over {
-		loss := s.drop
+		loss, late := s.drop, s.late
 		if direction == 1 {
 			loss = s.lostReply
+		}
+		if c.from != nil && c.key.lane == env.Control {
+			loss, late = max(loss, s.controlLoss), max(late, s.controlLate)
 		}
 		switch {
 		case d.chance(loss):
@@ -236,7 +239,7 @@ func (n *network) transmit(c *conn, direction int, arrive func()) {
 		case d.chance(s.reset):
 			n.w.nemesis.count("reset")
 			n.w.after(d.between(0, 3*delay), func() { c.break_("reset") })
-		case d.chance(s.late):
+		case d.chance(late):
 			n.w.nemesis.count("late")
 			delay += d.around(s.lateness)
 		}

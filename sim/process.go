@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"godwit/engine"
@@ -82,11 +83,12 @@ func (p *process) open() {
 		w.violate(propertyHarness, "the driver's configuration: %v", err)
 		return
 	}
+	o := &observer{p: p, life: p.life}
 	n, err := engine.Open(engine.Options{
 		Clock: p.seat, Peers: p.seat, Rand: p.seat, Workers: p.seat, Syncer: p.seat, FS: p.disk, Fatal: p.fatal, Dir: "/data",
 		StoreSim: &store.Sim{IgnoreLogSync: p.disk.IgnoreLogSync, Caches: w.caches},
-		Observer: &observer{p: p, life: p.life},
-		Cluster:  true, Addr: p.addr(), Sync: engine.SyncAlways, PeerSecret: "secret",
+		Observer: o, Log: slog.New(&logWatch{o: o}),
+		Cluster: true, Addr: p.addr(), Sync: engine.SyncAlways, PeerSecret: "secret",
 		SweepInterval: 400 * time.Millisecond,
 		Limits:        engine.Limits{ParkDeadline: w.swarm.park},
 		NewMigrator:   newMigrator, Version: "sim",

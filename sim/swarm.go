@@ -16,16 +16,18 @@ type swarm struct {
 	fillerBytes           int
 
 	// Network. Probabilities are per message.
-	latency     time.Duration // mean of the everyday delay
-	drop        float64
-	lostReply   float64
-	duplicate   float64
-	late        float64 // delayed by lateness, long enough to arrive after what followed it
-	lateness    time.Duration
-	reset       float64       // breaks the connection
-	fifo        bool          // messages of one connection keep their order
-	partitions  time.Duration // mean time between, 0: none
-	partitioned time.Duration // mean length
+	latency   time.Duration // mean of the everyday delay
+	drop      float64
+	lostReply float64
+	duplicate float64
+	late      float64 // delayed by lateness, long enough to arrive after what followed it
+	lateness  time.Duration
+	reset     float64 // breaks the connection
+	fifo      bool    // messages of one connection keep their order
+	// Control messages decide: in a part of the runs they suffer more.
+	controlLate, controlLoss float64
+	partitions               time.Duration // mean time between, 0: none
+	partitioned              time.Duration // mean length
 
 	// Machines.
 	crashes     time.Duration // mean time between crashes of some node, 0: none
@@ -37,6 +39,7 @@ type swarm struct {
 	slowTime    time.Duration
 	skew        time.Duration // bound of what a clock may be off; 0: none
 	skewChanges time.Duration // mean time between jumps
+	work        time.Duration // the longest that a step of work waits for a worker
 	flush       float64       // chance per operator's turn that a node flushes its memtable
 
 	// Clients.
@@ -72,6 +75,7 @@ func drawSwarm(seed uint64) swarm {
 		settled:  d.chance(0.5),
 		park:     pick(d, 400*time.Millisecond, time.Second, 3*time.Second),
 		flush:    pick(d, 0, 0.05, 0.2),
+		work:     pick(d, 50*time.Microsecond, 50*time.Microsecond, 2*time.Millisecond),
 	}
 	calm := d.chance(0.04) // a run without faults must be boring
 	on := func(p float64) bool { return !calm && d.chance(p) }
@@ -87,7 +91,10 @@ func drawSwarm(seed uint64) swarm {
 	if on(0.5) {
 		s.late = pick(d, 0.005, 0.02, 0.06)
 	}
-	s.lateness = pick(d, 30*time.Millisecond, 200*time.Millisecond, 1500*time.Millisecond, 6*time.Second)
+	s.lateness = pick(d, 30*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond, 1500*time.Millisecond, 6*time.Second)
+	if on(0.3) {
+		s.controlLate, s.controlLoss = pick(d, 0.1, 0.3), pick(d, 0, 0.05, 0.15)
+	}
 	if on(0.4) {
 		s.reset = pick(d, 0.001, 0.005, 0.02)
 	}
@@ -125,7 +132,7 @@ func drawDriver(d dice) driver.Config {
 	return driver.Config{
 		Source: migration.Config{
 			WindowBytes:   pick(d, 600, 2<<10, 4<<10),
-			PauseDeadline: pick(d, 60*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond),
+			PauseDeadline: pick(d, 30*time.Millisecond, 80*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond),
 			RetryMin:      pick(d, 5*time.Millisecond, 20*time.Millisecond),
 			RetryMax:      pick(d, 60*time.Millisecond, 200*time.Millisecond),
 			GiveUpAfter:   pick(d, 1500*time.Millisecond, 4*time.Second, 8*time.Second),

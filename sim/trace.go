@@ -24,9 +24,10 @@ const (
 	traceRecord                       // an ownership record changes
 	traceNemesis                      // a fault strikes or heals
 	traceNote                         // the operator, phases, verdicts
+	traceLog                          // what a node logs; in readable traces only
 )
 
-var traceNames = [...]string{"?", "send", "arrive", "reply", "answer", "lost", "break", "disk", "life", "record", "nemesis", "note"}
+var traceNames = [...]string{"?", "send", "arrive", "reply", "answer", "lost", "break", "disk", "life", "record", "nemesis", "note", "log"}
 
 // trace is the running hash over everything that can be observed of a run, and, if asked for, its text.
 type trace struct {
@@ -49,8 +50,13 @@ func (t *trace) note(at time.Duration, node int, kind traceKind, content []byte,
 	t.buf = b
 	_, _ = t.hash.Write(b) // a hash does not fail
 	if t.out != nil {
-		_, _ = fmt.Fprintf(t.out, "%12.6f n%-2d %-7s %s\n", at.Seconds(), node, traceNames[kind], text()) // who reads the trace sees that it ends
+		t.say(at, node, kind, text())
 	}
+}
+
+// say adds a line to the readable trace only.
+func (t *trace) say(at time.Duration, node int, kind traceKind, text string) {
+	_, _ = fmt.Fprintf(t.out, "%12.6f n%-2d %-7s %s\n", at.Seconds(), node, traceNames[kind], text) // who reads the trace sees that it ends
 }
 
 // sum is the hash so far.

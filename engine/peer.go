@@ -157,9 +157,10 @@ const answerClaiming = "claiming"
 // owns reports that the answering node has the slot.
 func (a ownerAnswer) owns() bool { return a.state == cluster.Serving.String() }
 
-// blocks reports that the slot must not be served by the claimant now.
+// blocks reports that the slot must not be served by the claimant now. "Released" does, too: whoever released a slot gave it
+// to somebody, who has it, though he may have been asked before he got it.
 func (a ownerAnswer) blocks() bool {
-	return a.owns() || a.state == cluster.Importing.String() || a.state == cluster.Prepared.String() || a.state == answerClaiming
+	return a.owns() || a.state == cluster.Released.String() || a.state == cluster.Importing.String() || a.state == cluster.Prepared.String() || a.state == answerClaiming
 }
 
 // ownerAnswers lists the slots of the ranges that this node had to do with.

@@ -186,6 +186,10 @@ func (n *Node) detectSelf(m *cluster.Map) cluster.NodeID {
 // is served only when none answers that it serves it, imports it, is prepared for it or claims it too. Of two nodes that
 // claim a slot at once, the one with the smaller id gives its claim up for a while, so that the other finds nobody.
 //
+// Nodes are asked one after another while the slot may be moving, so the owner can be missed: asked last, it has given the
+// slot to one that was asked first. It then answers "released", and that blocks the claim like "serving": a slot that was
+// released is somebody's, and a later round finds him.
+//
 // Why two can never both win: a node answers "claiming" from before it asks the first question until its claim ends, so of
 // two claimants the one that asks second is told so.
 type claims struct {
@@ -360,7 +364,7 @@ func (n *Node) settleClaims(round uint64, cr *claimRound) {
 			}
 			b, blocked := cr.blocked[sl]
 			switch {
-			case !blocked:
+			case !blocked && st.record.State != cluster.Released:
 				e := max(cr.epochs[sl], st.record.Epoch) + 1
 				n.opts.Log.Info("a claimed slot is served: nobody else has it", "slot", sl, "epoch", e)
 				o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Serving, Epoch: e})

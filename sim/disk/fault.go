@@ -36,6 +36,9 @@ type lockError struct{}
 
 func (lockError) Error() string { return "the lock is held by another user of this disk" }
 
+// LockHeld reports true: this is how those who may not know the system's error numbers recognise a held lock.
+func (lockError) LockHeld() bool { return true }
+
 // Is reports whether the target is EAGAIN.
 func (lockError) Is(target error) bool {
 	return systemError("resource temporarily unavailable").Is(target)

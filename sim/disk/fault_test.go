@@ -139,6 +139,8 @@ func TestLockError(t *testing.T) {
 	_, err = f.Lock("/./LOCK")
 	wantErr(t, "Lock", err, disk.ErrLocked)
 	wantErr(t, "as a real lock says it", err, syscall.EAGAIN)
+	var held interface{ LockHeld() bool }
+	want(t, "as the store asks", errors.As(err, &held) && held.LockHeld(), true)
 	want(t, "text", err.Error(), "lock /LOCK: the lock is held by another user of this disk")
 	check(t, l.Close())
 	l2, err := f.Lock("LOCK")

@@ -32,7 +32,8 @@
 //  3. KeepPercent 0 is exactly what was synced; KeepPercent 100 is the current state (with removals that are not
 //     settled undone).
 //  4. Coins are stateless: a coin depends on the seeds, the path and the number of the block alone; what else happened
-//     on the disk cannot shift it.
+//     on the disk cannot shift it. (What a coin keeps is still lost behind an earlier loss in the same directory, or in
+//     the same log whose sync was ignored.)
 //  5. A clone shares nothing with its origin, which goes on to work: a Pebble that is being closed on it harms nothing.
 //  6. The order and content of operations reported to OnOp, and the outcome of a crash, do not depend on when removals
 //     are executed between two calls of Settle.
@@ -55,10 +56,10 @@
 //
 // Pebble publishes a batch before its log is synced. A simulator that wants to crash in between, without Pebble's own
 // asynchronous flusher, commits with pebble.Sync between IgnoreLogSync(true) and IgnoreLogSync(false): the bytes are
-// written, and the sync of a "*.log" file reports success and does nothing. Pebble writes into later records how much of the log it
-// believes synced, and takes a hole before that for corruption; so of a log whose sync was ignored, a crash keeps a
-// prefix of what is not durable (cut in the middle of a block, possibly), never a later block without an earlier one.
-// The window must not span a rotation of the log. The next sync that is not ignored makes all of it durable.
+// written, and the sync of a "*.log" file reports success and does nothing. Pebble writes into later records how much of
+// the log it believes synced, and takes a hole before that for corruption; so of a log whose sync was ignored, a crash
+// keeps a prefix of what is not durable (cut in the middle of a block, possibly), never a later block without an earlier
+// one. The window must not span a rotation of the log. The next sync that is not ignored makes all of it durable.
 //
 // # Use
 //

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -170,7 +171,10 @@ func (s *sourceSlot) execute(ef migration.Effect) {
 	case migration.EfFree:
 		s.stream.free(e.Seq)
 	case migration.EfRedo:
-		s.stream.redo(e.Seq)
+		if span, surprise := s.stream.redo(e.Seq); surprise {
+			s.d.env.Log.Error("the copies differ before the cutover: a round missed a change; what differs is sent again", "slot", s.slot,
+				"from", fmt.Sprintf("%q", span.Lo), "to", fmt.Sprintf("%q", span.Hi))
+		}
 	case migration.EfGiveBack:
 		s.stream.giveBack()
 	case migration.EfMeasure:

@@ -22,6 +22,8 @@ type stream struct {
 	tracker *store.Tracker
 	snap    *store.Snapshot
 	kind    migration.RoundKind
+	// differed says that a digest of the round did not match, expected that this is how some changes are carried.
+	differed, expected bool
 
 	keys  [][]byte // still to be read, ascending
 	walks []walk   // still to be walked, the first next
@@ -68,7 +70,7 @@ func (s *stream) digestLimits() store.ChunkLimits {
 // open opens a round and calls opened when it can be read.
 func (s *stream) open(k migration.RoundKind, opened func()) {
 	s.closeRound()
-	s.kind = k
+	s.kind, s.differed, s.expected = k, false, false
 	s.covers = map[uint64]covered{}
 	switch k {
 	case migration.RoundBase:
@@ -112,6 +114,7 @@ func (s *stream) openChanges(k migration.RoundKind, opened func()) {
 	take := func() {
 		c := s.tracker.Take()
 		s.keys = c.Keys
+		s.expected = len(c.Spans) > 0
 		for _, span := range c.Spans {
 			s.walks = append(s.walks, walk{span, walkCompare, s.digestLimits()})
 		}
@@ -129,6 +132,9 @@ func (s *stream) openChanges(k migration.RoundKind, opened func()) {
 	s.later(func() {
 		if s.opening == round {
 			second()
+			if keys, spans, _ := s.lag(); keys+spans > 0 {
+				s.expected = true // written between the two, so in this snapshot and in the next round
+			}
 			opened()
 		}
 	})
@@ -221,18 +227,24 @@ func (s *stream) sent(seq uint64) { s.covers[seq] = s.last }
 // free forgets a message: what it covered is durable at the target.
 func (s *stream) free(seq uint64) { delete(s.covers, seq) }
 
-// redo puts the span of a digest that differed back, to be halved, or replaced once it is small.
-func (s *stream) redo(seq uint64) {
+// redo puts the span of a digest that differed back, to be halved, or replaced once it is small. It is a surprise if the
+// round verifies: the changed keys have been sent, so there should be no difference to repair, unless changes were
+// collapsed into spans or came between the taking of the keys and the snapshot. The first of a
+// round is reported.
+func (s *stream) redo(seq uint64) (span key.Span, surprise bool) {
 	c, ok := s.covers[seq]
 	delete(s.covers, seq)
 	if !ok || len(c.changes.Spans) == 0 {
-		return
+		return key.Span{}, false
 	}
+	surprise = s.kind == migration.RoundVerify && !s.differed && !s.expected
+	s.differed = true
 	w := walk{c.changes.Spans[0], walkReplace, s.chunkLimits()}
 	if c.digest && c.records > replaceRecords {
 		w.how, w.limits = walkCompare, store.ChunkLimits{Bytes: s.d.cfg.DigestBytes, Records: c.records/2 + 1}
 	}
 	s.walks = append([]walk{w}, s.walks...)
+	return w.span, surprise
 }
 
 // giveBack ends the round: what was not freed and what was not read goes back to the tracker.

@@ -30,6 +30,8 @@ func newRootCommand() *cobra.Command {
 	root.SetVersionTemplate("godwit {{.Version}}\n")
 	root.AddCommand(
 		newServerCommand(),
+		newClusterCommand(),
+		newMigrateCommand(),
 		newSimCommand(),
 	)
 	return root

@@ -1,0 +1,431 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"godwit/engine"
+	"godwit/engine/cluster"
+	"godwit/engine/slot"
+)
+
+// Times of a tool that watches a job.
+const (
+	watchEvery = 200 * time.Millisecond
+	// watchLost is how long a source may be out of reach before the tool gives up watching; the job needs no tool.
+	watchLost = time.Minute
+)
+
+func newMigrateCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "migrate",
+		Short: "Move slots to another node while both go on serving",
+		Long:  "Move slots to another node while both go on serving. A job belongs to the node that serves the slots, its source: --node names that one.",
+	}
+	c.AddCommand(newMigrateStartCommand(), newMigrateStatusCommand(), newMigrateCancelCommand())
+	return c
+}
+
+// jobFlags are the flags that all the migrate commands have.
+type jobFlags struct{ node, password string }
+
+func (f *jobFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.node, "node", "", "`HOST:PORT` of the node that serves the slots")
+	c.Flags().StringVar(&f.password, "password", "", "`PASSWORD` of the nodes (their requirepass)")
+	_ = c.MarkFlagRequired("node") // it exists: defined above
+}
+
+func newMigrateStartCommand() *cobra.Command {
+	var f jobFlags
+	var slots, to string
+	var wait, newMap bool
+	c := &cobra.Command{
+		Use:   "start --node HOST:PORT --slots RANGES --to NODE",
+		Short: "Start a job that moves slots",
+		Long: `Start a job that moves slots from one node to another. The job goes on by itself, over restarts of both.
+
+NODE is the address of the target, its id, or the beginning of its id. With --wait the command shows the progress and
+returns when the job has ended; interrupting it leaves the job running. The map that clients are given does not follow by
+itself, they are redirected: --update-map (which waits, too) gives all nodes a new version of it.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, stop := interruptible(c.Context())
+			defer stop()
+			counter, err := startJob(f, slots, to)
+			if err != nil {
+				return err
+			}
+			out := c.OutOrStdout()
+			fmt.Fprintf(out, "job %d started at %s\n", counter, f.node)
+			if !wait && !newMap {
+				return nil
+			}
+			j, err := watchJob(ctx, out, f, counter)
+			if err != nil {
+				return err
+			}
+			if err := jobResult(out, j); err != nil || !newMap {
+				return err
+			}
+			m, err := updateMap(f.node, f.password)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "all nodes have version %d of the map\n", m.Version)
+			return nil
+		},
+	}
+	f.add(c)
+	c.Flags().StringVar(&slots, "slots", "", "the slots to move, as `RANGES` such as \"0-100 200\"")
+	c.Flags().StringVar(&to, "to", "", "the `NODE` that gets them: address, id or beginning of an id")
+	c.Flags().BoolVar(&wait, "wait", false, "show the progress and return when the job has ended")
+	c.Flags().BoolVar(&newMap, "update-map", false, "when the job has succeeded, give all nodes a map that says so")
+	_ = c.MarkFlagRequired("slots")
+	_ = c.MarkFlagRequired("to")
+	return c
+}
+
+func newMigrateStatusCommand() *cobra.Command {
+	var f jobFlags
+	var watch, asJSON bool
+	c := &cobra.Command{
+		Use:   "status [JOB] --node HOST:PORT",
+		Short: "Show the jobs of a node, or one of them",
+		Long:  "Show the jobs of a node as their source, oldest first, or one of them. JOB is its number or its id.",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			ctx, stop := interruptible(c.Context())
+			defer stop()
+			out := c.OutOrStdout()
+			if len(args) == 0 {
+				if watch {
+					return errors.New("--watch wants one JOB")
+				}
+				return showJobs(out, f, asJSON)
+			}
+			counter, err := parseJob(args[0])
+			if err != nil {
+				return err
+			}
+			var j engine.JobReport
+			switch {
+			case watch && !asJSON:
+				j, err = watchJob(ctx, out, f, counter)
+			case watch:
+				j, err = watchJob(ctx, io.Discard, f, counter)
+			default:
+				j, err = askJob(f, counter)
+			}
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(out, j)
+			}
+			if watch {
+				return jobResult(out, j)
+			}
+			printJob(out, j)
+			return nil
+		},
+	}
+	f.add(c)
+	c.Flags().BoolVar(&watch, "watch", false, "show the progress until the job has ended")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func newMigrateCancelCommand() *cobra.Command {
+	var f jobFlags
+	c := &cobra.Command{
+		Use:   "cancel JOB --node HOST:PORT",
+		Short: "End a job: slots that were not handed over yet stay where they are",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			counter, err := parseJob(args[0])
+			if err != nil {
+				return err
+			}
+			if err := tell(f.node, f.password, "GODWIT", "MIGRATION", "CANCEL", strconv.FormatUint(counter, 10)); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "job %d was told to give up what it has not handed over\n", counter)
+			return nil
+		},
+	}
+	f.add(c)
+	return c
+}
+
+// parseJob reads a job's number, or its id: beginning of the node id, a dash, the number.
+func parseJob(text string) (uint64, error) {
+	number := text[strings.LastIndexByte(text, '-')+1:]
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("job %q is wrong: want its number, or its id such as 1f3a5c7e-4", text)
+	}
+	return n, nil
+}
+
+// startJob finds the target and starts a job at the source; it returns the job's number.
+func startJob(f jobFlags, slots, to string) (uint64, error) {
+	set, err := slotSet(strings.Join(strings.Fields(strings.ReplaceAll(slots, ",", " ")), " "))
+	if err != nil {
+		return 0, fmt.Errorf("--slots: %w", err)
+	}
+	if set.Len() == 0 {
+		return 0, errors.New("--slots is empty: want ranges such as \"0-100 200\"")
+	}
+	members, err := findMembers(f.node, f.password)
+	if err != nil {
+		return 0, err
+	}
+	target, err := findTarget(members, to)
+	if err != nil {
+		return 0, err
+	}
+	c, err := dial(f.node, f.password)
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	text, err := c.text("GODWIT", "MIGRATION", "START", set.String(), string(target))
+	if err != nil {
+		var refused errReply
+		if errors.As(err, &refused) && string(refused) == cluster.ErrNotOwner.Reply() {
+			return 0, fmt.Errorf("%w: %s", err, whoServes(members, set))
+		}
+		return 0, explain(f.node, err)
+	}
+	return strconv.ParseUint(text, 10, 64)
+}
+
+// findTarget finds the node that an operator means by an address, an id or the beginning of an id.
+func findTarget(members []member, to string) (cluster.NodeID, error) {
+	var found []member
+	for _, m := range members {
+		if m.Addr == to || to != "" && strings.HasPrefix(string(m.ID), to) {
+			found = append(found, m)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0].ID, nil
+	case 0:
+		known := make([]string, len(members))
+		for i, m := range members {
+			known[i] = m.ID.Short() + " at " + m.Addr
+		}
+		return "", fmt.Errorf("no node is %q: there are %s", to, strings.Join(known, ", "))
+	}
+	return "", fmt.Errorf("%d nodes have an id that begins with %q: want more of it", len(found), to)
+}
+
+// whoServes tells an operator who asked the wrong node where the slots are.
+func whoServes(members []member, want slot.Set) string {
+	var parts []string
+	for _, m := range members {
+		own, err := slotSet(m.Report.Serving)
+		if m.Err != nil || err != nil {
+			continue
+		}
+		var both slot.Set
+		for _, sl := range want.Slots() {
+			if own.Has(sl) {
+				both.Add(sl)
+			}
+		}
+		if both.Len() > 0 {
+			parts = append(parts, fmt.Sprintf("%s serves %s", m.Addr, &both))
+		}
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
+}
+
+func askJob(f jobFlags, counter uint64) (engine.JobReport, error) {
+	var j engine.JobReport
+	c, err := dial(f.node, f.password)
+	if err != nil {
+		return j, err
+	}
+	defer c.close()
+	err = c.json(&j, "GODWIT", "MIGRATION", "STATUS", strconv.FormatUint(counter, 10))
+	return j, explain(f.node, err)
+}
+
+func showJobs(out io.Writer, f jobFlags, asJSON bool) error {
+	c, err := dial(f.node, f.password)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	jobs := []engine.JobReport{}
+	if err := c.json(&jobs, "GODWIT", "MIGRATION", "STATUS"); err != nil {
+		return explain(f.node, err)
+	}
+	if asJSON {
+		return printJSON(out, jobs)
+	}
+	for _, j := range jobs {
+		fmt.Fprintln(out, jobLine(j))
+	}
+	if len(jobs) == 0 {
+		fmt.Fprintf(out, "%s has had no jobs\n", f.node)
+	}
+	return nil
+}
+
+// jobLine is a job in one line.
+func jobLine(j engine.JobReport) string {
+	step := j.Step
+	if step == "" {
+		step = "-"
+	}
+	line := fmt.Sprintf("job %s  %s  step %s  %d of %d slots moved to %s  %s in %d records", j.ID, j.State, step,
+		j.MovedSlots, j.Slots, j.Target.Short(), bytesText(j.Bytes), j.Records)
+	if j.Error != "" {
+		line += "  " + j.Error
+	}
+	return line
+}
+
+func printJob(out io.Writer, j engine.JobReport) {
+	fmt.Fprintf(out, "job       %s (number %d)\nstate     %s", j.ID, j.Counter, j.State)
+	if j.Step != "" {
+		fmt.Fprintf(out, ", step %s", j.Step)
+	}
+	fmt.Fprintf(out, "\nslots     %s to %s\nmoved     %d of %d", j.Ranges, j.Target, j.MovedSlots, j.Slots)
+	if j.Moved != "" {
+		fmt.Fprintf(out, ": %s", j.Moved)
+	}
+	fmt.Fprintf(out, "\nsent      %s in %d records\nlag       %d keys, %s\n", bytesText(j.Bytes), j.Records, j.LagKeys, bytesText(uint64(max(j.LagBytes, 0))))
+	if len(j.PausesMs) > 0 {
+		p := slices.Sorted(slices.Values(j.PausesMs))
+		fmt.Fprintf(out, "pauses    p50 %.1f ms, p99 %.1f ms, longest %.1f ms\n", quantile(p, 0.5), quantile(p, 0.99), p[len(p)-1])
+	}
+	if j.DigestsEqual+j.Differ > 0 {
+		fmt.Fprintf(out, "digests   %d equal, %d differ (%s)\n", j.DigestsEqual, j.Differ, j.Verified)
+	}
+	if j.Error != "" {
+		fmt.Fprintf(out, "error     %s\n", j.Error)
+	}
+}
+
+// jobResult prints how a job ended; the error says that it did not move everything.
+func jobResult(out io.Writer, j engine.JobReport) error {
+	printJob(out, j)
+	if j.State == engine.JobFail {
+		return fmt.Errorf("job %s failed after %d of %d slots: %s", j.ID, j.MovedSlots, j.Slots, j.Error)
+	}
+	if j.Differ > 0 {
+		return fmt.Errorf("job %s: the copies of %d slots differ", j.ID, j.Differ)
+	}
+	return nil
+}
+
+// watchJob shows the progress of a job until it has ended: a bar on a terminal, lines elsewhere. A source that is away for a
+// while is waited for.
+func watchJob(ctx context.Context, out io.Writer, f jobFlags, counter uint64) (engine.JobReport, error) {
+	p := newJobProgress(out)
+	defer p.end()
+	seen := time.Now()
+	for {
+		j, err := askJob(f, counter)
+		var refused errReply
+		switch {
+		case err == nil:
+			seen = time.Now()
+			p.show(j)
+			if j.Ended {
+				return j, nil
+			}
+		case errors.As(err, &refused), time.Since(seen) > watchLost:
+			return j, err
+		}
+		select {
+		case <-ctx.Done():
+			return j, fmt.Errorf("interrupted: job %d goes on without being watched", counter)
+		case <-time.After(watchEvery):
+		}
+	}
+}
+
+// jobProgress shows one job.
+type jobProgress struct {
+	out  io.Writer
+	tty  bool
+	bar  *progressbar.ProgressBar
+	last string    // what the last line said
+	at   time.Time // and when
+}
+
+func newJobProgress(out io.Writer) *jobProgress {
+	return &jobProgress{out: out, tty: isTerminal(out)}
+}
+
+func (p *jobProgress) show(j engine.JobReport) {
+	if !p.tty {
+		moved := fmt.Sprint(j.State, j.Step, j.MovedSlots)
+		if moved != p.last && (j.Ended || time.Since(p.at) >= time.Second) {
+			fmt.Fprintln(p.out, jobLine(j))
+			p.last, p.at = moved, time.Now()
+		}
+		return
+	}
+	if p.bar == nil {
+		p.bar = newBar(p.out, j.Slots, "slots")
+	}
+	p.bar.Describe(fmt.Sprintf("moving to %s, %s sent", j.Target.Short(), bytesText(j.Bytes)))
+	_ = p.bar.Set(j.MovedSlots)
+}
+
+func (p *jobProgress) end() {
+	if p.bar != nil {
+		_ = p.bar.Exit()
+		fmt.Fprintln(p.out)
+	}
+}
+
+func newBar(out io.Writer, n int, unit string) *progressbar.ProgressBar {
+	return progressbar.NewOptions(n, progressbar.OptionSetWriter(out), progressbar.OptionShowCount(), progressbar.OptionSetItsString(unit),
+		progressbar.OptionSetWidth(30), progressbar.OptionThrottle(60*time.Millisecond), progressbar.OptionSetPredictTime(false),
+		progressbar.OptionSetTheme(progressbar.ThemeUnicode))
+}
+
+func isTerminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// bytesText is a number of bytes for people.
+func bytesText(n uint64) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.2f GB", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	case n >= 1e3:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+// quantile of values that are sorted; 0 when there are none.
+func quantile(sorted []float64, q float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}

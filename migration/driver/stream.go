@@ -131,10 +131,13 @@ func (s *stream) openChanges(k migration.RoundKind, opened func()) {
 	round := s.opening
 	s.later(func() {
 		if s.opening == round {
-			second()
-			if keys, spans, _ := s.lag(); keys+spans > 0 {
-				s.expected = true // written between the two, so in this snapshot and in the next round
-			}
+			// Under the lock, only so that expected is right: a commit is visible a moment before it is tracked.
+			s.d.node.Exclusive(s.slot, func(*engine.Owned) {
+				second()
+				if keys, spans, _ := s.lag(); keys+spans > 0 {
+					s.expected = true // written between the two, so in this snapshot and in the next round
+				}
+			})
 			opened()
 		}
 	})

@@ -273,7 +273,7 @@ func (n *Node) ResetCluster() (store.Position, error) {
 	for i := range n.slots {
 		st := &n.slots[i]
 		switch {
-		case st.record.State == cluster.Importing || st.record.State == cluster.Prepared:
+		case st.state() == cluster.Importing || st.state() == cluster.Prepared:
 			return 0, cluster.ErrResetImporting
 		case st.paused || st.sealed:
 			return 0, cluster.ErrResetMigrating
@@ -298,8 +298,8 @@ func (n *Node) ResetCluster() (store.Position, error) {
 	for i := range n.slots {
 		o := Owned{n: n, slot: slot.Slot(i), st: &n.slots[i]}
 		o.st.lastWrite = p
-		if o.st.claiming || o.st.record.State != cluster.None {
-			o.setRecord(cluster.Record{})
+		if o.st.claiming || o.st.record != nil {
+			o.setRecord(&cluster.Record{})
 		}
 	}
 	return p, nil

@@ -252,7 +252,7 @@ func (n *Node) route(spec *command.Spec, slots []slot.Slot, write bool) verdict 
 	}
 	if write && spec.Flags&command.NodeWide != 0 {
 		for i := range n.slots {
-			if st := &n.slots[i]; st.record.State == cluster.Serving && (st.paused || st.sealed) {
+			if st := &n.slots[i]; st.state() == cluster.Serving && (st.paused || st.sealed) {
 				return verdict{kind: verdictPark, slot: slot.Slot(i)}
 			}
 		}
@@ -263,7 +263,7 @@ func (n *Node) route(spec *command.Spec, slots []slot.Slot, write bool) verdict 
 // routeOne says what to do with a command on one slot. The stripe is held.
 func (n *Node) routeOne(sl slot.Slot, write bool) verdict {
 	st := &n.slots[sl]
-	switch st.record.State {
+	switch st.state() {
 	case cluster.Serving:
 		if st.sealed && !(mutant.On(mutant.LateRead) && !write) || st.paused && write {
 			return verdict{kind: verdictPark, slot: sl}
@@ -303,7 +303,7 @@ func (n *Node) redirect(sl slot.Slot) verdict {
 func (n *Node) visible() slot.Set {
 	var v slot.Set
 	for i := range n.slots {
-		if !n.opts.Cluster || n.slots[i].record.State == cluster.Serving || mutant.On(mutant.FlushImport) {
+		if !n.opts.Cluster || n.slots[i].state() == cluster.Serving || mutant.On(mutant.FlushImport) {
 			v.Add(slot.Slot(i))
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"godwit/engine/cluster"
 	"godwit/engine/key"
 )
 
@@ -109,7 +108,9 @@ func (n *Node) countParked() int {
 	for i := range n.slots {
 		mu := &n.stripes[i%stripeCount]
 		mu.RLock()
-		total += len(n.slots[i].parked)
+		if waiting := n.slots[i].parked; waiting != nil {
+			total += len(waiting.commands)
+		}
 		mu.RUnlock()
 	}
 	return total
@@ -196,9 +197,10 @@ func (n *Node) countExpiring() (total int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	serving := n.Serving()
 	for i := range n.slots {
 		sl := n.oneSlot[i][0]
-		if n.opts.Cluster && n.Record(sl).State != cluster.Serving {
+		if n.opts.Cluster && !serving.Has(sl) {
 			continue
 		}
 		span := key.KindSpan(sl, key.Expiry)

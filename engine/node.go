@@ -148,7 +148,7 @@ func (n *Node) loadRecords() error {
 				r = cluster.Record{State: cluster.Serving, Epoch: r.Epoch}
 			}
 		}
-		n.slots[sl].record = r
+		n.slots[sl].record = &r
 		if n.opts.Observer != nil {
 			n.opts.Observer.Recorded(sl, r)
 		}
@@ -219,24 +219,23 @@ func (n *Node) Record(s slot.Slot) cluster.Record {
 	mu := &n.stripes[stripeOf(s)]
 	mu.RLock()
 	defer mu.RUnlock()
-	return n.slots[s].record
+	return n.slots[s].rec()
 }
 
 // Serving is the set of slots that this node serves.
 func (n *Node) Serving() slot.Set {
-	var out slot.Set
-	for i := range n.slots {
-		if n.Record(slot.Slot(i)).State == cluster.Serving {
-			out.Add(slot.Slot(i))
-		}
-	}
-	return out
+	return n.slotsWhere(func(st *slotState) bool { return st.state() == cluster.Serving })
+}
+
+// Recorded is the set of slots of which this node has an ownership record.
+func (n *Node) Recorded() slot.Set {
+	return n.slotsWhere(func(st *slotState) bool { return st.state() != cluster.None })
 }
 
 // ownerOf is who is thought to own a slot: this node's own record if it says so, then the highest epoch among the record's
 // other party and what was announced, then the map. The stripe is held.
 func (n *Node) ownerOf(sl slot.Slot) cluster.NodeID {
-	r := n.slots[sl].record
+	r := n.slots[sl].rec()
 	if r.State == cluster.Serving {
 		return n.ID()
 	}

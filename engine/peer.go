@@ -157,11 +157,9 @@ const answerClaiming = "claiming"
 // owns reports that the answering node has the slot.
 func (a ownerAnswer) owns() bool { return a.state == cluster.Serving.String() }
 
-// blocks reports that the slot must not be served by the claimant now. "Released" does, too: whoever released a slot gave it
-// to somebody, who has it, though he may have been asked before he got it.
-func (a ownerAnswer) blocks() bool {
-	return a.owns() || a.state == cluster.Released.String() || a.state == cluster.Importing.String() || a.state == cluster.Prepared.String() || a.state == answerClaiming
-}
+// ends reports that the claim is hopeless: the answering node has a record of the slot, so somebody was given it once, and
+// he has it, or whoever he gave it to.
+func (a ownerAnswer) ends() bool { return a.state != answerClaiming }
 
 // ownerAnswers lists the slots of the ranges that this node had to do with.
 func (n *Node) ownerAnswers(ranges []slot.Range) string {
@@ -171,7 +169,7 @@ func (n *Node) ownerAnswers(ranges []slot.Range) string {
 			sl := slot.Slot(i)
 			mu := &n.stripes[stripeOf(sl)]
 			mu.RLock()
-			rec, claiming := n.slots[sl].record, n.slots[sl].claiming
+			rec, claiming := n.slots[sl].rec(), n.slots[sl].claiming
 			mu.RUnlock()
 			state := rec.State.String()
 			if claiming {

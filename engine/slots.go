@@ -19,7 +19,8 @@ func stripeOf(s slot.Slot) int { return int(s) % stripeCount }
 // slotState is what the node knows of a slot while it runs. The slot's stripe guards it: reading needs the stripe shared,
 // changing needs it exclusively, except lastWrite, which commands that hold the stripe exclusively change.
 type slotState struct {
-	record cluster.Record
+	// record is never changed in place; nil means None, as it does for most slots of most nodes.
+	record *cluster.Record
 	// paused parks writes: the source's final round is being sent.
 	paused bool
 	// sealed parks reads too: the decision has been handed to the store, or the target has not answered commit yet.
@@ -28,8 +29,45 @@ type slotState struct {
 	claiming bool
 	// lastWrite is the position of the latest commit that touched the slot's data or record.
 	lastWrite store.Position
-	parked    []*parkedCommand
-	parkedLen int // bytes of the arguments of parked
+	// parked is nil when nothing waits.
+	parked *parkedList
+}
+
+// parkedList is the commands that wait for a slot, oldest first.
+type parkedList struct {
+	commands []*parkedCommand
+	bytes    int // of their arguments
+}
+
+// rec is the slot's ownership record. The stripe is held.
+func (st *slotState) rec() cluster.Record {
+	if st.record == nil {
+		return cluster.Record{}
+	}
+	return *st.record
+}
+
+// state is the state of the slot's ownership record. The stripe is held.
+func (st *slotState) state() cluster.State {
+	if st.record == nil {
+		return cluster.None
+	}
+	return st.record.State
+}
+
+// slotsWhere is the set of slots of which match holds, each seen under its lock.
+func (n *Node) slotsWhere(match func(*slotState) bool) slot.Set {
+	var out slot.Set
+	for i := range n.stripes {
+		n.stripes.lock(i, shared)
+		for sl := i; sl < slot.Count; sl += stripeCount {
+			if match(&n.slots[sl]) {
+				out.Add(slot.Slot(sl))
+			}
+		}
+		n.stripes.unlock(i, shared)
+	}
+	return out
 }
 
 // parkedCommand is a command that waits for its slot. It is in the slot's list exactly as long as it waits.
@@ -99,7 +137,7 @@ func (n *Node) Exclusive(s slot.Slot, fn func(*Owned)) {
 }
 
 // Record is the slot's ownership record.
-func (o *Owned) Record() cluster.Record { return o.st.record }
+func (o *Owned) Record() cluster.Record { return o.st.rec() }
 
 // Store is the node's store.
 func (o *Owned) Store() *store.Store { return o.n.store }
@@ -113,7 +151,7 @@ func (o *Owned) Commit(b *store.Batch, r cluster.Record) store.Position {
 	b.Set(key.Ownership(o.slot), r.Encode())
 	p := o.n.store.Commit(b)
 	o.st.lastWrite = p
-	o.setRecord(r)
+	o.setRecord(&r)
 	return p
 }
 
@@ -124,12 +162,12 @@ func (o *Owned) Write(b *store.Batch) store.Position {
 	return p
 }
 
-func (o *Owned) setRecord(r cluster.Record) {
+func (o *Owned) setRecord(r *cluster.Record) {
 	o.st.record = r
 	o.st.claiming = false
 	o.n.version.Add(1)
 	if o.n.opts.Observer != nil {
-		o.n.opts.Observer.Recorded(o.slot, r)
+		o.n.opts.Observer.Recorded(o.slot, *r)
 	}
 }
 
@@ -142,8 +180,10 @@ func (o *Owned) Seal() { o.st.sealed = true }
 // Unpause ends pause and seal and runs what was parked, which is routed anew.
 func (o *Owned) Unpause() {
 	o.st.paused, o.st.sealed = false, false
-	o.wake = append(o.wake, o.st.parked...)
-	o.st.parked, o.st.parkedLen = nil, 0
+	if o.st.parked != nil {
+		o.wake = append(o.wake, o.st.parked.commands...)
+		o.st.parked = nil
+	}
 }
 
 // Paused reports whether writes are parked.
@@ -163,11 +203,15 @@ func (n *Node) resumeAll(list []*parkedCommand) {
 // under it.
 func (n *Node) park(s slot.Slot, p *parkedCommand) {
 	st := &n.slots[s]
-	st.parked = append(st.parked, p)
-	st.parkedLen += p.bytes
+	if st.parked == nil {
+		st.parked = &parkedList{}
+	}
+	waiting := st.parked
+	waiting.commands = append(waiting.commands, p)
+	waiting.bytes += p.bytes
 	p.timer = n.opts.Clock.AfterFunc(n.opts.Limits.ParkDeadline, func() { n.parkTimeout(s, p) })
 	l := &n.opts.Limits
-	if st.paused && (len(st.parked) == l.ParkedCommands || st.parkedLen >= l.ParkedBytes && st.parkedLen-p.bytes < l.ParkedBytes) {
+	if st.paused && (len(waiting.commands) == l.ParkedCommands || waiting.bytes >= l.ParkedBytes && waiting.bytes-p.bytes < l.ParkedBytes) {
 		n.opts.Workers.Submit(func() { n.migrator.ParkLimit(s) })
 	}
 }
@@ -183,7 +227,7 @@ func (n *Node) parkTimeout(s slot.Slot, p *parkedCommand) {
 		return
 	}
 	v := verdict{}
-	switch st.record.State {
+	switch st.state() {
 	case cluster.Serving: // still undecided: wait on
 		n.park(s, p)
 		mu.Unlock()
@@ -199,12 +243,18 @@ func (n *Node) parkTimeout(s slot.Slot, p *parkedCommand) {
 
 // unpark removes a command from the list and reports whether it was there.
 func (st *slotState) unpark(p *parkedCommand) bool {
-	for i, q := range st.parked {
-		if q == p {
-			st.parked = append(st.parked[:i], st.parked[i+1:]...)
-			st.parkedLen -= p.bytes
-			return true
+	if st.parked == nil {
+		return false
+	}
+	for i, q := range st.parked.commands {
+		if q != p {
+			continue
 		}
+		st.parked.bytes -= p.bytes
+		if st.parked.commands = append(st.parked.commands[:i], st.parked.commands[i+1:]...); len(st.parked.commands) == 0 {
+			st.parked = nil
+		}
+		return true
 	}
 	return false
 }
@@ -221,4 +271,4 @@ func (n *Node) forget(s slot.Slot, p *parkedCommand) {
 }
 
 // Remember makes a record current without writing it. Correct code never does: it exists for the mutants that forget.
-func (o *Owned) Remember(r cluster.Record) { o.setRecord(r) }
+func (o *Owned) Remember(r cluster.Record) { o.setRecord(&r) }

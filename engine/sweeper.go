@@ -60,7 +60,7 @@ func (n *Node) sweepRound() {
 // sweepSlot deletes some expired keys of a slot and reports whether there may be more that it may delete.
 func (n *Node) sweepSlot(sl slot.Slot, nowMs int64) (more bool) {
 	n.Exclusive(sl, func(o *Owned) {
-		if n.opts.Cluster && !mutant.On(mutant.SweepImport) && (o.st.record.State != cluster.Serving || o.st.paused || o.st.sealed) {
+		if n.opts.Cluster && !mutant.On(mutant.SweepImport) && (o.st.state() != cluster.Serving || o.st.paused || o.st.sealed) {
 			return
 		}
 		var tx data.Tx

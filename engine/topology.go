@@ -36,12 +36,8 @@ func (n *Node) SetNodeID(id cluster.NodeID) (store.Position, error) {
 }
 
 func (n *Node) hasRecords() bool {
-	for i := range n.slots {
-		if n.Record(slot.Slot(i)).State != cluster.None {
-			return true
-		}
-	}
-	return false
+	records := n.Recorded()
+	return records.Len() > 0
 }
 
 // Force says whether a map is to be taken at its word.
@@ -106,7 +102,7 @@ func (n *Node) serveAtBirth(b *store.Batch, m *cluster.Map) (p store.Position, b
 	n.stripes.lockAll()
 	defer n.stripes.unlockAll()
 	for i := range n.slots {
-		if n.slots[i].record.State != cluster.None {
+		if n.slots[i].state() != cluster.None {
 			return n.store.Commit(b), false
 		}
 	}
@@ -119,7 +115,7 @@ func (n *Node) serveAtBirth(b *store.Batch, m *cluster.Map) (p store.Position, b
 	for _, sl := range mine {
 		o := Owned{n: n, slot: sl, st: &n.slots[sl]}
 		o.st.lastWrite = p
-		o.setRecord(r)
+		o.setRecord(&r)
 	}
 	return p, true
 }
@@ -182,13 +178,14 @@ func (n *Node) detectSelf(m *cluster.Map) cluster.NodeID {
 	return ""
 }
 
-// A claim settles a slot that a map newly gives to this node: every node of the old and the new map is asked, and the slot
-// is served only when none answers that it serves it, imports it, is prepared for it or claims it too. Of two nodes that
-// claim a slot at once, the one with the smaller id gives its claim up for a while, so that the other finds nobody.
+// A claim settles a slot that a map newly gives to this node and of which it has no record: every node of the old and the new
+// map is asked, and the slot is served only when all have answered and none has a record of it or claims it too. Of two nodes
+// that claim a slot at once, the one with the smaller id gives its claim up for a while, so that the other finds nobody.
 //
-// Nodes are asked one after another while the slot may be moving, so the owner can be missed: asked last, it has given the
-// slot to one that was asked first. It then answers "released", and that blocks the claim like "serving": a slot that was
-// released is somebody's, and a later round finds him.
+// Why any record ends a claim, and not "serving" alone: nodes are asked one after another while the slot may be moving, so its
+// owner can be missed: asked last, it has by then given the slot to one that was asked first. But it has a record, and so has
+// everybody who ever had to do with the slot. A slot that anybody ever had is therefore never claimed; if all of them are lost,
+// a forced map is what is left.
 //
 // Why two can never both win: a node answers "claiming" from before it asks the first question until its claim ends, so of
 // two claimants the one that asks second is told so.
@@ -210,16 +207,11 @@ func (n *Node) claimNew(old, m *cluster.Map) {
 	for _, sl := range n.givenTo(m, n.ID()) {
 		n.Exclusive(sl, func(o *Owned) {
 			st := o.st
-			switch st.record.State {
-			case cluster.None, cluster.Released, cluster.Aborted:
-			default:
+			if mutant.On(mutant.MapSteals) && st.state() != cluster.Serving {
+				o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Serving, Epoch: st.rec().Epoch + 1})
 				return
 			}
-			if mutant.On(mutant.MapSteals) {
-				o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Serving, Epoch: st.record.Epoch + 1})
-				return
-			}
-			if !st.claiming {
+			if st.state() == cluster.None && !st.claiming {
 				st.claiming = true
 				wanted = append(wanted, sl)
 			}
@@ -262,7 +254,7 @@ func (n *Node) resumeClaims() {
 	}
 	any := false
 	for _, sl := range n.givenTo(m, n.ID()) {
-		if n.slots[sl].record.State == cluster.None {
+		if n.slots[sl].state() == cluster.None {
 			n.slots[sl].claiming, any = true, true
 		}
 	}
@@ -280,25 +272,14 @@ type claimRound struct {
 	waiting int
 	failed  bool
 	blocked map[slot.Slot]ownerAnswer
-	epochs  map[slot.Slot]cluster.Epoch
 }
 
 // askClaims starts a round of questions about every slot that is being claimed.
 func (n *Node) askClaims() {
-	var slots []slot.Slot
-	for i := range n.slots {
-		n.Exclusive(slot.Slot(i), func(o *Owned) {
-			if o.st.claiming {
-				slots = append(slots, slot.Slot(i))
-			}
-		})
-	}
+	set := n.slotsWhere(func(st *slotState) bool { return st.claiming })
+	slots := set.Slots()
 	if len(slots) == 0 {
 		return
-	}
-	set := slot.Set{}
-	for _, sl := range slots {
-		set.Add(sl)
 	}
 	n.mu.Lock()
 	n.claims.round++
@@ -308,7 +289,7 @@ func (n *Node) askClaims() {
 		peers = append(peers, n.claims.ask[id])
 	}
 	n.mu.Unlock()
-	cr := &claimRound{slots: slots, waiting: len(peers), blocked: map[slot.Slot]ownerAnswer{}, epochs: map[slot.Slot]cluster.Epoch{}}
+	cr := &claimRound{slots: slots, waiting: len(peers), blocked: map[slot.Slot]ownerAnswer{}}
 	if len(peers) == 0 {
 		n.opts.Workers.Submit(func() { n.settleClaims(round, cr) })
 		return
@@ -332,11 +313,8 @@ func (n *Node) claimAnswer(round uint64, cr *claimRound, reply []byte, err error
 		cr.failed = true
 	}
 	for _, a := range answers {
-		cr.epochs[a.slot] = max(cr.epochs[a.slot], a.epoch)
-		if a.blocks() {
-			if old, ok := cr.blocked[a.slot]; !ok || !old.owns() {
-				cr.blocked[a.slot] = a
-			}
+		if old, ok := cr.blocked[a.slot]; !ok || a.owns() || a.ends() && !old.owns() {
+			cr.blocked[a.slot] = a
 		}
 	}
 	cr.waiting--
@@ -364,19 +342,18 @@ func (n *Node) settleClaims(round uint64, cr *claimRound) {
 			}
 			b, blocked := cr.blocked[sl]
 			switch {
-			case !blocked && st.record.State != cluster.Released:
-				e := max(cr.epochs[sl], st.record.Epoch) + 1
-				n.opts.Log.Info("a claimed slot is served: nobody else has it", "slot", sl, "epoch", e)
-				o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Serving, Epoch: e})
+			case !blocked:
+				n.opts.Log.Info("a claimed slot is served: nobody ever had it", "slot", sl)
+				o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Serving, Epoch: 1})
 				o.Unpause()
-			case b.owns():
+			case b.ends():
 				st.claiming = false
 				n.mu.Lock()
-				if h := n.hints[sl]; b.epoch >= h.Epoch {
+				if h := n.hints[sl]; b.owns() && b.epoch >= h.Epoch {
 					n.hints[sl] = cluster.Hint{Slot: sl, Node: b.node, Epoch: b.epoch}
 				}
 				n.mu.Unlock()
-			case b.state == answerClaiming && b.node > n.ID():
+			case b.node > n.ID():
 				st.claiming = false
 				n.reclaimLater(sl)
 			default:
@@ -408,9 +385,7 @@ func (n *Node) reclaimLater(sl slot.Slot) {
 			return
 		}
 		n.Exclusive(sl, func(o *Owned) {
-			if o.st.record.State != cluster.Serving && o.st.record.State != cluster.Importing && o.st.record.State != cluster.Prepared {
-				o.st.claiming = true
-			}
+			o.st.claiming = o.st.state() == cluster.None
 		})
 		n.retryClaims()
 	})

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -111,7 +112,12 @@ func (b *Batch) Get(k []byte) ([]byte, bool, error) { return get(b.b, k) }
 // NewIter implements Reader for an indexed batch.
 func (b *Batch) NewIter(span key.Span) (*Iter, error) { return newIter(b.b, span) }
 
-// lockHeldBySystem recognises what flock and fcntl answer when another process has the lock.
+// lockHeldBySystem recognises what flock and fcntl answer when another process has the lock. POSIX lets fcntl say EACCES;
+// with a path beside it, the same number says that a file may not be opened.
 func lockHeldBySystem(err error) bool {
-	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EWOULDBLOCK)
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EWOULDBLOCK) {
+		return true
+	}
+	var path *fs.PathError
+	return errors.Is(err, syscall.EACCES) && !errors.As(err, &path)
 }

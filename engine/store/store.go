@@ -20,6 +20,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -214,6 +215,9 @@ func checkFormat(fs vfs.FS, dir string) error {
 			return fmt.Errorf("store: %s has format version %d, this program knows version %d only: %w", dir, version, FormatVersion, ErrFormat)
 		}
 		return nil
+	}
+	if !oserror.IsNotExist(err) {
+		return fmt.Errorf("store: open %s: %w", path, err)
 	}
 	names, err := fs.List(dir)
 	if err != nil {

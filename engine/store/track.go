@@ -26,7 +26,8 @@ func (c *Changes) Empty() bool { return len(c.Keys) == 0 && len(c.Spans) == 0 }
 // Tracker collects which physical keys and spans of one slot changed since the last Take. It holds no values: whoever
 // sends a change reads what the key is by then, so that overwriting a key costs nothing more.
 //
-// Bounded: over its limit the keys collapse into the span between the smallest and the greatest of them.
+// Bounded: over its limit the keys collapse into the span between the smallest and the greatest of them; over maxSpans the
+// spans collapse into one.
 type Tracker struct {
 	slot  slot.Slot
 	limit int
@@ -176,6 +177,10 @@ func (t *Tracker) collapse(k []byte) {
 	t.addSpan(key.Span{Lo: lo, Hi: append(hi, 0)})
 }
 
+// maxSpans is how many disjoint spans a tracker holds. Each costs a walk of its own, a message at least, and its bounds' memory:
+// many range deletes, or keys that arrive in order and collapse again and again, would otherwise add up without end.
+const maxSpans = 256
+
 // addSpan adds a span and keeps spans sorted and disjoint. lagBytes keeps what collapsed keys held: a lower bound.
 func (t *Tracker) addSpan(s key.Span) {
 	t.spans = append(t.spans, s)
@@ -187,6 +192,10 @@ func (t *Tracker) addSpan(s key.Span) {
 		} else {
 			merged = append(merged, s)
 		}
+	}
+	if len(merged) > maxSpans {
+		merged[0].Hi = merged[len(merged)-1].Hi
+		merged = merged[:1]
 	}
 	t.spans = merged
 }
@@ -214,7 +223,9 @@ func (t *Tracker) Put(c Changes) {
 		t.addSpan(s)
 	}
 	for _, k := range c.Keys {
-		t.addKey(k, len(k))
+		if _, known := t.keys[string(k)]; !known { // else it was written since, which says more of its size
+			t.addKey(k, len(k))
+		}
 	}
 }
 

@@ -68,8 +68,15 @@ func (c *Config) Validate() error {
 	defDur(&c.CallTimeout, 2*time.Second)
 	defDur(&c.AskAfter, 2*time.Second)
 	defDur(&c.SnapshotKept, 10*time.Minute)
-	if c.ChunkBytes < 0 || c.ChunkRecords < 0 || c.DigestBytes < 0 || c.DigestRecords < 0 || c.SlotsAtOnce < 0 {
-		return errors.New("migration: a limit of the driver is negative")
+	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TrackerBytes, c.SlotsAtOnce, c.JobsKept} {
+		if n < 0 {
+			return errors.New("migration: a limit of the driver is negative")
+		}
+	}
+	for _, d := range []time.Duration{c.CallTimeout, c.AskAfter, c.SnapshotKept} {
+		if d < 0 {
+			return errors.New("migration: a time of the driver is negative")
+		}
 	}
 	return c.Source.Validate()
 }
@@ -130,8 +137,8 @@ func (d *Driver) Recover() error {
 	if err := d.loadJobs(); err != nil {
 		return err
 	}
-	for i := range slot.Count {
-		sl := slot.Slot(i)
+	recorded := d.node.Recorded()
+	for _, sl := range recorded.Slots() {
 		r := d.node.Record(sl)
 		switch r.State {
 		case cluster.Importing, cluster.Prepared:

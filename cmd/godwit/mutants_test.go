@@ -1,0 +1,33 @@
+//go:build mutants
+
+package main
+
+import (
+	"testing"
+	"time"
+
+	"godwit/engine/mutant"
+)
+
+// TestMutantRouteBeforeLock plants the bug that no single-threaded simulator can see, routing a command before its slot's
+// lock is held, and requires that what clients are told gives it away.
+func TestMutantRouteBeforeLock(t *testing.T) {
+	const rounds = 12
+	defer mutant.Set("")
+	for round := 1; round <= rounds; round++ {
+		mutant.Set(mutant.RouteBeforeLock)
+		began := time.Now()
+		s := &stress{clients: 32, slots: 2, keys: 4, movers: 2, duration: 5 * time.Second}
+		v := s.run(t, uint64(round))
+		mutant.Set("")
+		t.Logf("round %d: %d operations, %d slots moved, %v", round, s.rec.Len(), s.moves, time.Since(began).Round(time.Millisecond))
+		if !v.OK() {
+			t.Logf("found: %v", v)
+			return
+		}
+		for _, p := range s.problems {
+			t.Log(p)
+		}
+	}
+	t.Errorf("the stress test has not found the mutant in %d rounds", rounds)
+}

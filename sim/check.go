@@ -11,10 +11,11 @@ type checks struct {
 	w      *world
 	owners *oneOwner
 	disks  *durable
+	pauses *pauses
 }
 
 func newChecks(w *world) *checks {
-	return &checks{w: w, owners: newOneOwner(w), disks: newDurable(w)}
+	return &checks{w: w, owners: newOneOwner(w), disks: newDurable(w), pauses: newPauses(w)}
 }
 
 // observer sees what the node of one life does.
@@ -54,6 +55,7 @@ func (o *observer) Recorded(sl slot.Slot, r cluster.Record) {
 	w.trace.note(w.now, p.index, traceRecord, r.Encode(), func() string { return recordOf(sl, r) })
 	w.checks.owners.recorded(p, sl, r)
 	w.checks.disks.recorded(p, sl, old, r)
+	w.checks.pauses.recorded(p, sl)
 	w.cover.recorded(p, sl, old, r)
 	w.nemesis.recorded(p, sl, r)
 }

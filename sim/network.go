@@ -50,7 +50,8 @@ type conn struct {
 	// The calling end.
 	shaken  bool // the handshake is over; clients need none
 	waiting []*call
-	open    []*call // sent and not answered
+	open    []*call       // sent and not answered
+	heard   time.Duration // when something last came from the other end
 	broken  bool
 
 	// The receiving end.
@@ -120,12 +121,13 @@ func (s *seat) Call(to env.Peer, lane env.Lane, args [][]byte, timeout time.Dura
 			done([]byte(v.Str), nil)
 		}
 	}
+	given := n.w.now
 	s.after(timeout, func() {
 		if k.over {
 			return
 		}
 		k.over = true
-		if n.dice.chance(0.3) {
+		if c.heard < given || n.dice.chance(0.1) { // as the real links do, which take such a connection for dead
 			c.break_("the caller gave it up")
 		}
 		done(nil, env.ErrTimeout)
@@ -351,7 +353,11 @@ func (c *conn) deliver(b []byte) {
 // answer brings a reply to the caller, unless the call is over.
 func (k *call) answer(v resp.Value, err error) {
 	c := k.conn
-	if k.over || c.broken {
+	if c.broken {
+		return
+	}
+	c.heard = c.net.w.now
+	if k.over {
 		return
 	}
 	k.over = true

@@ -1,38 +1,164 @@
 package sim
 
 import (
-	"os"
-	"strconv"
+	"bytes"
 	"testing"
+	"time"
 
+	"godwit/engine/cluster"
+	"godwit/engine/resp"
 	"godwit/engine/store"
 )
 
+// TestSeeds runs seeds on the correct code: every property must hold, and something must have happened.
 func TestSeeds(t *testing.T) {
-	n := 20
-	if s := os.Getenv("SIM_SEEDS"); s != "" {
-		n, _ = strconv.Atoi(s)
+	seeds := uint64(80)
+	if testing.Short() {
+		seeds = 15
 	}
 	caches := store.NewCaches()
-	for seed := range n {
-		r := Run(uint64(seed+1), Config{Caches: caches})
+	var sum Totals
+	for seed := uint64(1); seed <= seeds; seed++ {
+		r := Run(seed, Config{Caches: caches})
 		if !r.OK() {
-			t.Errorf("seed %d: %v", seed+1, r.Violation)
+			t.Errorf("seed %d: %v; replay: godwit sim replay %d --trace", seed, r.Violation, seed)
 		}
-		t.Logf("%+v", r)
+		sum.Add(&r)
+	}
+	t.Logf("%d cutovers; under writes in %.0f %% of the seeds, a crash in a move in %.0f %%; operations ok %.1f %%; %v",
+		sum.Cutovers, 100*sum.Share(sum.Busy), 100*sum.Share(sum.Crashed), 100*sum.SucceededShare(), sum.Hits)
+	if sum.Share(sum.Busy) < floorBusy || sum.Share(sum.Crashed) < floorCrashed || sum.SucceededShare() < floorSucceeded {
+		t.Error("the runs do too little: see the floors")
 	}
 }
 
-func TestOne(t *testing.T) {
-	seed, err := strconv.ParseUint(os.Getenv("SIM_SEED"), 10, 64)
-	if err != nil {
-		t.Skip()
+// TestDeterminism runs seeds twice, once with a readable trace and fresh caches: the hashes must be equal, and differ from
+// seed to seed.
+func TestDeterminism(t *testing.T) {
+	caches := store.NewCaches()
+	seen := map[uint64]uint64{}
+	for seed := uint64(1); seed <= 10; seed++ {
+		a := Run(seed, Config{Caches: caches})
+		var text bytes.Buffer
+		b := Run(seed, Config{Trace: &text})
+		if a.TraceHash != b.TraceHash || a.Events != b.Events {
+			t.Errorf("seed %d: hash %016x after %d events, then %016x after %d", seed, a.TraceHash, a.Events, b.TraceHash, b.Events)
+		}
+		if text.Len() == 0 {
+			t.Errorf("seed %d: no trace", seed)
+		}
+		if other, ok := seen[a.TraceHash]; ok {
+			t.Errorf("seeds %d and %d have one hash", other, seed)
+		}
+		seen[a.TraceHash] = seed
 	}
-	f, _ := os.Create("/tmp/trace.txt")
-	defer f.Close()
-	r := Run(seed, Config{Trace: f, Panic: true})
-	t.Logf("%+v", r)
-	if !r.OK() {
-		t.Errorf("seed %d: %v", seed, r.Violation)
+}
+
+// TestPlantedMapOrder plants an iteration over a Go map: the hash must show it.
+func TestPlantedMapOrder(t *testing.T) {
+	caches := store.NewCaches()
+	hashes := map[uint64]bool{}
+	for range 6 { // five slots have 120 orders: six equal ones do not happen
+		r := Run(1, Config{Caches: caches, planted: true})
+		hashes[r.TraceHash] = true
+	}
+	if len(hashes) == 1 {
+		t.Error("six runs that depend on the order of a map have one hash")
+	}
+}
+
+// TestQueueOrder checks that events come by time, then in the order in which they were added.
+func TestQueueOrder(t *testing.T) {
+	var q queue
+	d := newDice(1, 1, 1)
+	for range 500 {
+		q.push(event{at: time.Duration(d.IntN(20))})
+	}
+	last := event{at: -1}
+	for range 500 {
+		e, ok := q.pop()
+		if !ok || !last.before(&e) {
+			t.Fatalf("event %d at %v after event %d at %v (%v)", e.seq, e.at, last.seq, last.at, ok)
+		}
+		last = e
+	}
+	if _, ok := q.pop(); ok {
+		t.Error("an event too many")
+	}
+}
+
+// TestCheckersReject feeds the checkers what must not happen.
+func TestCheckersReject(t *testing.T) {
+	serving := func(e cluster.Epoch) cluster.Record { return cluster.Record{State: cluster.Serving, Epoch: e} }
+	for _, c := range []struct {
+		property string
+		breaks   func(w *world)
+	}{
+		{"one-owner", func(w *world) {
+			sl := w.keys.slots[0]
+			w.checks.owners.last[0] = 0
+			(&observer{w.procs[1], w.procs[1].life}).Recorded(sl, serving(5))
+		}},
+		{"one-owner", func(w *world) { (&observer{w.procs[1], w.procs[1].life}).Served(w.keys.slots[0], true) }},
+		{"epochs", func(w *world) { (&observer{w.procs[0], w.procs[0].life}).Recorded(w.keys.slots[0], serving(0)) }},
+		{"commit-point", func(w *world) {
+			p := w.procs[1]
+			r := serving(2)
+			r.Job = cluster.JobID{Node: w.procs[0].id, Counter: 1}
+			w.checks.disks.recorded(p, w.keys.slots[0], cluster.Record{State: cluster.Prepared}, r)
+		}},
+		{"kept-copy", func(w *world) {
+			r := cluster.Record{State: cluster.Released, Epoch: 2, Peer: w.procs[1].id, DataGone: true}
+			w.checks.disks.recorded(w.procs[0], w.keys.slots[0], cluster.Record{State: cluster.Released}, r)
+		}},
+		{"pause", func(w *world) {
+			key := []byte(w.keys.tags[0] + "x")
+			s := served{&call{args: [][]byte{[]byte("SET"), key, key}}, w.now}
+			w.now += time.Minute
+			w.checks.pauses.look(w.procs[0], w.procs[0].life, &s)
+		}},
+		{"alarms", func(w *world) { w.procs[0].node.Options().Log.Error("ALARM: something") }},
+		{"rounds", func(w *world) {
+			w.procs[0].node.Options().Log.Error("the copies differ before the cutover: a round missed a change")
+		}},
+		{"linearizable", func(w *world) {
+			w.clients[0].do(0, []string{"GET", w.keys.fillerKey(0, 0)}, nil)
+			_ = w.procs[0].local([]string{"SET", w.keys.fillerKey(0, 0), "nobody wrote this"}, func(resp.Value) {})
+			w.runUntil(w.now+time.Second, func() bool { return !w.clients[0].busy })
+			w.checkHistory()
+		}},
+	} {
+		t.Run(c.property, func(t *testing.T) {
+			w := newWorld(1, store.NewCaches(), nil)
+			w.setup()
+			if w.failed != nil {
+				t.Fatal(w.failed)
+			}
+			c.breaks(w)
+			if w.failed == nil || w.failed.Property != c.property {
+				t.Errorf("want a violation of %q, got %v", c.property, w.failed)
+			}
+			w.shutdown()
+		})
+	}
+}
+
+// TestFloors checks that a simulator that idles is told so.
+func TestFloors(t *testing.T) {
+	var idle Totals
+	idle.Add(&Result{Operations: 10, Succeeded: 10})
+	if err := idle.CheckFloors(); err == nil {
+		t.Error("nothing moved and nothing crashed, and the floors are reached")
+	}
+	busy := Result{Operations: 10, Succeeded: 9, BusyCutovers: 1}
+	for _, step := range Steps() {
+		for _, role := range Roles() {
+			busy.Hits = append(busy.Hits, HitCount{Hit{step, role}, 1})
+		}
+	}
+	var full Totals
+	full.Add(&busy)
+	if err := full.CheckFloors(); err != nil {
+		t.Error(err)
 	}
 }

@@ -62,7 +62,7 @@ func drawSwarm(seed uint64) swarm {
 	d := newDice(seed, streamSwarm, 0)
 	s := swarm{
 		nodes: 3 + d.IntN(3), clients: 4 + d.IntN(4), slots: 5 + d.IntN(4),
-		safety: d.between(9*time.Second, 13*time.Second),
+		safety: d.between(4*time.Second, 7*time.Second),
 		filler: 8 + d.IntN(40), fillerBytes: pick(d, 20, 40, 40, 150),
 		latency: pick(d, 200*time.Microsecond, 500*time.Microsecond, time.Millisecond, 4*time.Millisecond),
 		fifo:    d.chance(0.3),
@@ -92,9 +92,10 @@ func drawSwarm(seed uint64) swarm {
 		s.late = pick(d, 0.005, 0.02, 0.06)
 	}
 	s.lateness = pick(d, 30*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond, 1500*time.Millisecond, 6*time.Second)
-	if on(0.3) {
+	if on(0.2) {
 		s.controlLate, s.controlLoss = pick(d, 0.1, 0.3), pick(d, 0, 0.05, 0.15)
 	}
+	storm := on(0.2)
 	if on(0.4) {
 		s.reset = pick(d, 0.001, 0.005, 0.02)
 	}
@@ -123,6 +124,13 @@ func drawSwarm(seed uint64) swarm {
 		s.maps = pick(d, 500*time.Millisecond, 1500*time.Millisecond)
 	}
 	s.driver = drawDriver(d)
+	if storm { // pauses are given up and tried again while answers to the ones before are still on their way
+		s.controlLate, s.controlLoss = 0.3, pick(d, 0.08, 0.2)
+		s.lateness = pick(d, 80*time.Millisecond, 160*time.Millisecond, 320*time.Millisecond)
+		s.driver.Source.PauseDeadline = 40 * time.Millisecond
+		s.driver.Source.GiveUpAfter = 8 * time.Second
+		s.driver.CallTimeout = pick(d, 500*time.Millisecond, 900*time.Millisecond)
+	}
 	return s
 }
 
@@ -139,7 +147,7 @@ func drawDriver(d dice) driver.Config {
 			LagBytes:      pick(d, int64(300), 1<<10, 8<<10),
 			LagKeys:       pick(d, 3, 8, 20),
 			Rounds:        pick(d, 3, 10, 30),
-			Pauses:        pick(d, 5, 20),
+			Pauses:        pick(d, 12, 20),
 			AbortTries:    pick(d, 5, 20),
 		},
 		ChunkBytes: pick(d, 300, 1<<10), ChunkRecords: pick(d, 3, 8),

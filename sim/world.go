@@ -38,6 +38,7 @@ type world struct {
 	history     *linearize.Recorder
 	caches      *store.Caches
 	failed      *Violation
+	planted     bool // see Config
 }
 
 // propertyHarness names the violations that are this package's own fault, or the workload's.

@@ -119,7 +119,8 @@ func simRun(out io.Writer, r seedRange, workers int, asJSON bool) error {
 		group.Wait()
 		close(results)
 	}()
-	sum := newSimSummary()
+	var sum sim.Totals
+	started := time.Now()
 	waiting := map[uint64]sim.Result{}
 	next := r.first
 	for res := range results {
@@ -131,7 +132,7 @@ func simRun(out io.Writer, r seedRange, workers int, asJSON bool) error {
 			}
 			delete(waiting, next)
 			next++
-			sum.add(&res)
+			sum.Add(&res)
 			if err := printSeed(out, &res, asJSON); err != nil {
 				return err
 			}
@@ -140,13 +141,16 @@ func simRun(out io.Writer, r seedRange, workers int, asJSON bool) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	if err := sum.print(out, asJSON); err != nil {
+	if err := printTotals(out, &sum, time.Since(started), asJSON); err != nil {
 		return err
 	}
 	if sum.Failed > 0 {
-		return fmt.Errorf("%d of %d seeds failed", sum.Failed, sum.OK+sum.Failed)
+		return fmt.Errorf("%d of %d seeds failed", sum.Failed, sum.Seeds())
 	}
-	return nil
+	if sum.Seeds() < sim.FloorSeeds {
+		return nil
+	}
+	return sum.CheckFloors()
 }
 
 // simRead runs a worker and passes on what it prints.
@@ -211,52 +215,26 @@ type simSummary struct {
 	OK             int                       `json:"ok"`
 	Failed         int                       `json:"failed"`
 	SeedsPerSecond float64                   `json:"seeds_per_second"`
-	Busy           float64                   `json:"cutover_under_writes"`
-	Crashed        float64                   `json:"crash_in_move"`
-	Succeeded      float64                   `json:"operations_ok"`
+	Busy           float64                   `json:"cutover_under_writes"` // share of the seeds
+	Crashed        float64                   `json:"crash_in_move"`        // share of the seeds
+	Succeeded      float64                   `json:"operations_ok"`        // share of the operations
 	Cutovers       int                       `json:"cutovers"`
 	Crashes        map[string]map[string]int `json:"crashes"` // in moves, by step and who
-
-	started                     time.Time
-	busy, crashed, ops, succeed int
 }
 
-func newSimSummary() *simSummary {
-	s := &simSummary{started: time.Now(), Crashes: map[string]map[string]int{}}
+// printTotals prints the last line, or lines for people.
+func printTotals(out io.Writer, t *sim.Totals, took time.Duration, asJSON bool) error {
+	s := simSummary{
+		OK: t.OK, Failed: t.Failed, SeedsPerSecond: round(float64(t.Seeds())/took.Seconds(), 1),
+		Busy: round(t.Share(t.Busy), 3), Crashed: round(t.Share(t.Crashed), 3), Succeeded: round(t.SucceededShare(), 3),
+		Cutovers: t.Cutovers, Crashes: map[string]map[string]int{},
+	}
 	for _, step := range sim.Steps() {
 		s.Crashes[step] = map[string]int{}
 		for _, role := range sim.Roles() {
-			s.Crashes[step][role] = 0
+			s.Crashes[step][role] = t.Hits[sim.Hit{Step: step, Role: role}]
 		}
 	}
-	return s
-}
-
-func (s *simSummary) add(r *sim.Result) {
-	if r.OK() {
-		s.OK++
-	} else {
-		s.Failed++
-	}
-	if r.BusyCutovers > 0 {
-		s.busy++
-	}
-	if len(r.Hits) > 0 {
-		s.crashed++
-	}
-	s.ops += r.Operations
-	s.succeed += r.Succeeded
-	s.Cutovers += r.Cutovers
-	for _, h := range r.Hits {
-		s.Crashes[h.Step][h.Role] += h.Count
-	}
-}
-
-func (s *simSummary) print(out io.Writer, asJSON bool) error {
-	n := float64(max(s.OK+s.Failed, 1))
-	s.SeedsPerSecond = round(n/time.Since(s.started).Seconds(), 1)
-	s.Busy, s.Crashed = round(float64(s.busy)/n, 3), round(float64(s.crashed)/n, 3)
-	s.Succeeded = round(float64(s.succeed)/float64(max(s.ops, 1)), 3)
 	if asJSON {
 		return json.NewEncoder(out).Encode(s)
 	}

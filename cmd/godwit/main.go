@@ -31,6 +31,7 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(
 		newServerCommand(),
 		newClusterCommand(),
+		newDemoCommand(),
 		newMigrateCommand(),
 		newSimCommand(),
 	)

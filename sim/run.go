@@ -130,22 +130,32 @@ func (w *world) fill() {
 		}
 	}
 	for _, i := range order {
-		p := w.procs[w.oper.truth(i)]
-		pad := string(make([]byte, w.swarm.fillerBytes))
-		for j := range w.swarm.filler {
-			argv := []string{"SET", w.keys.fillerKey(i, j), pad + w.keys.unique()}
-			op, err := linearize.Command(argv...)
-			w.must(err)
-			op.Call, op.Slot = int64(w.now), uint16(w.keys.slots[i])
-			id, err := w.history.Begin(op)
-			w.must(err)
-			w.must(p.local(argv, func(v resp.Value) {
-				reply, err := historyReply(v)
-				w.must(err)
-				w.must(w.history.End(id, reply, int64(w.now)))
-			}))
-		}
+		w.fillSlot(i)
 	}
+}
+
+// fillSlot writes the filler of a slot with one command, which the history has as one for each key.
+func (w *world) fillSlot(i int) {
+	pad := string(make([]byte, w.swarm.fillerBytes))
+	argv := []string{"MSET"}
+	var ids []linearize.ID
+	for j := range w.swarm.filler {
+		name, value := w.keys.fillerKey(i, j), pad+w.keys.unique()
+		argv = append(argv, name, value)
+		op, err := linearize.Command("SET", name, value)
+		w.must(err)
+		op.Call, op.Slot = int64(w.now), uint16(w.keys.slots[i])
+		id, err := w.history.Begin(op)
+		w.must(err)
+		ids = append(ids, id)
+	}
+	w.must(w.procs[w.oper.truth(i)].local(argv, func(v resp.Value) {
+		for _, id := range ids {
+			reply, err := historyReply(v)
+			w.must(err)
+			w.must(w.history.End(id, reply, int64(w.now)))
+		}
+	}))
 }
 
 // safety is the phase in which faults happen.

@@ -63,7 +63,7 @@ func drawSwarm(seed uint64) swarm {
 	s := swarm{
 		nodes: 3 + d.IntN(3), clients: 4 + d.IntN(4), slots: 5 + d.IntN(4),
 		safety: d.between(4*time.Second, 7*time.Second),
-		filler: 8 + d.IntN(40), fillerBytes: pick(d, 20, 40, 40, 150),
+		filler: 8 + d.IntN(26), fillerBytes: pick(d, 20, 40, 40, 150),
 		latency: pick(d, 200*time.Microsecond, 500*time.Microsecond, time.Millisecond, 4*time.Millisecond),
 		fifo:    d.chance(0.3),
 		restart: pick(d, 30*time.Millisecond, 200*time.Millisecond, 600*time.Millisecond),

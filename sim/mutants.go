@@ -26,7 +26,7 @@ func Mutants() []Mutant {
 	further := []mutant.Name{
 		mutant.CancelAfter, mutant.ForgetfulTarget, mutant.StaleAttempt, mutant.MapSteals, mutant.SkipApply, mutant.DeleteLost,
 		mutant.RangeUntracked, mutant.TrackOverflow, mutant.ReadUnsynced, mutant.PrepareUnsynced, mutant.AckUndurable,
-		mutant.RebuiltResend, mutant.LateRead, mutant.CleanAfterReturn, mutant.OrphanImport, mutant.SweepImport,
+		mutant.RebuiltResend, mutant.LateRead, mutant.CleanAfterReturn, mutant.OrphanImport, mutant.SweepImport, mutant.FlushImport,
 		mutant.ExpiredResurrect, mutant.ResumeFromNew,
 	}
 	var out []Mutant

@@ -10,6 +10,7 @@ import (
 	"godwit/engine/cluster"
 	"godwit/engine/resp"
 	"godwit/engine/slot"
+	"godwit/linearize"
 )
 
 // operator is the controller of the cluster and the people who move slots: it names the nodes, pushes maps, starts and
@@ -20,8 +21,9 @@ type operator struct {
 	version int64
 	over    bool // starts nothing of itself any more
 	// moved is, for each slot, when it was last asked to move; clients prefer slots that move.
-	moved []time.Duration
-	jobs  int // accepted
+	moved   []time.Duration
+	jobs    int // accepted
+	flushed int
 }
 
 func newOperator(w *world) *operator {
@@ -109,6 +111,9 @@ func (o *operator) turn() {
 	} else {
 		o.start(1 + o.dice.IntN(3))
 	}
+	if o.flushed < maxFlushes && o.dice.chance(s.flushes) {
+		o.flushAll()
+	}
 	if o.dice.chance(s.flush) {
 		if p := w.procs[o.dice.IntN(len(w.procs))]; p.ready() {
 			p.run(p.node.Store().Flush)
@@ -152,6 +157,40 @@ func (o *operator) start(n int) {
 func (o *operator) migrate(from, to *process, slots string, done func(resp.Value)) {
 	o.w.notef(from.index, traceNote, "migrate %s to node %d", slots, to.index)
 	_ = from.local([]string{"CLUSTERX", "MIGRATE", slots, string(to.id), "ASYNC"}, done) // it was up a moment ago
+}
+
+// maxFlushes bounds how often data are flushed in a run: each costs every key an operation of unknown outcome.
+const maxFlushes = 2
+
+// flushAll tells a node to delete what it has. It has no model of its own: for the history each key may be deleted at any
+// time from now on, those included that come into use while the command waits for a slot that is paused.
+func (o *operator) flushAll() {
+	w := o.w
+	p := w.procs[o.dice.IntN(len(w.procs))]
+	if !p.ready() {
+		return
+	}
+	o.flushed++
+	perhaps := func(slot int, name string) {
+		op, err := linearize.Command("DEL", name)
+		w.must(err)
+		op.Client, op.Slot, op.Call = len(w.clients), uint16(w.keys.slots[slot]), int64(w.now)
+		id, err := w.history.Begin(op)
+		w.must(err)
+		w.must(w.history.Unknown(id))
+	}
+	for i := range w.keys.slots {
+		for j := range w.swarm.filler + 4 {
+			perhaps(i, w.keys.fillerKey(i, j))
+		}
+		for j, h := range w.keys.hot[i] {
+			for g := range h.generation + 4 {
+				perhaps(i, fmt.Sprintf("%s%c%d.%d", w.keys.tags[i], h.kind, j, g))
+			}
+		}
+	}
+	w.notef(p.index, traceNote, "flush")
+	_ = p.local([]string{"FLUSHALL"}, func(resp.Value) {}) // it was up a moment ago
 }
 
 // cancel cancels a live job, if there is one.

@@ -24,14 +24,13 @@ type process struct {
 	host  string
 	port  int
 
-	up      bool
-	opening bool // engine.Open is running
-	life    int  // counts the times that it was started
-	node    *engine.Node
-	disk    *disk.FS
-	seat    *seat
-	skew    time.Duration
-	dice    dice // of crashes and of the disk
+	up   bool
+	life int // counts the times that it was started
+	node *engine.Node
+	disk *disk.FS
+	seat *seat
+	skew time.Duration
+	dice dice // of crashes and of the disk
 
 	records map[slot.Slot]cluster.Record // as observed in this life
 }
@@ -188,7 +187,7 @@ func (p *process) local(args []string, done func(resp.Value)) error {
 				return
 			}
 			text := v.String()
-			p.w.trace.note(p.w.now, p.index, traceReply, []byte(text), func() string { return args[0] + " " + args[1] + ": " + text })
+			p.w.trace.note(p.w.now, p.index, traceReply, []byte(text), func() string { return fmt.Sprintf("%.40q: %s", args, text) })
 			life.after(time.Microsecond, func() { s.Close(); done(v) })
 		}})
 		if failure != nil {

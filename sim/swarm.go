@@ -50,6 +50,7 @@ type swarm struct {
 	// Operator.
 	jobs    time.Duration // mean time between starts of jobs
 	cancels float64       // chance that a job is cancelled
+	flushes float64       // chance per turn of the operator that a node is told to flush all its data
 	maps    time.Duration // mean time between pushed maps, 0: none
 	settled bool          // a true map is pushed before the liveness phase
 
@@ -119,6 +120,9 @@ func drawSwarm(seed uint64) swarm {
 	}
 	if d.chance(0.35) {
 		s.cancels = pick(d, 0.1, 0.3)
+	}
+	if d.chance(0.25) {
+		s.flushes = 0.1
 	}
 	if d.chance(0.6) {
 		s.maps = pick(d, 500*time.Millisecond, 1500*time.Millisecond)

@@ -69,8 +69,9 @@ sim-determinism: build ## simulate DETSEEDS (1-20) twice, in two processes, and 
 	@test -s .cache/hashes-1 || { echo "no trace hashes: the simulator printed none"; exit 1; }
 	@echo "$$(wc -l <.cache/hashes-1) seeds, GOMAXPROCS=1 and 2: equal trace hashes"
 
-mutants: ## plant each known bug in the real code and require that the simulator finds it
+mutants: ## plant each known bug in the real code and require that the simulator, or the stress test over sockets, finds it
 	go run -tags mutants ./cmd/godwit sim mutants
+	go test -timeout 20m -count 1 -tags mutants -run MutantRouteBeforeLock -v ./cmd/godwit
 
 bench: ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem $(call packages-with,^func Benchmark)

@@ -1,0 +1,31 @@
+//go:build mutants
+
+package store
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+
+	"godwit/engine/mutant"
+)
+
+// TestMain switches a mutant on in a child process of TestMutantsFailTests.
+func TestMain(m *testing.M) {
+	mutant.Set(mutant.Name(os.Getenv("GODWIT_TEST_MUTANT")))
+	os.Exit(m.Run())
+}
+
+// Each mutant of this package makes the property of the tracker fail: the property can see what it is for.
+func TestMutantsFailTests(t *testing.T) {
+	if os.Getenv("GODWIT_TEST_MUTANT") != "" {
+		return
+	}
+	for _, name := range []mutant.Name{mutant.TrackOverflow, mutant.RangeUntracked, mutant.DeleteLost} {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestTrackerMissesNothing$", "-rapid.nofailfile", "-rapid.shrinktime=1s", "-test.timeout=60s")
+		cmd.Env = append(os.Environ(), "GODWIT_TEST_MUTANT="+string(name))
+		if out, err := cmd.CombinedOutput(); err == nil {
+			t.Errorf("the property passes with the mutant %s:\n%s", name, out)
+		}
+	}
+}

@@ -78,6 +78,9 @@ func decodeBody(body []byte, sl slot.Slot) ([]op, error) {
 		}
 		out = append(out, o)
 		body = body[5+n:]
+		if len(out)+min(len(body), 1) > 1 && out[0].kind == opDigest || len(out) > 1 && o.kind == opDigest {
+			return nil, fmt.Errorf("%w: a digest does not stand alone", migration.ErrMessage)
+		}
 	}
 	return out, nil
 }
@@ -107,8 +110,8 @@ func (o *op) decode(b []byte, data key.Span) error {
 		if o.span.Hi, b, err = cutBytes(b); err != nil {
 			return err
 		}
-		if !data.Covers(o.span) {
-			return fmt.Errorf("%w: the span %x to %x reaches outside the slot", migration.ErrMessage, o.span.Lo, o.span.Hi)
+		if !data.Covers(o.span) || o.span.Empty() {
+			return fmt.Errorf("%w: the span %x to %x is empty or reaches outside the slot", migration.ErrMessage, o.span.Lo, o.span.Hi)
 		}
 		if o.kind == opReplace {
 			o.records = b

@@ -156,6 +156,11 @@ func (d *Driver) loadJobKey(k, v []byte) error {
 		if j.header.Version != jobVersion || j.header.Counter != counter {
 			return fmt.Errorf("migration: job %d has version %d, this program knows %d", counter, j.header.Version, jobVersion)
 		}
+		for _, r := range j.header.Ranges {
+			if r.First > r.Last || !r.Last.Valid() {
+				return fmt.Errorf("migration: job %d has the slots %d to %d: the directory is damaged", counter, r.First, r.Last)
+			}
+		}
 		d.jobs = append(d.jobs, j)
 		d.counter = max(d.counter, counter)
 		return nil
@@ -263,6 +268,9 @@ func (j *job) whenDone(timeout time.Duration, fn func(engine.JobStatus)) {
 	var once sync.Once
 	var timer env.Timer
 	run := func() { once.Do(func() { fn(j.status()) }) }
+	// Held over both the look and the append: a job that ends in between would not find this waiter. Driver.mu nests in it.
+	j.waitMu.Lock()
+	defer j.waitMu.Unlock()
 	j.d.mu.Lock()
 	over := j.header.EndedMs != 0
 	j.d.mu.Unlock()
@@ -273,8 +281,6 @@ func (j *job) whenDone(timeout time.Duration, fn func(engine.JobStatus)) {
 	if timeout > 0 {
 		timer = j.d.env.Clock.AfterFunc(timeout, run)
 	}
-	j.waitMu.Lock()
-	defer j.waitMu.Unlock()
 	j.waiters = append(j.waiters, func() {
 		if timer != nil {
 			timer.Stop()

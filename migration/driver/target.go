@@ -209,19 +209,24 @@ func (d *Driver) confirmChunk(m migration.Message) (migration.Reply, error) {
 }
 
 // answer tells a target what became of an attempt. The record that it is read from may not be durable yet: the answer waits.
+// Record and phase are read in one step, under the slot's lock, as they are written by the decision: a serving record from
+// before it and a phase from after it would together say that the attempt is dead, and the target would delete the only copy.
 func (d *Driver) answer(from engine.PeerInfo, m migration.Message) (migration.Reply, store.Position) {
 	if m.Job.Node != d.node.ID() || m.Job.Incarnation != d.node.Incarnation() {
 		return migration.Reply{Kind: migration.ReplyRefused, Attempt: m.Attempt, Text: "the job was made by another node or another directory of this one"}, 0
 	}
-	r := d.node.Record(m.Slot)
-	d.mu.Lock()
+	var r cluster.Record
 	live := false
-	for _, j := range d.jobs {
-		if p := j.slots[m.Slot]; p != nil && j.header.Counter == m.Job.Counter {
-			live = p.phase == migration.PhaseActive || p.phase == migration.PhasePending
+	d.node.Exclusive(m.Slot, func(o *engine.Owned) {
+		r = o.Record()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, j := range d.jobs {
+			if p := j.slots[m.Slot]; p != nil && j.header.Counter == m.Job.Counter {
+				live = p.phase == migration.PhaseActive || p.phase == migration.PhasePending
+			}
 		}
-	}
-	d.mu.Unlock()
+	})
 	reply := migration.Answer(r, live, from.ID, m)
 	at := d.node.Store().Last()
 	if mutant.On(mutant.UndurableAnswer) {

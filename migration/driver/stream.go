@@ -29,6 +29,7 @@ type stream struct {
 	walks []walk   // still to be walked, the first next
 
 	last    covered            // by the piece that was read last
+	unsent  bool               // the piece that was read last has no message yet
 	covers  map[uint64]covered // by message
 	records uint64
 	bytes   uint64
@@ -151,6 +152,7 @@ func (s *stream) read() (body []byte, last bool, err error) {
 	case len(s.walks) > 0:
 		body, err = s.readWalk()
 	}
+	s.unsent = body != nil
 	return body, len(s.keys) == 0 && len(s.walks) == 0, err
 }
 
@@ -225,7 +227,10 @@ func (s *stream) count(c *store.Chunk) {
 }
 
 // sent binds what was read last to its message.
-func (s *stream) sent(seq uint64) { s.covers[seq] = s.last }
+func (s *stream) sent(seq uint64) {
+	s.covers[seq] = s.last
+	s.unsent = false
+}
 
 // free forgets a message: what it covered is durable at the target.
 func (s *stream) free(seq uint64) { delete(s.covers, seq) }
@@ -250,12 +255,16 @@ func (s *stream) redo(seq uint64) (span key.Span, surprise bool) {
 	return w.span, surprise
 }
 
-// giveBack ends the round: what was not freed and what was not read goes back to the tracker.
+// giveBack ends the round: what was not freed, what was read and not sent, and what was not read goes back to the tracker.
 func (s *stream) giveBack() {
 	var c store.Changes
 	for _, k := range sortedSeqs(s.covers) {
 		c.Keys = append(c.Keys, s.covers[k].changes.Keys...)
 		c.Spans = append(c.Spans, s.covers[k].changes.Spans...)
+	}
+	if s.unsent { // the piece is on its way to a machine that has no use for it any more
+		c.Keys = append(c.Keys, s.last.changes.Keys...)
+		c.Spans = append(c.Spans, s.last.changes.Spans...)
 	}
 	c.Keys = append(c.Keys, s.keys...)
 	for _, w := range s.walks {
@@ -273,7 +282,7 @@ func (s *stream) closeRound() {
 		s.snap.Close()
 		s.snap = nil
 	}
-	s.keys, s.walks, s.covers, s.last = nil, nil, nil, covered{}
+	s.keys, s.walks, s.covers, s.last, s.unsent = nil, nil, nil, covered{}, false
 }
 
 // stop ends round and tracking.

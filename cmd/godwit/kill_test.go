@@ -144,7 +144,9 @@ func (k *killCluster) kill(nodes ...int) {
 		}
 	}
 	for _, n := range nodes {
-		<-k.nodes[n].over
+		if err := <-k.nodes[n].over; err == nil {
+			k.t.Errorf("node %d had ended by itself:\n%s", n, k.nodes[n].output())
+		}
 	}
 }
 

@@ -25,8 +25,8 @@ const (
 	recordedKeys = 16
 	recordedOps  = 250
 	// recordedPause is what a client waits after an error, so that a node that is away is not asked all the time.
-	recordedPause = 50 * time.Millisecond
-	tryAgainAfter = 20 * time.Millisecond
+	recordedPause    = 50 * time.Millisecond
+	recordedTryAgain = 20 * time.Millisecond
 )
 
 // recordedKeySet is the small set of keys that recorded clients share. They lie in slots that move.
@@ -221,7 +221,7 @@ func (c *recordedClient) ask(sl slot.Slot, argv []string) (r reply, sent bool, e
 		case len(f) == 3 && f[0] == "ASK":
 			addr, asking = f[2], true
 		case len(f) > 0 && f[0] == "TRYAGAIN":
-			time.Sleep(tryAgainAfter)
+			time.Sleep(recordedTryAgain)
 		default:
 			return r, true, err
 		}

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -13,8 +14,17 @@ import (
 func main() {
 	if err := newRootCommand().Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "godwit:", err)
-		os.Exit(1)
+		os.Exit(exitStatus(err))
 	}
+}
+
+// exitStatus is what the process ends with after an error: 1, or what a statusError says.
+func exitStatus(err error) int {
+	var s *statusError
+	if errors.As(err, &s) {
+		return s.status
+	}
+	return 1
 }
 
 // newRootCommand makes the command tree. Subcommands are registered here.
@@ -29,6 +39,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.SetVersionTemplate("godwit {{.Version}}\n")
 	root.AddCommand(
+		newCheckCommand(),
 		newServerCommand(),
 		newClusterCommand(),
 		newDemoCommand(),

@@ -17,6 +17,20 @@
 //  6. The target serves only after the source said commit for the very attempt that it is prepared for.
 //  7. A message is freed at the source only when the target's answer to it says that it is durable there.
 //
-// The states of the source and their transitions are the table in state.go; those of the target are the states of its
-// ownership record, package cluster. The design is in DESIGN.md beside this file.
+// The steps of the source, as the table in state.go has them; a test writes this picture. From deciding on there is one way back,
+// the finding that the slot was not the source's to give any more.
+//
+//	idle       ─▶ starting | committing | confirming | cleaning | done | aborting | failed
+//	starting   ─▶ starting | copying | pausing | aborting
+//	copying    ─▶ starting | aborting
+//	pausing    ─▶ starting | deciding | aborting
+//	deciding   ─▶ committing | aborting
+//	committing ─▶ confirming
+//	confirming ─▶ cleaning | done
+//	cleaning   ─▶ done
+//	done       ─▶ (the end)
+//	aborting   ─▶ failed
+//	failed     ─▶ (the end)
+//
+// The states of the target are those of its ownership record, package cluster. The design is in DESIGN.md beside this file.
 package migration

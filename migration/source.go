@@ -300,7 +300,9 @@ func (s *Source) onReply(e EvReply) {
 	}
 }
 
-// onStarted goes on with what the attempt was begun for, if the target still has what it had; otherwise from the beginning.
+// onStarted goes on with what the attempt was begun for, if the target still has what it had; otherwise from the beginning, or
+// with a walk where nobody knows what the target has: after a restart, or when another directory answers that is not empty,
+// since it was the target of this job before.
 func (s *Source) onStarted(r Reply) {
 	if s.step != StepStarting || !s.persisted {
 		return
@@ -310,12 +312,12 @@ func (s *Source) onStarted(r Reply) {
 	s.stopTimer(TimerRetry)
 	s.backoff = 0
 	switch {
-	case r.Fresh || !sameTarget:
+	case r.Fresh:
 		s.enter(StepCopying)
 		s.verified, s.rounds = false, 0
 		s.openRound(RoundBase)
 		s.tracking = true
-	case !s.tracking:
+	case !s.tracking || !sameTarget:
 		s.enter(StepCopying)
 		s.verified, s.rounds = mutant.On(mutant.ResumeFromNew), 0
 		s.openRound(RoundResume)
@@ -553,7 +555,9 @@ func (s *Source) onSendFailed(now time.Duration, e EvSendFailed) {
 	if e.Attempt != s.attempt || s.step.Ended() {
 		return
 	}
-	s.reason = e.Err
+	if s.step != StepAborting { // there the reason says why the slot was given up
+		s.reason = e.Err
+	}
 	switch s.step {
 	case StepStarting, StepCopying, StepPausing:
 		if now-s.heard >= s.cfg.GiveUpAfter {

@@ -426,8 +426,7 @@ func copyWhileWriting(t *testing.T, seed uint64, gap cutGap) int {
 	want := content(t, st, key.DataSpan(slotA))
 	wrong := 0
 	for i := range records {
-		k := string(numbered(slotA, i))
-		if got[k] != want[k] {
+		if k := numbered(slotA, i); got[string(k)] != want[string(k)] {
 			wrong++
 		}
 	}

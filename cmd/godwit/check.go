@@ -31,6 +31,8 @@ const (
 	checkTimeDuring = 5 * time.Minute
 	// checkAfterTime bounds the reading back, and then the removal, of the keys of a cluster that does not answer well.
 	checkAfterTime = 20 * time.Second
+	// checkAfterTries is how often each key is tried to be read back, and to be removed.
+	checkAfterTries = 3
 	// checkSteps bounds the judgement of one key; those of a check take some thousands.
 	checkSteps = 5_000_000
 )
@@ -271,7 +273,11 @@ func (c *checker) readBack(r *checkReport) []*checkClient {
 		group.Go(func() {
 			defer k.link.close()
 			for n := next.Add(1) - 1; n < int64(len(names)) && k.err == nil; n = next.Add(1) - 1 {
-				if time.Now().After(deadline) || !k.operate(names[n].key, names[n].slot, "GET", names[n].name) {
+				read := false
+				for tries := 0; !read && tries < checkAfterTries && time.Now().Before(deadline); tries++ {
+					read = k.operate(names[n].key, names[n].slot, "GET", names[n].name)
+				}
+				if !read {
 					unread.Add(1)
 				}
 			}
@@ -289,9 +295,12 @@ func (c *checker) remove() (left int) {
 	defer link.close()
 	deadline := time.Now().Add(checkAfterTime)
 	for _, n := range c.keys.names() {
-		if time.Now().After(deadline) {
-			left++
-		} else if _, err := link.ask(n.slot, "DEL", n.name); err != nil {
+		removed := false
+		for tries := 0; !removed && tries < checkAfterTries && time.Now().Before(deadline); tries++ {
+			_, err := link.ask(n.slot, "DEL", n.name)
+			removed = err == nil
+		}
+		if !removed {
 			left++
 		}
 	}

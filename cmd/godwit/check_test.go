@@ -283,9 +283,12 @@ func TestCheckGodwit(t *testing.T) {
 	}
 	t.Setenv("GODWIT_TEST_BE_GODWIT", "1")
 	during := fmt.Sprintf("%s migrate start --node %s --to %s --slots 0-199 --wait", self, nodes[0].addr, nodes[1].addr)
-	r, status := check(t, nodes[2].addr, "--duration", "60s", "--during", during)
+	r, status := check(t, nodes[2].addr, "--duration", "60s", "--keys", "300", "--during", during)
 	if status != 0 || r.Verdict != "ok" || !r.Cluster || r.During.Cut {
 		t.Errorf("status %d, report %+v", status, *r)
+	}
+	if r.Redirects["MOVED"] == 0 || len(r.Errors) > 0 {
+		t.Errorf("redirects %v, errors %v", r.Redirects, r.Errors)
 	}
 }
 

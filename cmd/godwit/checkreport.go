@@ -89,6 +89,7 @@ func (r *checkReport) verdict(v linearize.Verdict) {
 	r.Judged, r.Unknown, r.Keys = v.Operations, v.Open, v.Keys
 	unknown := func(reason string) {
 		r.Verdict, r.Reason = linearize.UnknownResult.String(), reason
+		r.VerdictText = r.Verdict + ": " + reason
 	}
 	switch {
 	case r.illegal:

@@ -77,9 +77,12 @@ func (c *conn) do(timeout time.Duration, args ...string) (reply, error) {
 
 // send buffers a command; a failure shows when the buffer is flushed.
 func (c *conn) send(args ...string) {
-	fmt.Fprintf(c.w, "*%d\r\n", len(args))
+	head := func(kind byte, n int) {
+		_, _ = c.w.Write(append(strconv.AppendInt([]byte{kind}, int64(n), 10), '\r', '\n'))
+	}
+	head('*', len(args))
 	for _, a := range args {
-		fmt.Fprintf(c.w, "$%d\r\n", len(a))
+		head('$', len(a))
 		_, _ = c.w.WriteString(a)
 		_, _ = c.w.WriteString("\r\n")
 	}

@@ -57,9 +57,9 @@ The addresses are those under which clients and the other nodes will reach them.
 			out := c.OutOrStdout()
 			for i := range m.Nodes {
 				n := &m.Nodes[i]
-				fmt.Fprintf(out, "%s  %s  slots %s\n", n.ID, net.JoinHostPort(n.Host, strconv.Itoa(n.Port)), &n.Slots)
+				show(out, "%s  %s  slots %s\n", n.ID, net.JoinHostPort(n.Host, strconv.Itoa(n.Port)), &n.Slots)
 			}
-			fmt.Fprintf(out, "a cluster of %d nodes serves all %d slots\n", len(m.Nodes), slot.Count)
+			show(out, "a cluster of %d nodes serves all %d slots\n", len(m.Nodes), slot.Count)
 			return nil
 		},
 	}
@@ -364,6 +364,9 @@ func updateMap(addr, password string) (*cluster.Map, error) {
 	}
 	return m, pushMap(members, password, m)
 }
+
+// show prints for people: when nobody reads any more, there is nobody to tell. What programs read is printed with printJSON.
+func show(out io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(out, format, args...) }
 
 // printJSON writes v as indented JSON.
 func printJSON(out io.Writer, v any) error {

@@ -133,7 +133,9 @@ func TestMigrateCancel(t *testing.T) {
 	if err := nodes[1].cmd.Process.Kill(); err != nil { // so that the job cannot go on
 		t.Fatal(err)
 	}
-	<-nodes[1].over
+	if err := <-nodes[1].over; err == nil {
+		t.Error("a killed server says that it ended well")
+	}
 	s, err := run("cluster", "status", "--node", nodes[0].addr)
 	if err == nil || !strings.Contains(s, "does not answer") || !strings.Contains(s, "slots are served by no node that answers: 8192-16383") {
 		t.Errorf("cluster status without a node: %v\n%s", err, s)

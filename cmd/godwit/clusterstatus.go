@@ -144,12 +144,12 @@ func clusterStatusOf(members []member) statusReport {
 
 func (s statusReport) print(out io.Writer) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NODE\tADDRESS\tSLOTS\tMAP\tINCARNATION\tJOBS\tARRIVING\tALARMS")
+	show(t, "NODE\tADDRESS\tSLOTS\tMAP\tINCARNATION\tJOBS\tARRIVING\tALARMS\n")
 	for _, n := range s.Nodes {
 		id := n.ID[:min(8, len(n.ID))]
 		r := n.Report
 		if r == nil {
-			fmt.Fprintf(t, "%s\t%s\t-\t-\t-\t-\t-\t%s\n", id, n.Address, "does not answer")
+			show(t, "%s\t%s\t-\t-\t-\t-\t-\t%s\n", id, n.Address, "does not answer")
 			continue
 		}
 		running := 0
@@ -162,7 +162,7 @@ func (s statusReport) print(out io.Writer) error {
 		if len(r.Alarms) > 0 {
 			alarms = strings.Join(r.Alarms, "; ")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%d\t%d\t%s\n", id, n.Address, n.Slots, r.MapVersion, r.Incarnation, running, len(r.Imports), alarms)
+		show(t, "%s\t%s\t%d\t%d\t%s\t%d\t%d\t%s\n", id, n.Address, n.Slots, r.MapVersion, r.Incarnation, running, len(r.Imports), alarms)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -173,18 +173,18 @@ func (s statusReport) print(out io.Writer) error {
 		}
 		for _, j := range n.Report.Jobs {
 			if !j.Ended {
-				fmt.Fprintln(out, jobLine(j))
+				show(out, "%s\n", jobLine(j))
 			}
 		}
 	}
 	if s.Differing != "" {
-		fmt.Fprintf(out, "served by another node than the map says: %s\n", s.Differing)
+		show(out, "served by another node than the map says: %s\n", s.Differing)
 	}
 	for _, p := range s.Problems {
-		fmt.Fprintf(out, "problem: %s\n", p)
+		show(out, "problem: %s\n", p)
 	}
 	if s.Healthy {
-		fmt.Fprintf(out, "healthy: every slot has exactly one server\n")
+		show(out, "healthy: every slot has exactly one server\n")
 	}
 	return nil
 }

@@ -133,7 +133,7 @@ func newDemo(o demoOptions, say io.Writer) *demo {
 func (d *demo) now() int64 { return int64(time.Since(d.start)) }
 
 func (d *demo) line(what, format string, args ...any) {
-	fmt.Fprintf(d.say, "%6.1fs  %-8s %s\n", time.Since(d.start).Seconds(), what, fmt.Sprintf(format, args...))
+	show(d.say, "%6.1fs  %-8s %s\n", time.Since(d.start).Seconds(), what, fmt.Sprintf(format, args...))
 }
 
 // run runs the demo. The report says whether what it shows is as it should be; an error means that it could not be run.
@@ -246,7 +246,7 @@ func (d *demo) traffic(ctx context.Context) ([]*loadClient, []*recordedClient, e
 	clients, stop := context.WithCancel(ctx)
 	defer stop()
 	library := newLoadLibrary(d, d.nodes)
-	defer library.Close()
+	defer func() { _ = library.Close() }() // its connections end with it
 	var group sync.WaitGroup
 	var loaders []*loadClient
 	for i := range d.o.clients - count {

@@ -72,7 +72,7 @@ func (n *demoNode) start(ctx context.Context) error {
 		defer close(over)
 		lines := bufio.NewScanner(stderr)
 		for lines.Scan() {
-			fmt.Fprintln(log, lines.Text())
+			show(log, "%s\n", lines.Text())
 			if m := demoReady.FindStringSubmatch(lines.Text()); m != nil {
 				select {
 				case ready <- m[1]:

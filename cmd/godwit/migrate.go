@@ -67,7 +67,7 @@ itself, they are redirected: --update-map (which waits, too) gives all nodes a n
 				return err
 			}
 			out := c.OutOrStdout()
-			fmt.Fprintf(out, "job %d started at %s\n", counter, f.node)
+			show(out, "job %d started at %s\n", counter, f.node)
 			if !wait && !newMap {
 				return nil
 			}
@@ -82,7 +82,7 @@ itself, they are redirected: --update-map (which waits, too) gives all nodes a n
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(out, "all nodes have version %d of the map\n", m.Version)
+			show(out, "all nodes have version %d of the map\n", m.Version)
 			return nil
 		},
 	}
@@ -160,7 +160,7 @@ func newMigrateCancelCommand() *cobra.Command {
 			if err := tell(f.node, f.password, "GODWIT", "MIGRATION", "CANCEL", strconv.FormatUint(counter, 10)); err != nil {
 				return err
 			}
-			fmt.Fprintf(c.OutOrStdout(), "job %d was told to give up what it has not handed over\n", counter)
+			show(c.OutOrStdout(), "job %d was told to give up what it has not handed over\n", counter)
 			return nil
 		},
 	}
@@ -279,10 +279,10 @@ func showJobs(out io.Writer, f jobFlags, asJSON bool) error {
 		return printJSON(out, jobs)
 	}
 	for _, j := range jobs {
-		fmt.Fprintln(out, jobLine(j))
+		show(out, "%s\n", jobLine(j))
 	}
 	if len(jobs) == 0 {
-		fmt.Fprintf(out, "%s has had no jobs\n", f.node)
+		show(out, "%s has had no jobs\n", f.node)
 	}
 	return nil
 }
@@ -302,24 +302,24 @@ func jobLine(j engine.JobReport) string {
 }
 
 func printJob(out io.Writer, j engine.JobReport) {
-	fmt.Fprintf(out, "job       %s (number %d)\nstate     %s", j.ID, j.Counter, j.State)
+	show(out, "job       %s (number %d)\nstate     %s", j.ID, j.Counter, j.State)
 	if j.Step != "" {
-		fmt.Fprintf(out, ", step %s", j.Step)
+		show(out, ", step %s", j.Step)
 	}
-	fmt.Fprintf(out, "\nslots     %s to %s\nmoved     %d of %d", j.Ranges, j.Target, j.MovedSlots, j.Slots)
+	show(out, "\nslots     %s to %s\nmoved     %d of %d", j.Ranges, j.Target, j.MovedSlots, j.Slots)
 	if j.Moved != "" {
-		fmt.Fprintf(out, ": %s", j.Moved)
+		show(out, ": %s", j.Moved)
 	}
-	fmt.Fprintf(out, "\nsent      %s in %d records\nlag       %d keys, %s\n", bytesText(j.Bytes), j.Records, j.LagKeys, bytesText(uint64(max(j.LagBytes, 0))))
+	show(out, "\nsent      %s in %d records\nlag       %d keys, %s\n", bytesText(j.Bytes), j.Records, j.LagKeys, bytesText(uint64(max(j.LagBytes, 0))))
 	if len(j.PausesMs) > 0 {
 		p := slices.Sorted(slices.Values(j.PausesMs))
-		fmt.Fprintf(out, "pauses    p50 %.1f ms, p99 %.1f ms, longest %.1f ms\n", quantile(p, 0.5), quantile(p, 0.99), p[len(p)-1])
+		show(out, "pauses    p50 %.1f ms, p99 %.1f ms, longest %.1f ms\n", quantile(p, 0.5), quantile(p, 0.99), p[len(p)-1])
 	}
 	if j.DigestsEqual+j.Differ > 0 {
-		fmt.Fprintf(out, "digests   %d equal, %d differ (%s)\n", j.DigestsEqual, j.Differ, j.Verified)
+		show(out, "digests   %d equal, %d differ (%s)\n", j.DigestsEqual, j.Differ, j.Verified)
 	}
 	if j.Error != "" {
-		fmt.Fprintf(out, "error     %s\n", j.Error)
+		show(out, "error     %s\n", j.Error)
 	}
 }
 
@@ -379,7 +379,7 @@ func (p *jobProgress) show(j engine.JobReport) {
 	if !p.tty {
 		moved := fmt.Sprint(j.State, j.Step, j.MovedSlots)
 		if moved != p.last && (j.Ended || time.Since(p.at) >= time.Second) {
-			fmt.Fprintln(p.out, jobLine(j))
+			show(p.out, "%s\n", jobLine(j))
 			p.last, p.at = moved, time.Now()
 		}
 		return
@@ -394,14 +394,13 @@ func (p *jobProgress) show(j engine.JobReport) {
 func (p *jobProgress) end() {
 	if p.bar != nil {
 		_ = p.bar.Exit()
-		fmt.Fprintln(p.out)
+		show(p.out, "\n")
 	}
 }
 
 func newBar(out io.Writer, n int, unit string) *progressbar.ProgressBar {
 	return progressbar.NewOptions(n, progressbar.OptionSetWriter(out), progressbar.OptionShowCount(), progressbar.OptionSetItsString(unit),
-		progressbar.OptionSetWidth(30), progressbar.OptionThrottle(60*time.Millisecond), progressbar.OptionSetPredictTime(false),
-		progressbar.OptionSetTheme(progressbar.ThemeUnicode))
+		progressbar.OptionSetWidth(30), progressbar.OptionThrottle(60*time.Millisecond), progressbar.OptionSetPredictTime(false))
 }
 
 func isTerminal(out io.Writer) bool {

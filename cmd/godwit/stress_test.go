@@ -92,6 +92,10 @@ func (s *stress) run(t *testing.T, seed uint64) linearize.Verdict {
 	for i := range s.movers {
 		s.wg.Go(func() { s.mover(i, rand.New(rand.NewPCG(seed, uint64(1000+i)))) })
 	}
+	s.wg.Go(func() { s.onlooker(rand.New(rand.NewPCG(seed, 2000))) })
+	for i := range 2 {
+		s.wg.Go(func() { s.pairs(i, rand.New(rand.NewPCG(seed, uint64(3000+i)))) })
+	}
 	s.wg.Wait()
 	s.readAll()
 	s.checkOwners()
@@ -253,6 +257,51 @@ func (s *stress) mover(id int, r *rand.Rand) {
 		s.mu.Lock()
 		s.moves += len(job)
 		s.mu.Unlock()
+	}
+}
+
+// pairs writes two keys of a slot at once and reads them so: they are never seen to differ.
+func (s *stress) pairs(id int, r *rand.Rand) {
+	c := newSeeker(s.addr(r.IntN(len(s.nodes))))
+	defer c.close()
+	for n := 0; !s.isOver(); n++ {
+		tag := s.tags[r.IntN(s.slots)]
+		one, other := tag+":pair:1", tag+":pair:2"
+		if n%2 == 0 {
+			value := fmt.Sprintf("%d.%d", id, n)
+			if _, err := c.do("MSET", one, value, other, value); err != nil {
+				s.problem("MSET: %v", err)
+			}
+			continue
+		}
+		rep, err := c.do("MGET", one, other)
+		if err != nil || len(rep.Items) != 2 || rep.Items[0].Text != rep.Items[1].Text {
+			s.problem("MGET of what is written together: %+v, %v", rep, err)
+		}
+	}
+}
+
+// onlooker asks every node for what concerns the whole of it, for the locks that this takes.
+func (s *stress) onlooker(r *rand.Rand) {
+	c := newSeeker("")
+	defer c.close()
+	commands := [][]string{
+		{"DBSIZE"}, {"SCAN", "0", "COUNT", "100"}, {"KEYS", "*:pair:*"}, {"RANDOMKEY"}, {"INFO"}, {"CLIENT", "LIST"}, {"CLUSTER", "INFO"},
+		{"CLUSTER", "NODES"}, {"CLUSTER", "SLOTS"}, {"CLUSTER", "SHARDS"}, {"GODWIT", "STATUS"}, {"GODWIT", "MIGRATION", "STATUS"},
+		{"CLUSTER", "GETKEYSINSLOT", fmt.Sprint(int(s.targets[0])), "10"}, {"CLUSTER", "COUNTKEYSINSLOT", fmt.Sprint(int(s.targets[0]))},
+		{"CONFIG", "GET", "*"}, {"COMMAND", "COUNT"},
+	}
+	for !s.isOver() {
+		args := commands[r.IntN(len(commands))]
+		conn, err := c.to(s.addr(r.IntN(len(s.nodes))))
+		if err == nil {
+			_, err = conn.do(patience, args...)
+		}
+		if err != nil {
+			s.problem("onlooker, %q: %v", args, err)
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -165,8 +165,8 @@ func (c *checker) newClient(number int) *checkClient {
 	first := number % len(nodes)
 	entries := append(append([]string{}, nodes[first:]...), nodes[:first]...)
 	link := newClusterClient(entries, c.o.password, c.o.timeout, waitCodes[:]...)
-	for sl, addr := range c.topology.Owners {
-		link.owner[sl] = addr
+	for _, k := range c.keys.keys {
+		link.owner[k.slot] = c.topology.Owners[k.slot]
 	}
 	return &checkClient{c: c, link: link, number: number, rng: rand.New(rand.NewPCG(c.seed, uint64(number))),
 		errs: map[string]int{}, shown: map[string]string{}}
@@ -242,7 +242,7 @@ func (k *checkClient) operate(n int, sl slot.Slot, argv ...string) bool {
 	}
 	if op.Problem != "" {
 		k.errs[op.Problem]++
-		k.shown[op.Problem] = op.Text
+		k.shown[op.Problem] = op.Err.Error()
 	}
 	return op.Problem == ""
 }

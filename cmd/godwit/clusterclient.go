@@ -179,7 +179,7 @@ type recorded struct {
 	End                 int64  // when the client knew, or gave up
 	Unknown             bool   // the operation may have run, or may run later
 	Problem             string // what kind of error the client saw, "" for none: a code of RESP or a few words
-	Text                string // the error
+	Err                 error  // what the client saw, nil for a reply that is no error
 }
 
 // record asks and records it as one operation of the given client. now is the clock of the recorder. An error is the
@@ -199,7 +199,7 @@ func (c *clusterClient) record(rec *linearize.Recorder, now func() int64, client
 	if err == nil {
 		return done, rec.End(id, scalarReply(r), done.End)
 	}
-	done.Problem, done.Text = problemOf(err), err.Error()
+	done.Problem, done.Err = problemOf(err), err
 	var refused errReply
 	switch {
 	case errors.Is(err, errNotSent):

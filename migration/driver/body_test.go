@@ -1,0 +1,201 @@
+package driver
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"godwit/engine/key"
+	"godwit/engine/slot"
+	"godwit/engine/store"
+	"godwit/migration"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; got:\n%s", path, got)
+	}
+}
+
+func recordKey(sl slot.Slot, user string) []byte { return key.AppendRecord(nil, sl, []byte(user)) }
+
+// someBodies has each operation, well-formed.
+func someBodies(sl slot.Slot) map[string][]byte {
+	a, b := recordKey(sl, "a"), recordKey(sl, "b")
+	if bytes.Compare(a, b) > 0 {
+		a, b = b, a
+	}
+	records := store.AppendRecord(nil, a, []byte("va"))
+	var d store.Digest
+	d.Add(a, []byte("va"))
+	span := spanBytes(key.Span{Lo: a, Hi: b})
+	return map[string][]byte{
+		"empty":   nil,
+		"put":     appendOp(nil, opPut, store.AppendRecord(records, b, nil)),
+		"delete":  appendOp(nil, opDelete, appendBytes(appendBytes(nil, a), b)),
+		"replace": appendOp(nil, opReplace, span, records),
+		"digest":  appendOp(nil, opDigest, span, d.Append(nil)),
+		"several": appendOp(appendOp(nil, opPut, records), opDelete, appendBytes(nil, b)),
+	}
+}
+
+// TestBodiesGolden pins the bytes of version 1 of bodies and of the stored progress of a slot.
+func TestBodiesGolden(t *testing.T) {
+	var out strings.Builder
+	for _, name := range []string{"put", "delete", "replace", "digest", "several"} {
+		fmt.Fprintf(&out, "%s %x\n", name, someBodies(0x1234)[name])
+	}
+	p := slotProgress{phase: migration.PhaseCommitted, attempt: 0x01020304, stored: true}
+	fmt.Fprintf(&out, "progress %x under %x\n", p.encode(), progressKey(7, 0x1234))
+	if got, err := decodeProgress(p.encode()); err != nil || got != p {
+		t.Errorf("progress reads back as %+v, %v", got, err)
+	}
+	golden(t, "testdata/bodies-v1.golden", out.String())
+}
+
+func TestDecodeBody(t *testing.T) {
+	const sl = slot.Slot(77)
+	for name, body := range someBodies(sl) {
+		if _, err := decodeBody(body, sl); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if name != "empty" {
+			for _, other := range []slot.Slot{sl - 1, sl + 1} {
+				if _, err := decodeBody(body, other); !errors.Is(err, migration.ErrMessage) {
+					t.Errorf("%s of another slot: %v", name, err)
+				}
+			}
+			if _, err := decodeBody(body[:len(body)-1], sl); err == nil {
+				t.Errorf("%s, cut off, is accepted", name)
+			}
+			if _, err := decodeBody(append(bytes.Clone(body), 0), sl); err == nil {
+				t.Errorf("%s, followed by a byte, is accepted", name)
+			}
+		}
+	}
+	a, b := recordKey(sl, "a"), recordKey(sl, "b")
+	if bytes.Compare(a, b) > 0 {
+		a, b = b, a
+	}
+	data := key.DataSpan(sl)
+	digest := someBodies(sl)["digest"]
+	for name, body := range map[string][]byte{
+		"unknown operation":         appendOp(nil, 'X', nil),
+		"a length beyond the body":  {opPut, 0xff, 0xff, 0xff, 0xff},
+		"bookkeeping put":           appendOp(nil, opPut, store.AppendRecord(nil, cursorKey(sl), nil)),
+		"bookkeeping deleted":       appendOp(nil, opDelete, appendBytes(nil, cursorKey(sl))),
+		"an ownership record":       appendOp(nil, opPut, store.AppendRecord(nil, key.Ownership(sl), nil)),
+		"the whole slot replaced":   appendOp(nil, opReplace, spanBytes(key.SlotSpan(sl))),
+		"all slots replaced":        appendOp(nil, opReplace, spanBytes(key.UserSpan())),
+		"ends exchanged":            appendOp(nil, opReplace, spanBytes(key.Span{Lo: b, Hi: a})),
+		"no upper end":              appendOp(nil, opReplace, spanBytes(key.Span{Lo: data.Lo})),
+		"an empty span":             appendOp(nil, opReplace, spanBytes(key.Span{Lo: a, Hi: a})),
+		"a record beside its span":  appendOp(nil, opReplace, spanBytes(key.Span{Lo: a, Hi: b}), store.AppendRecord(nil, b, nil)),
+		"a digest with ends":        appendOp(nil, opDigest, spanBytes(key.Span{Lo: b, Hi: a}), store.Digest{}.Append(nil)),
+		"a short digest":            appendOp(nil, opDigest, spanBytes(data), []byte{1}),
+		"two digests":               append(bytes.Clone(digest), digest...),
+		"a digest after a put":      append(bytes.Clone(someBodies(sl)["put"]), digest...),
+		"a put after a digest":      append(bytes.Clone(digest), someBodies(sl)["put"]...),
+		"good, then another slot's": append(bytes.Clone(someBodies(sl)["put"]), someBodies(sl + 1)["put"]...),
+	} {
+		if _, err := decodeBody(body, sl); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func FuzzDecodeBody(f *testing.F) {
+	const sl = slot.Slot(77)
+	for _, body := range someBodies(sl) {
+		f.Add(body)
+	}
+	f.Add(appendOp(nil, opReplace, spanBytes(key.Span{Lo: recordKey(sl, "b"), Hi: nil})))
+	st := memStore(f)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		ops, err := decodeBody(body, sl)
+		if err != nil {
+			return
+		}
+		b := st.NewIndexedBatch()
+		defer b.Discard()
+		b.Set(key.Ownership(sl), []byte("o"))
+		b.Set(cursorKey(sl), []byte("c"))
+		b.Set(recordKey(sl+1, "x"), []byte("x"))
+		for i := range ops {
+			ops[i].apply(b)
+			if ops[i].kind == opDigest {
+				if _, err := spanDigest(b, &ops[i]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		// Whatever it says, it stays within the data of its slot.
+		it, err := b.NewIter(key.Span{Lo: []byte{0}, Hi: []byte{0xff}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer it.Close()
+		outside := 0
+		for ok := it.First(); ok; ok = it.Next() {
+			if !key.DataSpan(sl).Contains(it.Key()) {
+				outside++
+			}
+		}
+		if outside != 3 {
+			t.Fatalf("%s touches what is not the slot's: %d of 3 keys are left", hex.EncodeToString(body), outside)
+		}
+	})
+}
+
+func FuzzDecodeProgress(f *testing.F) {
+	f.Add(slotProgress{phase: migration.PhaseActive, attempt: 3}.encode())
+	f.Add([]byte{1, 99, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if p, err := decodeProgress(b); err == nil && !bytes.Equal(p.encode(), b) {
+			t.Fatalf("%x is %+v", b, p)
+		}
+	})
+}
+
+// FuzzLoadJob opens a directory whose jobs are damaged: an error, or a job, never a panic.
+func FuzzLoadJob(f *testing.F) {
+	f.Add(key.Job(1), []byte(`{"version":1,"counter":1,"target":"b","ranges":[{"First":1,"Last":2}]}`), []byte{1, 0, 0, 0, 0, 1})
+	f.Add(key.Job(1), []byte(`{"version":1,"counter":1,"ranges":[{"First":9,"Last":65535}]}`), []byte{1})
+	f.Add(binary.BigEndian.AppendUint16(key.Job(1), 3), []byte{1, 2, 0, 0, 0, 1}, []byte{})
+	f.Add([]byte{0, 2}, []byte{}, []byte{})
+	f.Fuzz(func(t *testing.T, k, header, progress []byte) {
+		d := &Driver{}
+		if len(k) < 2 || k[0] != 0 || k[1] != 2 {
+			return // not in the table of jobs
+		}
+		if err := d.loadJobKey(k, header); err != nil {
+			return
+		}
+		for _, j := range d.jobs {
+			for _, r := range j.header.Ranges {
+				if r.First > r.Last || !r.Last.Valid() {
+					t.Fatalf("%q: slots %v", header, r)
+				}
+			}
+		}
+		_ = d.loadJobKey(binary.BigEndian.AppendUint16(k, 3), progress)
+	})
+}

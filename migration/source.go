@@ -29,7 +29,7 @@ type Config struct {
 	Rounds int
 	// Pauses is how many pauses may be given up before the job fails as "cannot converge". Default 20.
 	Pauses int
-	// AbortTries is how often the target is told of a failure before it is left to ask. Default 20.
+	// AbortTries is how often the target is told of a failure before it is left to ask. Default 5.
 	AbortTries int
 }
 
@@ -49,7 +49,7 @@ func (c *Config) Validate() error {
 	def(&c.LagKeys, 2000)
 	def(&c.Rounds, 50)
 	def(&c.Pauses, 20)
-	def(&c.AbortTries, 20)
+	def(&c.AbortTries, 5)
 	if c.LagBytes == 0 {
 		c.LagBytes = 256 << 10
 	}

@@ -252,7 +252,7 @@ func (c *checker) disturb(ctx context.Context) *disturbance {
 	switch {
 	case ctx.Err() != nil:
 		d.Cut = true
-	case err != nil:
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay): // that one is of what it left running in the background
 		d.Error = err.Error()
 	}
 	_ = sleep(ctx, checkTail)

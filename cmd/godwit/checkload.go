@@ -165,8 +165,9 @@ func (c *checker) newClient(number int) *checkClient {
 	first := number % len(nodes)
 	entries := append(append([]string{}, nodes[first:]...), nodes[:first]...)
 	link := newClusterClient(entries, c.o.password, c.o.timeout, waitCodes[:]...)
-	for _, k := range c.keys.keys {
-		link.owner[k.slot] = c.topology.Owners[k.slot]
+	for i := range c.keys.keys {
+		sl := c.keys.keys[i].slot // the rest of a key belongs to its lock
+		link.owner[sl] = c.topology.Owners[sl]
 	}
 	return &checkClient{c: c, link: link, number: number, rng: rand.New(rand.NewPCG(c.seed, uint64(number))),
 		errs: map[string]int{}, shown: map[string]string{}}

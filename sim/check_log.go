@@ -33,7 +33,7 @@ func errorProperty(text string) string {
 
 // Enabled implements slog.Handler.
 func (l *logWatch) Enabled(_ context.Context, level slog.Level) bool {
-	return level >= slog.LevelError || level >= slog.LevelInfo && l.o.p.w.trace.out != nil
+	return level >= slog.LevelError || level >= slog.LevelInfo && l.o.p.w.trace.readable()
 }
 
 // Handle implements slog.Handler.
@@ -51,7 +51,7 @@ func (l *logWatch) Handle(_ context.Context, r slog.Record) error {
 	}
 	r.Attrs(add)
 	p := l.o.p
-	if p.w.trace.out != nil {
+	if p.w.trace.readable() {
 		// The text stands in readable traces only: it must not make their hashes differ from those of others.
 		p.w.trace.say(p.w.now, p.index, traceLog, text)
 	}

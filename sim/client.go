@@ -25,6 +25,8 @@ type client struct {
 	slot  int
 	tries int
 	first time.Duration // when the operation was first tried
+	op    int           // numbers the operation within the run, from 1
+	class string        // of its operations, as actions of a schedule
 	// then is called after the operation instead of drawing the next, with its last reply.
 	then func(reply resp.Value, ok bool)
 }
@@ -33,7 +35,7 @@ type client struct {
 const maxTries = 12
 
 func newClient(w *world, i int) *client {
-	c := &client{w: w, index: i, id: i, dice: newDice(w.seed, streamClient, uint64(i)), conns: make([]*conn, len(w.procs))}
+	c := &client{w: w, index: i, id: i, class: clientClass(i), dice: newDice(w.seed, streamClient, uint64(i)), conns: make([]*conn, len(w.procs))}
 	for range w.keys.slots {
 		c.guess = append(c.guess, c.dice.IntN(len(w.procs)))
 	}
@@ -55,7 +57,12 @@ func (c *client) next() {
 		return
 	}
 	slot := c.w.oper.focus(c.dice)
-	c.do(slot, c.w.drawCommand(c.dice, slot), nil)
+	argv := c.w.drawCommand(c.dice, slot)
+	if !c.w.plan.act(c.class, argv) {
+		c.rest()
+		return
+	}
+	c.do(slot, argv, nil)
 }
 
 // do begins an operation on a slot.
@@ -63,6 +70,8 @@ func (c *client) do(slot int, argv []string, then func(resp.Value, bool)) {
 	c.busy, c.slot, c.argv, c.tries, c.then = true, slot, argv, 0, then
 	c.first = c.w.now
 	c.w.cover.operations++
+	c.op = c.w.cover.operations
+	c.w.trace.begins(c)
 	c.try()
 }
 
@@ -73,6 +82,7 @@ func (c *client) try() {
 	conn := c.conns[to]
 	if conn == nil || conn.broken {
 		conn = w.net.dial(nil, w.procs[to])
+		conn.client = c
 		c.conns[to] = conn
 	}
 	op, err := linearize.Command(c.argv...)
@@ -162,6 +172,7 @@ func (c *client) again(after time.Duration) {
 
 func (c *client) finish(v resp.Value, ok bool) {
 	c.busy = false
+	c.w.trace.ends(c, v, ok)
 	if then := c.then; then != nil {
 		c.then = nil
 		then(v, ok)

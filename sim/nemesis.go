@@ -103,7 +103,7 @@ func (n *nemesis) crash() {
 
 // strike crashes a machine now, or in the middle of what it does next.
 func (n *nemesis) strike(p *process) {
-	if !p.up || n.over {
+	if !p.up || n.over || !n.w.plan.act("crash", "node ", p.index) {
 		return
 	}
 	if n.dice.chance(n.w.swarm.midway) {
@@ -183,6 +183,11 @@ func (n *nemesis) partition() {
 				}
 			}
 		}
+	}
+	if !w.plan.act("partition", w.net.cuts) {
+		w.net.cuts = nil
+		w.after(d.around(w.swarm.partitions), n.partition)
+		return
 	}
 	n.count("partition")
 	w.notef(-1, traceNemesis, "partition %v", w.net.cuts)

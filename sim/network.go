@@ -21,6 +21,7 @@ type network struct {
 	links map[linkKey]*conn // those of peers that are not known to be broken
 	conns []*conn           // whose receiving end is open, oldest first
 	next  int
+	calls int // numbers those that were sent
 	cuts  []cut
 }
 
@@ -47,6 +48,8 @@ type conn struct {
 	life int // of from
 	to   *process
 
+	client *client // whose connection it is; nil for those of peers
+
 	// The calling end.
 	shaken  bool // the handshake is over; clients need none
 	waiting []*call
@@ -67,10 +70,11 @@ type conn struct {
 
 // call is a request on a connection and what becomes of it.
 type call struct {
-	conn *conn
-	args [][]byte
-	done func(resp.Value, error)
-	over bool // done has been called
+	conn   *conn
+	number int // within the run, from 1, once it is sent
+	args   [][]byte
+	done   func(resp.Value, error)
+	over   bool // done has been called
 }
 
 // served is a call whose command was given to a session.
@@ -199,10 +203,12 @@ func (c *conn) shake() {
 func (c *conn) send(k *call) {
 	c.open = append(c.open, k)
 	n := c.net
+	n.calls++
+	k.number = n.calls
 	b := binary.BigEndian.AppendUint32(nil, uint32(c.id))
 	b = join(b, k.args)
-	n.w.trace.note(n.w.now, c.caller(), traceSend, b, func() string { return c.show(k) })
-	n.transmit(c, 0, func() { c.arrive(k) })
+	n.w.trace.message(n.w.now, c.caller(), traceSend, k, b, func() string { return c.show(k) })
+	n.transmit(k, 0, func() { c.arrive(k) })
 }
 
 func (c *conn) show(k *call) string {
@@ -218,7 +224,8 @@ func (c *conn) String() string {
 }
 
 // transmit lets the network have a message: direction 0 is towards the receiving end. arrive runs each time that it arrives.
-func (n *network) transmit(c *conn, direction int, arrive func()) {
+func (n *network) transmit(k *call, direction int, arrive func()) {
+	c := k.conn
 	s, d := &n.w.swarm, n.dice
 	from, to := c.caller(), c.to.index
 	if direction == 1 {
@@ -234,18 +241,18 @@ func (n *network) transmit(c *conn, direction int, arrive func()) {
 			loss, late = max(loss, s.controlLoss), max(late, s.controlLate)
 		}
 		switch {
-		case d.chance(loss):
+		case d.chance(loss) && n.w.plan.act("loss"):
 			n.w.nemesis.count([]string{"drop", "lost reply"}[direction])
-			n.lost(c, direction, "lost")
+			n.lost(k, direction, "lost")
 			return
-		case d.chance(s.reset):
+		case d.chance(s.reset) && n.w.plan.act("reset"):
 			n.w.nemesis.count("reset")
 			n.w.after(d.between(0, 3*delay), func() { c.break_("reset") })
-		case d.chance(late):
+		case d.chance(late) && n.w.plan.act("late"):
 			n.w.nemesis.count("late")
 			delay += d.around(s.lateness)
 		}
-		if direction == 0 && c.from != nil && d.chance(s.duplicate) {
+		if direction == 0 && c.from != nil && d.chance(s.duplicate) && n.w.plan.act("duplicate") {
 			n.w.nemesis.count("duplicate")
 			again := delay + d.around(pick(d, s.latency, s.latency*20, s.lateness))
 			n.w.after(again, func() {
@@ -262,15 +269,16 @@ func (n *network) transmit(c *conn, direction int, arrive func()) {
 	}
 	n.w.after(at-n.w.now, func() {
 		if n.cutBetween(from, to) {
-			n.lost(c, direction, "cut")
+			n.lost(k, direction, "cut")
 			return
 		}
 		arrive()
 	})
 }
 
-func (n *network) lost(c *conn, direction int, how string) {
-	n.w.notef(c.to.index, traceLost, "%s %s %s", c, []string{"request", "reply"}[direction], how)
+func (n *network) lost(k *call, direction int, how string) {
+	text := fmt.Sprintf("%s %s %s", k.conn, []string{"request", "reply"}[direction], how)
+	n.w.trace.message(n.w.now, k.conn.to.index, traceLost, k, []byte(text), func() string { return text })
 }
 
 // arrive executes a request at the receiving end.
@@ -300,7 +308,7 @@ func (c *conn) arrive(k *call) {
 		}
 		b := binary.BigEndian.AppendUint32(nil, uint32(c.id))
 		b = binary.BigEndian.AppendUint64(b, xxh3.Hash(join(nil, k.args)))
-		n.w.trace.note(n.w.now, p.index, traceArrive, b, func() string { return c.show(k) })
+		n.w.trace.message(n.w.now, p.index, traceArrive, k, b, func() string { return c.show(k) })
 		c.served = append(c.served, served{k, n.w.now})
 		c.session.Execute(k.args)
 		c.session.Flush()
@@ -342,11 +350,11 @@ func (c *conn) deliver(b []byte) {
 		n := c.net
 		wire := c.in[:len(c.in)-len(rest)]
 		content := binary.BigEndian.AppendUint32(nil, uint32(c.id))
-		n.w.trace.note(n.w.now, p.index, traceReply, append(content, wire...), func() string { return c.String() + " " + showReply(v.Str) })
-		c.in = append(c.in[:0:0], rest...)
 		k := c.served[0]
+		n.w.trace.message(n.w.now, p.index, traceReply, k.call, append(content, wire...), func() string { return c.String() + " " + showReply(v.Str) })
+		c.in = append(c.in[:0:0], rest...)
 		c.served = c.served[1:]
-		n.transmit(c, 1, func() { k.answer(v, nil) })
+		n.transmit(k.call, 1, func() { k.answer(v, nil) })
 	}
 }
 
@@ -363,13 +371,16 @@ func (k *call) answer(v resp.Value, err error) {
 	k.over = true
 	c.forget(k)
 	if c.from == nil {
+		if t := c.net.w.trace; t.readable() {
+			t.tell(c.net.w.now, -1, traceAnswer, k, c.String()+" "+showReply(v.Str))
+		}
 		k.done(v, err)
 		return
 	}
 	if c.from.life != c.life || !c.from.ready() {
 		return
 	}
-	c.net.w.trace.note(c.net.w.now, c.from.index, traceAnswer, []byte(v.Str), func() string { return c.String() + " " + showReply(v.Str) })
+	c.net.w.trace.message(c.net.w.now, c.from.index, traceAnswer, k, []byte(v.Str), func() string { return c.String() + " " + showReply(v.Str) })
 	c.from.run(func() { k.done(v, err) })
 }
 

@@ -107,11 +107,13 @@ func (o *operator) turn() {
 	}
 	w, s := o.w, &o.w.swarm
 	if o.dice.chance(s.cancels) {
-		o.cancel()
-	} else {
-		o.start(1 + o.dice.IntN(3))
+		if w.plan.act("cancel") {
+			o.cancel()
+		}
+	} else if slots := 1 + o.dice.IntN(3); w.plan.act("job") {
+		o.start(slots)
 	}
-	if o.flushed < maxFlushes && o.dice.chance(s.flushes) {
+	if o.flushed < maxFlushes && o.dice.chance(s.flushes) && w.plan.act("flush-all") {
 		o.flushAll()
 	}
 	if o.dice.chance(s.flush) {
@@ -231,7 +233,9 @@ func (o *operator) push() {
 		}
 		owner = func(i int) int { return shift[i] }
 	}
-	o.pushMap(owner, pick(o.dice, 0.4, 1))
+	if each := pick(o.dice, 0.4, 1); w.plan.act("map") {
+		o.pushMap(owner, each)
+	}
 	w.after(o.dice.around(w.swarm.maps), o.push)
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"godwit/engine/cluster"
@@ -18,6 +19,10 @@ type Config struct {
 	Trace io.Writer
 	// Caches are shared by runs that follow one another; nil makes new ones, which costs some milliseconds.
 	Caches *store.Caches
+	// Watch receives everything that happens, as it happens; nil for nothing. It must not change what it gets.
+	Watch func(*Moment)
+	// Schedule replaces what the seed draws; Run then goes by the schedule's own seed. nil for none.
+	Schedule *Schedule
 	// Panic lets a panic of the code under test through, with its stack, instead of making it a violation.
 	Panic bool
 
@@ -43,6 +48,8 @@ type Result struct {
 	BusyCutovers int
 	// Hits are the crashes within moves.
 	Hits []HitCount
+	// Actions are what happened of what a schedule can leave out, in order; empty unless the run had one.
+	Actions []Action `json:"-"`
 }
 
 // OK reports whether every property held.
@@ -68,8 +75,16 @@ func Run(seed uint64, cfg Config) (result Result) {
 	if caches == nil {
 		caches = store.NewCaches()
 	}
-	w := newWorld(seed, caches, cfg.Trace)
+	s := drawSwarm(seed)
+	if cfg.Schedule != nil {
+		s, seed = cfg.Schedule.swarm, cfg.Schedule.Seed
+	}
+	w := newWorldOf(seed, s, caches, cfg.Trace)
 	w.planted = cfg.planted
+	w.trace.also(cfg.Watch)
+	if cfg.Schedule != nil {
+		w.plan = newPlan(w, cfg.Schedule)
+	}
 	if !cfg.Panic {
 		defer func() {
 			if r := recover(); r != nil {
@@ -350,6 +365,9 @@ func (w *world) result() Result {
 		Seed: w.seed, Violation: w.failed, Events: w.events, Operations: w.cover.operations, Succeeded: w.cover.succeeded,
 		Unknown: w.cover.unknown, Jobs: w.oper.jobs, Virtual: w.now, TraceHash: w.trace.sum(),
 		Cutovers: w.cover.cutovers, BusyCutovers: w.cover.busyCutovers, Hits: w.cover.list(),
+	}
+	if w.plan != nil {
+		r.Actions = slices.SortedStableFunc(slices.Values(w.plan.happened), byTime)
 	}
 	for _, k := range w.nemesis.kinds() {
 		r.Faults += w.nemesis.counts[k]

@@ -4,9 +4,15 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/zeebo/xxh3"
+
+	"godwit/engine/resp"
+	"godwit/engine/slot"
+	"godwit/migration"
 )
 
 // traceKind says what a line of the trace is about.
@@ -16,7 +22,7 @@ const (
 	traceSend    traceKind = iota + 1 // a request leaves
 	traceArrive                       // a request is executed
 	traceReply                        // a reply leaves
-	traceAnswer                       // a reply arrives
+	traceAnswer                       // a reply arrives at a node; in readable traces at a client too
 	traceLost                         // a message is lost
 	traceBreak                        // a connection breaks
 	traceDisk                         // a file operation
@@ -25,23 +31,76 @@ const (
 	traceNemesis                      // a fault strikes or heals
 	traceNote                         // the operator, phases, verdicts
 	traceLog                          // what a node logs; in readable traces only
+	traceBegin                        // a client begins an operation; in readable traces only
+	traceEnd                          // a client's operation ends; in readable traces only
 )
 
-var traceNames = [...]string{"?", "send", "arrive", "reply", "answer", "lost", "break", "disk", "life", "record", "nemesis", "note", "log"}
+// traceNames are the kinds as traces and filters name them.
+var traceNames = [...]string{"?", "send", "arrive", "reply", "answer", "lost", "break", "disk", "life", "record", "nemesis", "note", "log", "begin", "end"}
 
-// trace is the running hash over everything that can be observed of a run, and, if asked for, its text.
+// Moment is one thing that happens in a run, for people.
+type Moment struct {
+	At   time.Duration
+	Node int    // the node where it happens; -1: at none
+	Kind string // see MomentKinds
+	Text string
+	// Client is the client that an operation, or the other end of a message, belongs to; -1: none.
+	Client int
+	// Slot and Job are what it is about; -1 and 0 if it is not about one, or about several.
+	Slot int
+	Job  uint64
+	// Call numbers a request of the run from 1; what becomes of it, its reply included, has the same number. 0: none.
+	Call int
+	// From and To are the ends of the connection of a message: nodes, or -1 for a client.
+	From, To int
+	// Op numbers the operation of a client from 1; 0: none.
+	Op int
+}
+
+// trace is the running hash over everything that can be observed of a run, and, if asked for, what happens for people.
 type trace struct {
 	hash  *xxh3.Hasher
 	lines uint64
-	out   io.Writer
 	buf   []byte
+	// watch receives each moment; nil makes none, which is much faster.
+	watch func(*Moment)
 }
 
-func newTrace(out io.Writer) *trace { return &trace{hash: xxh3.New(), out: out} }
+// newTrace makes a trace whose text goes to out, if that is not nil.
+func newTrace(out io.Writer) *trace {
+	t := &trace{hash: xxh3.New()}
+	if out != nil {
+		t.watch = NewTimeline(out, Filter{}).Add
+	}
+	return t
+}
+
+// also makes watch see each moment, besides who sees it already.
+func (t *trace) also(watch func(*Moment)) {
+	first := t.watch
+	if watch == nil || first == nil {
+		if first == nil {
+			t.watch = watch
+		}
+		return
+	}
+	t.watch = func(m *Moment) {
+		first(m)
+		watch(m)
+	}
+}
+
+// readable reports whether anybody reads what happens.
+func (t *trace) readable() bool { return t.watch != nil }
 
 // note adds a line: when, on which node (-1: none), what, and its content as bytes and as text. The text is only made when
 // it is wanted.
 func (t *trace) note(at time.Duration, node int, kind traceKind, content []byte, text func() string) {
+	t.message(at, node, kind, nil, content, text)
+}
+
+// message is note for what happens to a call; nil if it is none.
+func (t *trace) message(at time.Duration, node int, kind traceKind, k *call, content []byte, text func() string) {
 	t.lines++
 	b := binary.BigEndian.AppendUint64(t.buf[:0], uint64(at))
 	b = append(b, byte(node), byte(kind))
@@ -49,18 +108,95 @@ func (t *trace) note(at time.Duration, node int, kind traceKind, content []byte,
 	b = append(b, content...)
 	t.buf = b
 	_, _ = t.hash.Write(b) // a hash does not fail
-	if t.out != nil {
-		t.say(at, node, kind, text())
+	if t.watch != nil {
+		t.tell(at, node, kind, k, text())
 	}
 }
 
 // say adds a line to the readable trace only.
 func (t *trace) say(at time.Duration, node int, kind traceKind, text string) {
-	_, _ = fmt.Fprintf(t.out, "%12.6f n%-2d %-7s %s\n", at.Seconds(), node, traceNames[kind], text) // who reads the trace sees that it ends
+	if t.watch != nil {
+		t.tell(at, node, kind, nil, text)
+	}
+}
+
+func (t *trace) tell(at time.Duration, node int, kind traceKind, k *call, text string) {
+	m := &Moment{At: at, Node: node, Kind: traceNames[kind], Text: text, Client: -1, Slot: -1, From: -1, To: -1}
+	if k != nil {
+		m.Call, m.From = k.number, k.conn.caller()
+		if k.conn.to != nil {
+			m.To = k.conn.to.index
+		}
+		if c := k.conn.client; c != nil {
+			m.Client = c.index
+		}
+		m.Slot, m.Job = callConcerns(k.args)
+	}
+	m.concern()
+	t.watch(m)
+}
+
+// begins tells that a client begins an operation.
+func (t *trace) begins(c *client) { t.operation(c, traceBegin, fmt.Sprintf("%.120q", c.argv)) }
+
+// ends tells how an operation of a client ended.
+func (t *trace) ends(c *client, v resp.Value, ok bool) {
+	if t.watch == nil {
+		return
+	}
+	took := c.w.now - c.first
+	switch {
+	case ok:
+		t.operation(c, traceEnd, fmt.Sprintf("%.120q → %.120s; %v, try %d", c.argv, v, took, c.tries))
+	case c.tries >= maxTries:
+		t.operation(c, traceEnd, fmt.Sprintf("%.120q refused, given up; %v, try %d", c.argv, took, c.tries))
+	default:
+		t.operation(c, traceEnd, fmt.Sprintf("%.120q outcome unknown; %v, try %d", c.argv, took, c.tries))
+	}
+}
+
+func (t *trace) operation(c *client, kind traceKind, text string) {
+	if t.watch != nil {
+		t.watch(&Moment{
+			At: c.w.now, Node: -1, Kind: traceNames[kind], Text: text, Client: c.index, Slot: int(c.w.keys.slots[c.slot]),
+			From: -1, To: -1, Op: c.op,
+		})
+	}
 }
 
 // sum is the hash so far.
 func (t *trace) sum() uint64 { return t.hash.Sum64() }
+
+// callConcerns says what slot and job a command is about.
+func callConcerns(args [][]byte) (sl int, job uint64) {
+	switch {
+	case len(args) == 3 && string(args[0]) == "PEER" && string(args[1]) == "MIGRATION":
+		if m, err := migration.DecodeMessage(args[2]); err == nil {
+			return int(m.Slot), m.Job.Counter
+		}
+	case len(args) >= 2 && string(args[0]) != "PEER":
+		return int(slot.OfKey(args[1])), 0
+	}
+	return -1, 0
+}
+
+// concern finds in the text what the moment is about, where that is not known.
+func (m *Moment) concern() {
+	if m.Kind == traceNames[traceDisk] || m.Call != 0 {
+		return
+	}
+	if found := textSlot.FindStringSubmatch(m.Text); found != nil && m.Slot < 0 {
+		m.Slot, _ = strconv.Atoi(found[1]) // digits
+	}
+	if found := textJob.FindStringSubmatch(m.Text); found != nil && m.Job == 0 {
+		m.Job, _ = strconv.ParseUint(found[1], 10, 64) // digits
+	}
+}
+
+var (
+	textSlot = regexp.MustCompile(`\bslot[= ](\d{1,5})\b`)
+	textJob  = regexp.MustCompile(`\bjob[= ](\d{1,9})\b`)
+)
 
 // join copies the arguments of a command into one slice, lengths included.
 func join(dst []byte, args [][]byte) []byte {

@@ -38,7 +38,8 @@ type world struct {
 	history     *linearize.Recorder
 	caches      *store.Caches
 	failed      *Violation
-	planted     bool // see Config
+	plan        *plan // nil: everything that the seed draws happens
+	planted     bool  // see Config
 }
 
 // propertyHarness names the violations that are this package's own fault, or the workload's.
@@ -60,8 +61,13 @@ func (v *Violation) Error() string {
 
 // newWorld makes the world of a seed: machines that are off, and nothing in the queue.
 func newWorld(seed uint64, caches *store.Caches, out io.Writer) *world {
+	return newWorldOf(seed, drawSwarm(seed), caches, out)
+}
+
+// newWorldOf makes the world of a seed with a swarm that was not drawn.
+func newWorldOf(seed uint64, s swarm, caches *store.Caches, out io.Writer) *world {
 	w := &world{
-		seed: seed, swarm: drawSwarm(seed), trace: newTrace(out), times: newDice(seed, streamTime, 0),
+		seed: seed, swarm: s, trace: newTrace(out), times: newDice(seed, streamTime, 0),
 		history: linearize.NewRecorder(unixMs), caches: caches, cover: newCoverage(),
 	}
 	w.keys = newKeyspace(w.swarm.slots)
@@ -82,7 +88,7 @@ func newWorld(seed uint64, caches *store.Caches, out io.Writer) *world {
 func (w *world) violate(property, format string, args ...any) {
 	if w.failed == nil {
 		w.failed = &Violation{Property: property, Detail: fmt.Sprintf(format, args...), At: w.now}
-		w.notef(-1, traceNote, "VIOLATION %s: %s", property, w.failed.Detail)
+		w.notef(-1, traceNote, verdictPrefix+"%s: %s", property, w.failed.Detail)
 	}
 }
 

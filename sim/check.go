@@ -28,7 +28,7 @@ var _ engine.Observer = (*observer)(nil)
 
 // blind reports that the life is over: the power went within the event that is running.
 func (o *observer) blind() bool {
-	return o.p.life != o.life || !o.p.up || o.p.disk.Captured() != nil
+	return o.p.life != o.life || o.p.gone()
 }
 
 // Served implements engine.Observer.
@@ -58,6 +58,7 @@ func (o *observer) Recorded(sl slot.Slot, r cluster.Record) {
 	w.checks.pauses.recorded(p, sl)
 	w.cover.recorded(p, sl, old, r)
 	w.nemesis.recorded(p, sl, r)
+	w.points.reach(p, "records "+r.State.String())
 }
 
 // ran is called after each event of a process.

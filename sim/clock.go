@@ -24,7 +24,7 @@ var (
 
 // dead reports that the life is over, or that the power has gone within the event that is running.
 func (s *seat) dead() bool {
-	return s.p.life != s.life || !s.p.up || s.p.disk.Captured() != nil
+	return s.p.life != s.life || s.p.gone()
 }
 
 // after schedules an event of the life.

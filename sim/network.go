@@ -312,6 +312,7 @@ func (c *conn) arrive(k *call) {
 		c.served = append(c.served, served{k, n.w.now})
 		c.session.Execute(k.args)
 		c.session.Flush()
+		n.w.points.executed(p, k.args)
 	})
 }
 
@@ -334,7 +335,7 @@ func (c *conn) refuse() {
 // deliver takes bytes that the session lets out.
 func (c *conn) deliver(b []byte) {
 	p := c.to
-	if c.closed || p.life != c.toLife || !p.up || p.disk.Captured() != nil {
+	if c.closed || p.life != c.toLife || p.gone() {
 		return
 	}
 	c.in = append(c.in, b...)
@@ -381,7 +382,10 @@ func (k *call) answer(v resp.Value, err error) {
 		return
 	}
 	c.net.w.trace.message(c.net.w.now, c.from.index, traceAnswer, k, []byte(v.Str), func() string { return c.String() + " " + showReply(v.Str) })
-	c.from.run(func() { k.done(v, err) })
+	c.from.run(func() {
+		k.done(v, err)
+		c.net.w.points.answered(c.from, v.Str)
+	})
 }
 
 func (c *conn) forget(k *call) {

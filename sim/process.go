@@ -32,6 +32,9 @@ type process struct {
 	skew time.Duration
 	dice dice // of crashes and of the disk
 
+	// left is what the disk holds since the power went in the middle of the event that is running; nil otherwise.
+	left *disk.FS
+
 	records map[slot.Slot]cluster.Record // as observed in this life
 }
 
@@ -51,6 +54,7 @@ func (p *process) onOp(o disk.Op) {
 	b = binary.BigEndian.AppendUint64(b, uint64(o.Offset))
 	b = binary.BigEndian.AppendUint64(b, o.Hash)
 	p.w.trace.note(p.w.now, p.index, traceDisk, b, o.String)
+	p.w.points.operated(p, o)
 }
 
 // syncLatency draws how long a sync takes on this machine.
@@ -112,8 +116,20 @@ func (p *process) run(fn func()) {
 	}
 	p.disk.Settle()
 	p.w.checks.ran(p)
-	if p.disk.Captured() != nil {
+	if p.gone() {
 		p.crash("in the middle of an event")
+	}
+	p.w.points.strike()
+}
+
+// gone reports that the machine has no power: it is down, or the power went in the middle of the event that is running.
+func (p *process) gone() bool { return !p.up || p.left != nil || p.disk.Captured() != nil }
+
+// cut takes the power away in the middle of the event that is running: nothing that it does from now on reaches anybody.
+func (p *process) cut() {
+	if !p.gone() {
+		p.left = p.disk.CrashClone(p.crashOptions())
+		p.disk.Mute()
 	}
 }
 
@@ -125,7 +141,10 @@ func (p *process) crash(how string) {
 	w := p.w
 	w.cover.crashed(p)
 	left := p.disk.Captured()
-	if left == nil {
+	switch {
+	case p.left != nil:
+		left = p.left
+	case left == nil:
 		left = p.disk.CrashClone(p.crashOptions())
 	}
 	w.notef(p.index, traceLife, "crash %s", how)
@@ -135,13 +154,16 @@ func (p *process) crash(how string) {
 	if p.node != nil {
 		p.node.Abandon()
 	}
-	p.node, p.disk = nil, left
+	p.node, p.disk, p.left = nil, left, nil
 	w.net.down(p)
 	w.checks.crashed(p)
 	w.after(w.nemesis.restartDelay(), p.start)
 }
 
 func (p *process) crashOptions() disk.CrashOptions {
+	if keep, planned := p.w.points.keeps(); planned {
+		return disk.CrashOptions{Seed: p.dice.Uint64(), KeepPercent: keep}
+	}
 	return disk.CrashOptions{Seed: p.dice.Uint64(), KeepPercent: pick(p.dice, 0, 0, 50, 90, 100)}
 }
 

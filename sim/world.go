@@ -32,6 +32,7 @@ type world struct {
 	nemesis *nemesis
 	checks  *checks
 	cover   coverage
+	points  *pointWatch // nil unless crash points are what the run is about
 
 	// lostClients counts operations of unknown outcome: each leaves its client number behind.
 	lostClients int

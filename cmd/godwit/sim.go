@@ -28,7 +28,7 @@ func newSimCommand() *cobra.Command {
 		Use:   "sim",
 		Short: "Run clusters of real nodes on simulated network, clocks and disks, and judge what clients saw",
 	}
-	c.AddCommand(newSimRunCommand(), newSimReplayCommand(), newSimMutantsCommand())
+	c.AddCommand(newSimRunCommand(), newSimReplayCommand(), newSimMutantsCommand(), newSimCrashPointsCommand())
 	return c
 }
 

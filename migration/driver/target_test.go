@@ -131,7 +131,7 @@ func TestStressAskWhileDeciding(t *testing.T) {
 		}
 	}()
 	seen := map[migration.ReplyKind]int{}
-	for range 100_000 {
+	for range 400_000 {
 		r, _ := d.answer(engine.PeerInfo{ID: id(1)}, ask)
 		seen[r.Kind]++
 	}
@@ -140,9 +140,7 @@ func TestStressAskWhileDeciding(t *testing.T) {
 	if n := seen[migration.ReplyDead]; n > 0 {
 		t.Errorf("%d answers say dead: %v", n, seen)
 	}
-	if seen[migration.ReplyDecided] == 0 || seen[migration.ReplyPending] == 0 {
-		t.Logf("the threads did not meet: %v", seen)
-	}
+	t.Logf("answers by kind: %v", seen)
 }
 
 func TestConfigOfDriver(t *testing.T) {

@@ -27,9 +27,10 @@ build: ## build bin/godwit
 demo: build ## move live slots between three real nodes under load, kill one of them, and judge what clients saw
 	bin/godwit demo $(DEMOFLAGS)
 
-test: ## run the tests, and with the tag "mutants" those that require the model check to find each planted bug
+test: ## run the tests, and with the tag "mutants" those that require each planted bug to be found
 	go test -timeout 20m ./...
 	go test -timeout 20m -tags mutants -run Model ./migration/...
+	go test -timeout 20m -tags mutants -run 'MutantsFail|ExpiredResurrect' ./engine/...
 
 race: ## run the stress tests over real sockets under the race detector
 	go test -timeout 20m -count 1 -race -run Stress $(call packages-with,^func Test[A-Za-z0-9_]*Stress)
@@ -51,7 +52,7 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 	  ran=0; \
 	  while read -r package target; do \
 	    echo "fuzz $$package $$target"; \
-	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$package" </dev/null; \
 	    ran=$$((ran + 1)); \
 	  done; \
 	  echo "$$ran fuzz targets ran"; test $$ran -gt 0; }

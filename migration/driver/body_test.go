@@ -63,7 +63,7 @@ func TestBodiesGolden(t *testing.T) {
 	for _, name := range []string{"put", "delete", "replace", "digest", "several"} {
 		fmt.Fprintf(&out, "%s %x\n", name, someBodies(0x1234)[name])
 	}
-	p := slotProgress{phase: migration.PhaseCommitted, attempt: 0x01020304, stored: true}
+	p := slotProgress{phase: migration.PhaseCommitted, attempt: 0x01020304, stored: true, slotAccount: slotAccount{records: 5, bytes: 0x600, pauseUs: 7, outcome: migration.ConfirmEqual}}
 	fmt.Fprintf(&out, "progress %x under %x\n", p.encode(), progressKey(7, 0x1234))
 	if got, err := decodeProgress(p.encode()); err != nil || got != p {
 		t.Errorf("progress reads back as %+v, %v", got, err)

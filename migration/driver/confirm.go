@@ -15,12 +15,11 @@ import (
 // confirm compares the source's copy, which no longer changes, with the target's takeover snapshot: chunk by chunk, halving
 // those that differ until the keys are known. It steps on the workers, one call at a time.
 type confirm struct {
-	s       *sourceSlot
-	walks   []walk
-	differ  []key.Span // small spans that differ
-	failed  time.Duration
-	tries   int
-	outcome migration.ConfirmOutcome
+	s      *sourceSlot
+	walks  []walk
+	differ []key.Span // small spans that differ
+	failed time.Duration
+	tries  int
 }
 
 // reportSpans bounds how many differing spans are named.
@@ -114,7 +113,6 @@ func (c *confirm) ask(body []byte, then func(migration.Reply)) {
 
 // end reports the outcome; the target may drop its snapshot.
 func (c *confirm) end(o migration.ConfirmOutcome) {
-	c.outcome = o
 	if o != migration.ConfirmGone {
 		m := migration.Message{Kind: migration.MsgConfirm, Slot: c.s.slot, Job: c.s.id, Attempt: c.s.machine.Attempt()}
 		c.s.d.call(c.s.job.header.Target, env.Bulk, &m, func(migration.Reply, error) {})

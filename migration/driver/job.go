@@ -30,13 +30,6 @@ type header struct {
 	StartedMs int64          `json:"started_ms"`
 	EndedMs   int64          `json:"ended_ms,omitempty"`
 	Error     string         `json:"error,omitempty"`
-	// What the job has done, up to the last time it was stored.
-	Records  uint64    `json:"records"`
-	Bytes    uint64    `json:"bytes"`
-	PausesMs []float64 `json:"pauses_ms,omitempty"`
-	Equal    int       `json:"equal"`
-	Differ   int       `json:"differ"`
-	Gone     int       `json:"gone"`
 }
 
 // slotProgress is where a slot of a job stands. Its durable part is stored under the job's key followed by the slot:
@@ -45,24 +38,54 @@ type header struct {
 //	|--------|------|---------------------------|
 //	| 0      | 1    | version, 1                |
 //	| 1      | 1    | phase                     |
-//	| 2      | 4    | attempt, big-endian       |
+//	| 2      | 4    | attempt, big-endian, as all that follow  |
+//	| 6      | 8    | records sent              |
+//	| 14     | 8    | bytes sent                |
+//	| 22     | 8    | pause in µs; 0 before the handover |
+//	| 30     | 1    | how the comparison after takeover ended (migration.ConfirmOutcome); 0 before it did |
 type slotProgress struct {
 	phase   migration.Phase
 	attempt cluster.Attempt
+	slotAccount
 	// stored says that the phase is in the store; a slot that is not begun has no entry.
 	stored bool
 }
 
+// slotAccount is what the move of a slot has done so far. What was done since the last change of phase is lost with a crash.
+type slotAccount struct {
+	records, bytes uint64
+	pauseUs        uint64
+	outcome        migration.ConfirmOutcome
+}
+
+// progressSize is the length of an encoded slotProgress in bytes.
+const progressSize = 31
+
 func (p slotProgress) encode() []byte {
-	b := []byte{jobVersion, byte(p.phase)}
-	return binary.BigEndian.AppendUint32(b, uint32(p.attempt))
+	b := make([]byte, 0, progressSize)
+	b = append(b, jobVersion, byte(p.phase))
+	b = binary.BigEndian.AppendUint32(b, uint32(p.attempt))
+	b = binary.BigEndian.AppendUint64(b, p.records)
+	b = binary.BigEndian.AppendUint64(b, p.bytes)
+	b = binary.BigEndian.AppendUint64(b, p.pauseUs)
+	return append(b, byte(p.outcome))
 }
 
 func decodeProgress(b []byte) (slotProgress, error) {
-	if len(b) != 6 || b[0] != jobVersion || b[1] > byte(migration.PhaseFailed) {
+	if len(b) != progressSize || b[0] != jobVersion || b[1] > byte(migration.PhaseFailed) || b[30] > byte(migration.ConfirmGone) {
 		return slotProgress{}, fmt.Errorf("migration: the stored progress of a slot has %d bytes beginning %x", len(b), b[:min(len(b), 2)])
 	}
-	return slotProgress{phase: migration.Phase(b[1]), attempt: cluster.Attempt(binary.BigEndian.Uint32(b[2:])), stored: true}, nil
+	return slotProgress{
+		phase:   migration.Phase(b[1]),
+		attempt: cluster.Attempt(binary.BigEndian.Uint32(b[2:])),
+		slotAccount: slotAccount{
+			records: binary.BigEndian.Uint64(b[6:]),
+			bytes:   binary.BigEndian.Uint64(b[14:]),
+			pauseUs: binary.BigEndian.Uint64(b[22:]),
+			outcome: migration.ConfirmOutcome(b[30]),
+		},
+		stored: true,
+	}, nil
 }
 
 func (p slotProgress) ended() bool {
@@ -289,6 +312,23 @@ func (j *job) whenDone(timeout time.Duration, fn func(engine.JobStatus)) {
 	})
 }
 
+// addTo adds what a slot has done to the account of its job.
+func (a slotAccount) addTo(st *engine.JobStatus) {
+	st.Records += a.records
+	st.Bytes += a.bytes
+	if a.pauseUs > 0 {
+		st.PausesMs = append(st.PausesMs, float64(a.pauseUs)/1000)
+	}
+	switch a.outcome {
+	case migration.ConfirmEqual:
+		st.DigestsEqual++
+	case migration.ConfirmDiffer:
+		st.Differ++
+	case migration.ConfirmGone:
+		st.Verified = "before cutover only"
+	}
+}
+
 // status is the job as operators see it.
 func (j *job) status() engine.JobStatus {
 	d := j.d
@@ -297,11 +337,7 @@ func (j *job) status() engine.JobStatus {
 	h := &j.header
 	st := engine.JobStatus{
 		ID: d.jobID(h.Counter), Target: h.Target, Ranges: h.Ranges, Slots: len(j.order), Error: h.Error,
-		Records: h.Records, Bytes: h.Bytes, PausesMs: append([]float64(nil), h.PausesMs...),
-		DigestsEqual: h.Equal, Differ: h.Differ, StartedMs: h.StartedMs, EndedMs: h.EndedMs, Verified: "confirmed",
-	}
-	if h.Gone > 0 {
-		st.Verified = "before cutover only"
+		StartedMs: h.StartedMs, EndedMs: h.EndedMs, Verified: "confirmed",
 	}
 	failed := 0
 	first := migration.StepDone + 1
@@ -314,19 +350,20 @@ func (j *job) status() engine.JobStatus {
 		if p.phase == migration.PhaseFailed || p.phase == migration.PhaseAborting {
 			failed++
 		}
+		account := p.slotAccount
 		if s := d.sources[sl]; s != nil && s.job == j {
 			seen := s.seen()
+			account = seen.account
 			if seen.step < first && seen.step != migration.StepIdle {
 				first, round = seen.step, seen.round
 			}
 			st.LagKeys += seen.lag.Keys
 			st.LagByte += seen.lag.LagBytes
-			st.Records += seen.records
-			st.Bytes += seen.bytes
 			if st.Error == "" {
 				st.Error = seen.reason
 			}
 		}
+		account.addTo(&st)
 	}
 	st.Step = "waiting"
 	if first <= migration.StepDone {
@@ -338,6 +375,9 @@ func (j *job) status() engine.JobStatus {
 	switch {
 	case h.EndedMs != 0 && failed == 0:
 		st.State, st.Step, st.Error = engine.JobSuccess, "done", ""
+		if st.Differ > 0 {
+			st.Error = fmt.Sprintf("the copies of %d slots differed after takeover; the source keeps its copies of them", st.Differ)
+		}
 	case h.EndedMs != 0:
 		st.State, st.Step = engine.JobFail, "failed"
 	case first >= migration.StepConfirming && first <= migration.StepDone:

@@ -35,6 +35,7 @@ type sourceSlot struct {
 	paused  time.Duration // when the pause began
 	pausing bool
 	confirm *confirm
+	before  slotAccount // what earlier lives of the process did, and what does not come from the stream
 }
 
 // queued is an event for the machine, or a step of the stream's own.
@@ -45,11 +46,11 @@ type queued struct {
 
 // sourceView is what others may see of a source slot.
 type sourceView struct {
-	step           migration.Step
-	round          migration.RoundKind
-	lag            migration.EvLag
-	records, bytes uint64
-	reason         string
+	step    migration.Step
+	round   migration.RoundKind
+	lag     migration.EvLag
+	account slotAccount
+	reason  string
 }
 
 // newSourceSlot makes the machine of a slot. Driver.mu is held.
@@ -71,6 +72,7 @@ func (s *sourceSlot) begin() {
 	if released {
 		epoch--
 	}
+	s.before = p.slotAccount
 	s.machine = migration.NewSource(d.cfg.Source, s.slot, s.id, epoch, p.attempt, d.env.Clock.Mono())
 	switch {
 	case released && !p.moved():
@@ -123,6 +125,9 @@ func (s *sourceSlot) work() {
 	if q.step != nil {
 		q.step()
 	} else {
+		if e, ok := q.event.(migration.EvConfirmed); ok {
+			s.before.outcome = e.Outcome
+		}
 		for _, ef := range s.machine.Step(s.d.env.Clock.Mono(), q.event) {
 			s.execute(ef)
 		}
@@ -132,7 +137,7 @@ func (s *sourceSlot) work() {
 	defer s.mu.Unlock()
 	s.view.step, s.view.round = s.machine.Now()
 	s.view.reason = s.machine.Reason()
-	s.view.records, s.view.bytes = s.stream.records, s.stream.bytes
+	s.view.account = s.account()
 	if lag, ok := q.event.(migration.EvLag); ok {
 		s.view.lag = lag
 	}
@@ -222,7 +227,7 @@ func (s *sourceSlot) persist(e migration.EfPersist) {
 	b := d.node.Store().NewBatch()
 	d.mu.Lock()
 	p := s.job.slots[s.slot]
-	p.phase, p.attempt, p.stored = e.Phase, e.Attempt, true
+	p.phase, p.attempt, p.stored, p.slotAccount = e.Phase, e.Attempt, true, s.account()
 	b.Set(progressKey(s.job.header.Counter, s.slot), p.encode())
 	d.mu.Unlock()
 	pos := d.node.Store().Commit(b)
@@ -291,10 +296,15 @@ func (s *sourceSlot) pauseEnded(handedOver bool) {
 	if !handedOver {
 		return
 	}
-	ms := float64((s.d.env.Clock.Mono() - s.paused).Microseconds()) / 1000
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
-	s.job.header.PausesMs = append(s.job.header.PausesMs, ms)
+	s.before.pauseUs = uint64(max((s.d.env.Clock.Mono() - s.paused).Microseconds(), 1))
+}
+
+// account is what the move of the slot has done, earlier lives of the process included.
+func (s *sourceSlot) account() slotAccount {
+	a := s.before
+	a.records += s.stream.records
+	a.bytes += s.stream.bytes
+	return a
 }
 
 // decide seals the slot and hands the decision to the store. Under one lock: the record is still serving under the job's
@@ -322,7 +332,7 @@ func (s *sourceSlot) decide() {
 		b := d.node.Store().NewBatch()
 		d.mu.Lock()
 		p := s.job.slots[s.slot]
-		p.phase, p.attempt, p.stored = migration.PhaseDecided, s.machine.Attempt(), true
+		p.phase, p.attempt, p.stored, p.slotAccount = migration.PhaseDecided, s.machine.Attempt(), true, s.account()
 		b.Set(progressKey(s.job.header.Counter, s.slot), p.encode())
 		d.mu.Unlock()
 		at = o.Commit(b, next)
@@ -362,20 +372,6 @@ func (s *sourceSlot) ended() {
 	step, _ := s.machine.Now()
 	s.stream.stop()
 	d.mu.Lock()
-	h := &s.job.header
-	h.Records += s.stream.records
-	h.Bytes += s.stream.bytes
-	if s.confirm != nil {
-		switch s.confirm.outcome {
-		case migration.ConfirmEqual:
-			h.Equal++
-		case migration.ConfirmDiffer:
-			h.Differ++
-			h.Error = s.machine.Reason()
-		case migration.ConfirmGone:
-			h.Gone++
-		}
-	}
 	if d.sources[s.slot] == s {
 		delete(d.sources, s.slot)
 	}

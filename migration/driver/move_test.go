@@ -91,6 +91,7 @@ func TestMovesAreEquivalent(t *testing.T) {
 		cfg.DigestRecords = rapid.SampledFrom([]int{1, 5, 16384}).Draw(rt, "digest records")
 		cfg.TrackerBytes = rapid.SampledFrom([]int{1, 400, 16 << 20}).Draw(rt, "tracker bytes")
 		cfg.Source.WindowBytes = rapid.SampledFrom([]int{1, 300, 8 << 20}).Draw(rt, "window bytes")
+		cfg.Source.PauseDeadline = rapid.SampledFrom([]time.Duration{time.Second, 10 * time.Millisecond}).Draw(rt, "pause deadline")
 		lose := rapid.SampledFrom([]int{0, 0, 20}).Draw(rt, "lost calls")
 		w := newWorld(&scoped{TB: t, rt: rt}, rapid.Uint64().Draw(rt, "seed"))
 		defer w.close()
@@ -197,6 +198,65 @@ func TestCrashInEachStep(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestPauseGivenUp reaches the limit of parked commands again and again: each time the pause is given up, what was taken goes
+// back to the tracker, and in the end the slot has moved.
+func TestPauseGivenUp(t *testing.T) {
+	w := newWorld(t, 4)
+	w.born(2, quick())
+	m := shadow{}
+	for i := range 40 {
+		m.set(w, i, "v")
+	}
+	n := w.nodes[0]
+	job := w.start(0, 1, testSlot)
+	last := cluster.Attempt(0)
+	for range 5 {
+		w.until("it copies", func() bool { return n.stepOf(testSlot) == migration.StepCopying })
+		m.set(w, 50, fmt.Sprint("before pause ", last))
+		w.until("it pauses", func() bool { return n.stepOf(testSlot) == migration.StepPausing })
+		n.driver().ParkLimit(testSlot)
+		w.until("the pause is over", func() bool { return n.stepOf(testSlot) != migration.StepPausing })
+		attempt := n.driver().find(job).slots[testSlot].attempt
+		if attempt < last+2 {
+			t.Errorf("attempt %d after %d: a pause that was given up leads to a new one, and each pause is one", attempt, last)
+		}
+		last = attempt
+	}
+	n.driver().ParkLimit(99) // not moving: nothing
+	checkMoved(w, n, w.nodes[1], m, w.ended(n, job))
+}
+
+// TestFinalRoundIsGivenBack loses the messages of the final round: the pause passes its deadline, and what they carried is sent
+// again in the next round, with what has been written since.
+func TestFinalRoundIsGivenBack(t *testing.T) {
+	for seed := range uint64(5) {
+		cfg := quick()
+		cfg.ChunkRecords = 1 // a message for each key
+		cfg.Source.LagKeys = 30
+		w := newWorld(t, seed)
+		w.born(2, cfg)
+		m := shadow{}
+		for i := range 40 {
+			m.set(w, i, "v")
+		}
+		n := w.nodes[0]
+		job := w.start(0, 1, testSlot)
+		w.until("it copies", func() bool { return n.stepOf(testSlot) == migration.StepCopying })
+		w.until("a pause begins", func() bool { return n.stepOf(testSlot) == migration.StepStarting })
+		for i := range 10 {
+			m.set(w, i, "while it begins")
+		}
+		if n.stepOf(testSlot) == migration.StepStarting {
+			w.until("it pauses", func() bool { return n.stepOf(testSlot) == migration.StepPausing })
+		}
+		w.lose = 100
+		w.until("the pause is given up", func() bool { return n.stepOf(testSlot) != migration.StepPausing })
+		w.lose = 0
+		m.set(w, 3, "after it")
+		checkMoved(w, n, w.nodes[1], m, w.ended(n, job))
 	}
 }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"time"
 
 	"godwit/engine/cluster"
 	"godwit/engine/key"
@@ -83,5 +84,8 @@ func (w *world) checkHistory() {
 	case !v.OK():
 		k := &v.Failures[0]
 		w.violate("linearizable", "slot %d: %s", slot.OfKey([]byte(k.Key)), fmt.Sprint(k))
+		for _, op := range k.Culprits {
+			w.failed.Returns = append(w.failed.Returns, time.Duration(op.Return))
+		}
 	}
 }

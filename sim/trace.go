@@ -195,7 +195,7 @@ func (m *Moment) concern() {
 
 var (
 	textSlot = regexp.MustCompile(`\bslot[= ](\d{1,5})\b`)
-	textJob  = regexp.MustCompile(`\bjob[= ](\d{1,9})\b`)
+	textJob  = regexp.MustCompile(`\bjob[= ](?:0+-)?(\d{1,9})\b`)
 )
 
 // join copies the arguments of a command into one slice, lengths included.

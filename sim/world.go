@@ -54,6 +54,8 @@ type Violation struct {
 	Property string
 	Detail   string
 	At       time.Duration // virtual time
+	// Returns are when the operations returned whose replies nothing explains, if it is about a history.
+	Returns []time.Duration `json:",omitempty"`
 }
 
 func (v *Violation) Error() string {

@@ -28,7 +28,7 @@ func newSimCommand() *cobra.Command {
 		Use:   "sim",
 		Short: "Run clusters of real nodes on simulated network, clocks and disks, and judge what clients saw",
 	}
-	c.AddCommand(newSimRunCommand(), newSimReplayCommand(), newSimMutantsCommand(), newSimCrashPointsCommand())
+	c.AddCommand(newSimRunCommand(), newSimReplayCommand(), newSimShrinkCommand(), newSimMutantsCommand(), newSimCrashPointsCommand())
 	return c
 }
 
@@ -206,7 +206,8 @@ func printSeed(out io.Writer, r *sim.Result, asJSON bool) error {
 	if r.Violation == nil {
 		return nil
 	}
-	_, err := fmt.Fprintf(out, "FAILED seed %d, godwit %s: %v; replay: godwit sim replay %d --trace\n", r.Seed, version(), r.Violation, r.Seed)
+	what := strings.ReplaceAll(r.Violation.Error(), "\n  ", "; ") // of a history it has several lines
+	_, err := fmt.Fprintf(out, "FAILED seed %d, godwit %s: %s; replay: godwit sim replay %d --trace\n", r.Seed, version(), what, r.Seed)
 	return err
 }
 
@@ -259,36 +260,6 @@ func round(f float64, digits int) float64 {
 	text := strconv.FormatFloat(f, 'f', digits, 64)
 	r, _ := strconv.ParseFloat(text, 64) // just formatted
 	return r
-}
-
-func newSimReplayCommand() *cobra.Command {
-	var trace bool
-	c := &cobra.Command{
-		Use:   "replay SEED",
-		Short: "Run one seed again; with --trace, print everything that happens in it",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			seed, err := strconv.ParseUint(args[0], 10, 64)
-			if err != nil {
-				return fmt.Errorf("seed %q is not a number", args[0])
-			}
-			cfg := simConfig()
-			out := bufio.NewWriterSize(c.OutOrStdout(), 1<<16)
-			if trace {
-				cfg.Trace = out
-			}
-			r := sim.Run(seed, cfg)
-			if err := errors.Join(printSeed(out, &r, true), out.Flush()); err != nil {
-				return err
-			}
-			if !r.OK() {
-				return fmt.Errorf("seed %d: %w", seed, r.Violation)
-			}
-			return nil
-		},
-	}
-	c.Flags().BoolVar(&trace, "trace", false, "print messages, replies, file operations, records and faults")
-	return c
 }
 
 func newSimMutantsCommand() *cobra.Command {

@@ -8,17 +8,19 @@ import (
 	"godwit/engine/command"
 	"godwit/engine/data"
 	"godwit/engine/key"
+	"godwit/engine/mutant"
 	"godwit/engine/slot"
 	"godwit/engine/store"
 )
 
 // acknowledge answers READONLY, READWRITE and ASKING. They change nothing: this node is no replica, and nobody but the link
 // of a move may write into a slot that is arriving.
-func (s *Session) acknowledge() {
+func (s *Session) acknowledge(name []byte) {
 	if !s.n.opts.Cluster {
 		s.out.Error(cluster.ErrNotEnabled.Reply())
 		return
 	}
+	s.asking = mutant.On(mutant.AskingServes) && strings.EqualFold(string(name), "asking")
 	s.out.OK()
 }
 

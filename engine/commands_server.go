@@ -44,7 +44,7 @@ func (s *Session) runServer(spec *command.Spec, args [][]byte) {
 	case "clusterx":
 		s.runClusterX(args)
 	case "readonly", "readwrite", "asking":
-		s.acknowledge()
+		s.acknowledge(args[0])
 	case "godwit":
 		s.runGodwit(spec, args)
 	default:

@@ -48,6 +48,7 @@ type Session struct {
 	// What the client told about itself, and what it may do.
 	authed  bool
 	peer    *PeerInfo
+	asking  bool          // said ASKING just before; only a mutant cares
 	created time.Duration // on the monotonic clock
 	// shown, active and lastCmd are read by other sessions' CLIENT LIST.
 	shown   atomic.Pointer[clientInfo]

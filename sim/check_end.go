@@ -75,7 +75,7 @@ func (w *world) checkHistory() {
 	if w.failed != nil {
 		return
 	}
-	v, err := linearize.Check(w.history.History(), linearize.Options{ClockError: w.swarm.skew, Steps: historySteps})
+	v, err := linearize.Check(w.history.History(), linearize.Options{ClockError: w.swarm.clockError(), Steps: historySteps})
 	switch {
 	case err != nil:
 		w.violate(propertyHarness, "the history: %v", err)

@@ -28,6 +28,7 @@ func newPauses(w *world) *pauses {
 	// reply then waits for the sync that is underway and for one more.
 	sync := max(w.swarm.slowTime, 10*w.swarm.sync) + time.Millisecond
 	c.bound = 2*w.swarm.driver.Source.PauseDeadline + 3*sync + 100*time.Millisecond
+	c.bound += time.Duration(2 * w.swarm.drift * float64(c.bound)) // by a clock that is slow
 	return c
 }
 
@@ -49,7 +50,7 @@ func (c *pauses) look(p *process, life int, s *served) {
 		return
 	}
 	sl := slot.OfKey(s.args[1])
-	from := max(s.since, c.since[p.index][sl])
+	from := max(s.since, c.since[p.index][sl], p.stalledUntil)
 	if p.record(sl).State == cluster.Serving && c.w.now-from > c.bound {
 		c.w.violate("pause", "node %d has not answered %.80q after %v, though it serves the slot: %s; a pause lasts at most %v",
 			p.index, s.args, c.w.now-from, recordOf(sl, p.record(sl)), c.w.swarm.driver.Source.PauseDeadline)

@@ -78,7 +78,12 @@ func (c *client) do(slot int, argv []string, then func(resp.Value, bool)) {
 func (c *client) try() {
 	w := c.w
 	c.tries++
-	to := c.guess[c.slot]
+	to, asks := c.guess[c.slot], false
+	if c.dice.chance(w.swarm.asking) && !w.nemesis.over {
+		if p := w.importing(w.keys.slots[c.slot]); p != nil {
+			to, asks = p.index, true
+		}
+	}
 	conn := c.conns[to]
 	if conn == nil || conn.broken {
 		conn = w.net.dial(nil, w.procs[to])
@@ -102,6 +107,9 @@ func (c *client) try() {
 	}
 	k := &call{conn: conn, args: raw}
 	k.done = func(v resp.Value, err error) { c.answered(conn, id, v, err) }
+	if asks { // nothing comes of it where the slot only arrives
+		conn.send(&call{conn: conn, args: [][]byte{[]byte("ASKING")}, done: func(resp.Value, error) {}})
+	}
 	conn.send(k)
 	w.after(w.swarm.patience, func() {
 		if !k.over {

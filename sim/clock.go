@@ -40,14 +40,15 @@ func (s *seat) after(d time.Duration, fn func()) *timer {
 
 // WallMs implements env.Clock: true time plus the skew of this machine.
 func (s *seat) WallMs() int64 {
-	return unixMs + (s.p.w.now + s.p.skew).Milliseconds()
+	return unixMs + (s.p.w.now + s.p.skew + s.p.drifted() - s.p.wallDrift).Milliseconds()
 }
 
 // Mono implements env.Clock.
-func (s *seat) Mono() time.Duration { return s.p.w.now }
+func (s *seat) Mono() time.Duration { return s.p.w.now + s.p.drifted() }
 
 // AfterFunc implements env.Clock.
 func (s *seat) AfterFunc(d time.Duration, fn func()) env.Timer {
+	d = time.Duration(float64(d) / (1 + s.p.driftRate))
 	return s.after(d+s.p.w.times.between(0, 100*time.Microsecond), fn)
 }
 

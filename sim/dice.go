@@ -19,6 +19,7 @@ const (
 	streamDisk
 	streamNode   // one for each life of each process
 	streamClient // one for each client
+	streamFaults
 )
 
 func newDice(seed, stream, index uint64) dice {

@@ -27,7 +27,7 @@ func Mutants() []Mutant {
 		mutant.CancelAfter, mutant.ForgetfulTarget, mutant.StaleAttempt, mutant.MapSteals, mutant.SkipApply, mutant.DeleteLost,
 		mutant.RangeUntracked, mutant.TrackOverflow, mutant.ReadUnsynced, mutant.PrepareUnsynced, mutant.AckUndurable,
 		mutant.RebuiltResend, mutant.LateRead, mutant.CleanAfterReturn, mutant.OrphanImport, mutant.SweepImport, mutant.FlushImport,
-		mutant.ExpiredResurrect, mutant.ResumeFromNew,
+		mutant.ExpiredResurrect, mutant.ResumeFromNew, mutant.AskingServes, mutant.WrongTarget,
 	}
 	var out []Mutant
 	for _, n := range required {

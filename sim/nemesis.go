@@ -25,7 +25,17 @@ import (
 // keeps nothing, everything, or parts, also torn ones. A sync can take a quarter of a second. The node comes back on the
 // same disk, after a moment or after some seconds.
 //
-// Clocks: wall clocks are off by up to a bound and jump within it, each for itself. Monotonic clocks are right.
+// Nodes: one can stand still for up to three seconds, as in a long garbage collection: what it would do and what arrives waits,
+// and then happens at once. Machines can crash again while they start, some times, and several can crash at one moment.
+//
+// Links: all messages between two machines, in one direction or both, can be slow for a while. Two nodes can be found at each
+// other's address by the other nodes for a while; clients know better.
+//
+// Disks: one can be full, or fail a sync of the log. The node that notices ends, and finds a disk in order when it is started
+// again. A node that flushes a memtable on such a disk ends before it does: Pebble panics there with locks held.
+//
+// Clocks: every clock, monotonic ones too, can be fast or slow by up to 5 percent. Wall clocks are off by up to a bound and jump
+// within it, each for itself.
 //
 // Operators: maps are pushed to some nodes or all, with a new version each: true ones, old ones, and such as give slots to
 // anybody. Jobs are started at any time, also for slots that move already, and cancelled.
@@ -37,12 +47,15 @@ import (
 type nemesis struct {
 	w      *world
 	dice   dice
+	faults faults
 	over   bool // the faults have healed
 	counts map[string]int
 }
 
 func newNemesis(w *world) *nemesis {
-	return &nemesis{w: w, dice: newDice(w.seed, streamNemesis, 0), counts: map[string]int{}, over: true}
+	n := &nemesis{w: w, dice: newDice(w.seed, streamNemesis, 0), counts: map[string]int{}, over: true}
+	n.faults = faults{n: n, dice: newDice(w.seed, streamFaults, 0)}
+	return n
 }
 
 // count counts a fault that has struck.
@@ -70,6 +83,7 @@ func (n *nemesis) begin() {
 	if s.skew > 0 {
 		n.jump()
 	}
+	n.faults.begin()
 }
 
 // heal ends all faults: partitions close, clocks are right, machines come back.
@@ -77,6 +91,7 @@ func (n *nemesis) heal() {
 	n.over = true
 	n.w.net.cuts = nil
 	n.w.notef(-1, traceNemesis, "heal")
+	n.faults.heal()
 	for _, p := range n.w.procs {
 		p.skew = 0
 		if !p.up {
@@ -97,7 +112,9 @@ func (n *nemesis) crash() {
 	if n.over {
 		return
 	}
-	n.strike(n.w.procs[n.dice.IntN(len(n.w.procs))])
+	if !n.faults.several() {
+		n.strike(n.w.procs[n.dice.IntN(len(n.w.procs))])
+	}
 	n.w.after(n.dice.around(n.w.swarm.crashes), n.crash)
 }
 

@@ -23,6 +23,9 @@ type network struct {
 	next  int
 	calls int // numbers those that were sent
 	cuts  []cut
+	slow  []slowLink
+	// swapped are two machines that are found at each other's address; nil for none. Clients know better.
+	swapped []*process
 }
 
 type linkKey struct {
@@ -109,7 +112,7 @@ func (s *seat) Call(to env.Peer, lane env.Lane, args [][]byte, timeout time.Dura
 	key := linkKey{s.p, s.life, to, lane}
 	c := n.links[key]
 	if c == nil {
-		c = n.dial(s.p, n.find(to.Addr))
+		c = n.dial(s.p, n.at(to.Addr))
 		c.key = key
 		n.links[key] = c
 		s.after(n.dice.between(10*time.Microsecond, 200*time.Microsecond), c.shake)
@@ -175,10 +178,12 @@ func (c *conn) shake() {
 		case err != nil:
 			return
 		case v.Kind != resp.BulkKind:
+			c.misdirected()
 			c.break_("handshake: " + v.String())
 			return
 		}
 		if err := c.from.node.CheckHello(c.key.to, []byte(v.Str)); err != nil {
+			c.misdirected()
 			c.break_("handshake: " + err.Error())
 			return
 		}
@@ -197,6 +202,13 @@ func (c *conn) shake() {
 			c.break_("handshake: no answer")
 		}
 	})
+}
+
+// misdirected counts a handshake that was refused because another node answered at the address.
+func (c *conn) misdirected() {
+	if c.to.addr() != c.key.to.Addr {
+		c.net.w.nemesis.count("wrong node")
+	}
 }
 
 // send sends a request.
@@ -231,7 +243,7 @@ func (n *network) transmit(k *call, direction int, arrive func()) {
 	if direction == 1 {
 		from, to = to, from
 	}
-	delay := 20*time.Microsecond + d.around(s.latency)
+	delay := 20*time.Microsecond + d.around(s.latency) + n.slowness(from, to)
 	if !n.w.nemesis.over {
 		loss, late := s.drop, s.late
 		if direction == 1 {
@@ -284,6 +296,10 @@ func (n *network) lost(k *call, direction int, how string) {
 // arrive executes a request at the receiving end.
 func (c *conn) arrive(k *call) {
 	p := c.to
+	if p.stalled() {
+		c.net.w.after(p.stalledUntil-c.net.w.now, func() { c.arrive(k) })
+		return
+	}
 	if !p.ready() || c.closed || c.toLife != 0 && c.toLife != p.life {
 		if c.toLife == 0 || c.net.dice.chance(0.5) {
 			c.refuse()
@@ -362,6 +378,10 @@ func (c *conn) deliver(b []byte) {
 // answer brings a reply to the caller, unless the call is over.
 func (k *call) answer(v resp.Value, err error) {
 	c := k.conn
+	if c.from != nil && c.from.stalled() {
+		c.net.w.after(c.from.stalledUntil-c.net.w.now, func() { k.answer(v, err) })
+		return
+	}
 	if c.broken {
 		return
 	}
@@ -431,6 +451,10 @@ func (c *conn) fail(why error) {
 // close ends the receiving end.
 func (c *conn) close() {
 	if c.closed {
+		return
+	}
+	if c.to != nil && c.to.stalled() {
+		c.net.w.after(c.to.stalledUntil-c.net.w.now, c.close)
 		return
 	}
 	c.closed = true

@@ -30,7 +30,17 @@ type process struct {
 	disk *disk.FS
 	seat *seat
 	skew time.Duration
-	dice dice // of crashes and of the disk
+	// The monotonic clock runs at 1 + driftRate since driftSince and was ahead by driftBase then; the wall clock runs with it, less
+	// wallDrift, by which it was set back.
+	driftRate                        float64
+	driftBase, driftSince, wallDrift time.Duration
+	stalledUntil                     time.Duration // until then the node stands still
+	fullUntil                        time.Duration // until then its disk has no space
+	broken                           error         // how its disk fails now; nil if it does not
+	loops                            int           // times that it will still crash while it starts
+	started                          time.Duration // when this life began
+	looped                           bool          // this life is one of those
+	dice                             dice          // of crashes and of the disk
 
 	// left is what the disk holds since the power went in the middle of the event that is running; nil otherwise.
 	left *disk.FS
@@ -73,9 +83,11 @@ func (p *process) start() {
 	}
 	p.up = true
 	p.life++
+	p.started = p.w.now
 	p.records = map[slot.Slot]cluster.Record{}
 	p.seat = &seat{p: p, life: p.life, dice: newDice(p.w.seed, streamNode, uint64(p.index)<<16|uint64(p.life))}
 	p.w.notef(p.index, traceLife, "start, life %d", p.life)
+	p.restarted()
 	p.run(p.open)
 }
 
@@ -89,23 +101,25 @@ func (p *process) open() {
 	o := &observer{p: p, life: p.life}
 	n, err := engine.Open(engine.Options{
 		Clock: p.seat, Peers: p.seat, Rand: p.seat, Workers: p.seat, Syncer: p.seat, FS: p.disk, Fatal: p.fatal, Dir: "/data",
-		StoreSim: &store.Sim{IgnoreLogSync: p.disk.IgnoreLogSync, Caches: w.caches},
+		StoreSim: &store.Sim{IgnoreLogSync: p.disk.IgnoreLogSync, MayFlush: p.mayFlush, Caches: w.caches},
 		Observer: o, Log: slog.New(&logWatch{o: o}),
 		Cluster: true, Addr: p.addr(), Sync: engine.SyncAlways, PeerSecret: "secret",
 		SweepInterval: 400 * time.Millisecond,
 		Limits:        engine.Limits{ParkDeadline: w.swarm.park},
 		NewMigrator:   newMigrator, Version: "sim",
 	})
+	if err != nil && p.gone() {
+		return // it does not matter any more
+	}
+	if err != nil && p.excuse(err) != "" {
+		p.fatal(err)
+		return
+	}
 	if err != nil {
 		w.violate("opens", "node %d cannot open its directory: %v", p.index, err)
 		return
 	}
 	p.node = n
-}
-
-// fatal is what a node calls that cannot go on. No fault that is injected makes that right.
-func (p *process) fatal(err error) {
-	panic(&Violation{Property: "fatal", Detail: fmt.Sprintf("node %d cannot go on: %v", p.index, err), At: p.w.now})
 }
 
 // run runs something on this machine, and crashes it if the power went in the middle.
@@ -149,6 +163,11 @@ func (p *process) crash(how string) {
 	}
 	w.notef(p.index, traceLife, "crash %s", how)
 	w.nemesis.count("crash")
+	if p.looped && w.now == p.started {
+		w.nemesis.count("crash loop")
+	}
+	p.stalledUntil = 0
+	w.nemesis.faults.crashLoop(p)
 	p.up = false
 	p.disk.Mute()
 	if p.node != nil {
@@ -191,7 +210,7 @@ var errDown = errors.New("the node is down")
 // local runs a command on the machine itself, as an operator does who is logged in there. done gets the reply, never if
 // the machine crashes before.
 func (p *process) local(args []string, done func(resp.Value)) error {
-	if !p.ready() {
+	if !p.ready() || p.stalled() {
 		return errDown
 	}
 	var failure error

@@ -236,6 +236,9 @@ func (w *world) unsettled() string {
 		if !p.ready() {
 			return fmt.Sprintf("node %d is down", p.index)
 		}
+		if p.stalled() {
+			return fmt.Sprintf("node %d stands still", p.index)
+		}
 		for _, j := range p.node.Migrator().Jobs() {
 			if !j.State.Ended() {
 				return fmt.Sprintf("job %d of node %d is %s, step %s: %s", j.ID.Counter, p.index, j.State, j.Step, j.Error)

@@ -26,7 +26,8 @@ import (
 //	set nodes 2               a setting of the swarm; those that are absent are zero, which switches a fault off
 //	keep crash 1 4            of the crashes that are drawn only the first and the fourth happen; without numbers, none
 //
-// Actions are counted from 1 within their class: crash, partition, loss, reset, late, duplicate (faults), job, cancel, map,
+// Actions are counted from 1 within their class: crash, partition, loss, reset, late, duplicate, stall, slow-link,
+// full-disk, failed-sync, swap (faults), job, cancel, map,
 // flush-all (the operator's), client-0, client-1… (operations of that client in the safety phase). Those of a class without a
 // "keep" line happen all.
 type Schedule struct {
@@ -82,7 +83,11 @@ func (s *swarm) settings() []setting {
 		{"control-loss", &s.controlLoss, 0, chance}, {"partitions", &s.partitions, 0, ever}, {"partitioned", &s.partitioned, 0, ever},
 		{"crashes", &s.crashes, 0, ever}, {"aimed", &s.aimed, 0, chance}, {"midway", &s.midway, 0, chance}, {"restart", &s.restart, 0, ever},
 		{"sync", &s.sync, 0, ever}, {"slow-sync", &s.slowSync, 0, chance}, {"slow-time", &s.slowTime, 0, ever}, {"skew", &s.skew, 0, ever},
-		{"skew-changes", &s.skewChanges, 0, ever}, {"work", &s.work, 0, ever}, {"flush", &s.flush, 0, chance},
+		{"skew-changes", &s.skewChanges, 0, ever}, {"work", &s.work, 0, ever},
+		{"stalls", &s.stalls, 0, ever}, {"crash-loops", &s.crashLoops, 0, chance}, {"several", &s.several, 0, chance}, {"drift", &s.drift, 0, 0.05},
+		{"slow-links", &s.slowLinks, 0, ever}, {"full-disks", &s.fullDisks, 0, ever}, {"failed-syncs", &s.failedSyncs, 0, ever},
+		{"swaps", &s.swaps, 0, ever}, {"asking", &s.asking, 0, chance},
+		{"flush", &s.flush, 0, chance},
 		{"think", &s.think, 1e-4, ever}, {"rush", &s.rush, 1e-4, ever}, {"patience", &s.patience, 1e-3, ever}, {"expiry", &s.expiry, 0, 1},
 		{"jobs", &s.jobs, 1e-3, ever}, {"cancels", &s.cancels, 0, chance}, {"flushes", &s.flushes, 0, chance}, {"maps", &s.maps, 0, ever},
 		{"settled", &s.settled, 0, 1}, {"park", &s.park, 0, ever},

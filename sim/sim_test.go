@@ -156,6 +156,9 @@ func TestFloors(t *testing.T) {
 			busy.Hits = append(busy.Hits, HitCount{Hit{step, role}, 1})
 		}
 	}
+	for _, m := range Marks() {
+		busy.FaultKinds = append(busy.FaultKinds, FaultCount{m, 1})
+	}
 	var full Totals
 	full.Add(&busy)
 	if err := full.CheckFloors(); err != nil {

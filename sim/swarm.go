@@ -42,7 +42,17 @@ type swarm struct {
 	work        time.Duration // the longest that a step of work waits for a worker
 	flush       float64       // chance per operator's turn that a node flushes its memtable
 
+	stalls      time.Duration // mean time between stalls of some node, 0: none
+	crashLoops  float64       // chance that a machine that has crashed crashes again while it starts
+	several     float64       // chance that others crash along
+	drift       float64       // bound of the rate by which clocks are fast or slow
+	slowLinks   time.Duration // mean time between, 0: none
+	fullDisks   time.Duration // mean time between, 0: none
+	failedSyncs time.Duration // mean time between, 0: none
+	swaps       time.Duration // mean time between exchanges of addresses, 0: none
+
 	// Clients.
+	asking      float64       // chance that an operation is tried with ASKING at the node where the slot arrives
 	think, rush time.Duration // mean time between operations of a client, in calm and while slots move
 	patience    time.Duration // how long a client waits for a reply
 	expiry      bool
@@ -128,6 +138,33 @@ func drawSwarm(seed uint64) swarm {
 		s.maps = pick(d, 500*time.Millisecond, 1500*time.Millisecond)
 	}
 	s.driver = drawDriver(d)
+	if on(0.25) {
+		s.stalls = pick(d, 800*time.Millisecond, 3*time.Second)
+	}
+	if on(0.3) {
+		s.crashLoops = pick(d, 0.1, 0.4)
+	}
+	if on(0.3) {
+		s.several = pick(d, 0.2, 0.6)
+	}
+	if on(0.3) {
+		s.drift = pick(d, 0.001, 0.01, 0.05)
+	}
+	if on(0.3) {
+		s.slowLinks = pick(d, 500*time.Millisecond, 2*time.Second)
+	}
+	if on(0.2) {
+		s.fullDisks = pick(d, time.Second, 3*time.Second)
+	}
+	if on(0.2) {
+		s.failedSyncs = pick(d, time.Second, 3*time.Second)
+	}
+	if on(0.25) {
+		s.swaps = pick(d, 500*time.Millisecond, 2*time.Second)
+	}
+	if d.chance(0.4) {
+		s.asking = pick(d, 0.02, 0.1)
+	}
 	if storm { // pauses are given up and tried again while answers to the ones before are still on their way
 		s.controlLate, s.controlLoss = 0.3, pick(d, 0.08, 0.2)
 		s.lateness = pick(d, 80*time.Millisecond, 160*time.Millisecond, 320*time.Millisecond)

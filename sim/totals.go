@@ -13,12 +13,13 @@ type Totals struct {
 	Busy                  int // runs with a cutover while a client wrote to the slot
 	Crashed               int // runs with a crash in a move
 	Hits                  map[Hit]int
+	Faults                map[string]int // by kind
 }
 
 // Add adds a run.
 func (t *Totals) Add(r *Result) {
 	if t.Hits == nil {
-		t.Hits = map[Hit]int{}
+		t.Hits, t.Faults = map[Hit]int{}, map[string]int{}
 	}
 	if r.OK() {
 		t.OK++
@@ -34,6 +35,9 @@ func (t *Totals) Add(r *Result) {
 	t.Operations += r.Operations
 	t.Succeeded += r.Succeeded
 	t.Cutovers += r.Cutovers
+	for _, f := range r.FaultKinds {
+		t.Faults[f.Kind] += f.Count
+	}
 	for _, h := range r.Hits {
 		t.Hits[h.Hit] += h.Count
 	}
@@ -76,5 +80,5 @@ func (t *Totals) CheckFloors() error {
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(errors.Join(errs...), t.checkMarks())
 }

@@ -111,10 +111,15 @@ func (w *world) step() bool {
 		return false
 	}
 	w.now = ev.at
+	if ev.timer != nil && ev.timer.over {
+		return true
+	}
+	if ev.proc != nil && ev.proc.life == ev.life && ev.proc.stalled() {
+		ev.at = ev.proc.stalledUntil
+		w.queue.push(ev)
+		return true
+	}
 	if ev.timer != nil {
-		if ev.timer.over {
-			return true
-		}
 		ev.timer.over = true
 	}
 	if ev.proc == nil {

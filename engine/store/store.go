@@ -88,6 +88,9 @@ func (o *Options) Validate() error {
 type Sim struct {
 	// IgnoreLogSync switches off and on the effect of syncing write-ahead logs.
 	IgnoreLogSync func(bool)
+	// MayFlush is asked before a memtable is flushed; nil always agrees. On a disk that fails Pebble panics there, with locks
+	// held, where production would have ended: the simulator ends the node instead.
+	MayFlush func() bool
 	// Caches may be shared by the nodes of one process, one after another or together.
 	Caches *Caches
 }
@@ -164,6 +167,10 @@ func pebbleOptions(o *Options) *pebble.Options {
 		FS:                 o.FS,
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		Logger:             pebbleLogger{log: o.Log, fatal: o.Fatal},
+		EventListener: &pebble.EventListener{
+			// Pebble would try a flush that failed again at once and for ever, while commits go on.
+			BackgroundError: func(err error) { o.Fatal(fmt.Errorf("store: in the background: %w", err)) },
+		},
 	}
 	if o.Sim != nil {
 		po.Cache, po.FileCache = o.Sim.Caches.blocks, o.Sim.Caches.files
@@ -367,6 +374,9 @@ func (s *Store) syncRound() {
 
 // Flush writes the memtable to a table.
 func (s *Store) Flush() {
+	if s.sim != nil && s.sim.MayFlush != nil && !s.sim.MayFlush() {
+		return
+	}
 	if err := s.db.Flush(); err != nil {
 		s.fatal(fmt.Errorf("store: flush: %w", err))
 	}

@@ -368,7 +368,7 @@ func (c *conn) deliver(b []byte) {
 		wire := c.in[:len(c.in)-len(rest)]
 		content := binary.BigEndian.AppendUint32(nil, uint32(c.id))
 		k := c.served[0]
-		n.w.trace.message(n.w.now, p.index, traceReply, k.call, append(content, wire...), func() string { return c.String() + " " + showReply(v.Str) })
+		n.w.trace.message(n.w.now, p.index, traceReply, k.call, append(content, wire...), func() string { return c.String() + " " + showValue(v) })
 		c.in = append(c.in[:0:0], rest...)
 		c.served = c.served[1:]
 		n.transmit(k.call, 1, func() { k.answer(v, nil) })
@@ -393,7 +393,7 @@ func (k *call) answer(v resp.Value, err error) {
 	c.forget(k)
 	if c.from == nil {
 		if t := c.net.w.trace; t.readable() {
-			t.tell(c.net.w.now, -1, traceAnswer, k, c.String()+" "+showReply(v.Str))
+			t.tell(c.net.w.now, -1, traceAnswer, k, c.String()+" "+showValue(v))
 		}
 		k.done(v, err)
 		return
@@ -401,7 +401,7 @@ func (k *call) answer(v resp.Value, err error) {
 	if c.from.life != c.life || !c.from.ready() {
 		return
 	}
-	c.net.w.trace.message(c.net.w.now, c.from.index, traceAnswer, k, []byte(v.Str), func() string { return c.String() + " " + showReply(v.Str) })
+	c.net.w.trace.message(c.net.w.now, c.from.index, traceAnswer, k, []byte(v.Str), func() string { return c.String() + " " + showValue(v) })
 	c.from.run(func() {
 		k.done(v, err)
 		c.net.w.points.answered(c.from, v.Str)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"godwit/engine/key"
+	"godwit/engine/resp"
 	"godwit/migration"
 )
 
@@ -74,6 +75,14 @@ func showKey(k []byte) string {
 		return string(rest[4:])
 	}
 	return fmt.Sprintf("%02x:%x", byte(kind), rest)
+}
+
+// showValue is a reply of any kind for people.
+func showValue(v resp.Value) string {
+	if v.Kind == resp.BulkKind {
+		return showReply(v.Str)
+	}
+	return fmt.Sprintf("%.120s", v)
 }
 
 // showReply is a reply for people: those between nodes are decoded.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/subtle"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -23,6 +24,9 @@ import (
 //	PEER ANNOUNCE <slot> <epoch>     the calling node serves the slot under the epoch; answers "ok"
 //	PEER OWNER <ranges>              answers, per slot that this node had to do with, "slot state epoch owner" lines
 const peerVersion = "1"
+
+// helloSecret is the position of the secret in PEER HELLO.
+const helloSecret = 3
 
 // Hello implements env.Handshake.
 func (n *Node) Hello(to env.Peer) [][]byte {
@@ -108,7 +112,11 @@ func (s *Session) runPeer(args [][]byte) {
 }
 
 func (s *Session) unknownCommand(args [][]byte) {
-	_, text := s.n.table.Check(args)
+	shown := slices.Clone(args)
+	if len(args) > helloSecret && strings.EqualFold(string(args[1]), "hello") && len(args[helloSecret]) > 0 {
+		shown[helloSecret] = []byte("***") // error texts end in logs and on screens
+	}
+	_, text := s.n.table.Check(shown)
 	s.out.Error(text)
 }
 
@@ -120,7 +128,7 @@ func (s *Session) peerHello(args [][]byte) {
 		s.unknownCommand(args)
 		return
 	case n.opts.PeerSecret == "" && !s.opts.Loopback,
-		subtle.ConstantTimeCompare(args[3], []byte(n.opts.PeerSecret)) != 1:
+		subtle.ConstantTimeCompare(args[helloSecret], []byte(n.opts.PeerSecret)) != 1:
 		n.opts.Log.Warn("a peer link was refused: wrong secret, or no secret and not from loopback", "remote", s.opts.Remote)
 		s.unknownCommand(args)
 		return

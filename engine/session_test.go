@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"godwit/engine/cluster"
@@ -443,8 +444,11 @@ func TestPeerNeedsHandshake(t *testing.T) {
 	unknown := func(c *testClient, args ...string) {
 		t.Helper()
 		v := c.do(args...)
-		want := n.table
-		_, text := want.Check(bytesOf(args))
+		shown := slices.Clone(args)
+		if len(args) > 3 && args[1] == "HELLO" && args[3] != "" {
+			shown[3] = "***" // a secret must not end in the log of the node that sent it
+		}
+		_, text := n.table.Check(bytesOf(shown))
 		if v.String() != "(error) "+text {
 			t.Errorf("%q answers %s, want %s", args, v, text)
 		}

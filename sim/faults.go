@@ -168,7 +168,7 @@ func (p *process) fill(room int64, d time.Duration) {
 	p.fullUntil, p.broken = p.w.now+d, disk.ErrNoSpace
 	p.w.notef(p.index, traceNemesis, "the disk has %d bytes left", room)
 	p.w.after(d, func() {
-		if p.up && p.w.now >= p.fullUntil && p.broken == disk.ErrNoSpace {
+		if p.up && p.w.now >= p.fullUntil && errors.Is(p.broken, disk.ErrNoSpace) {
 			p.repair()
 		}
 	})

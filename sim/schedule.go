@@ -14,7 +14,7 @@ import (
 	"godwit/engine/mutant"
 )
 
-// A schedule is what one seed drew, written down: the swarm's settings, and which of the actions that the dice ask for happen.
+// Schedule is what one seed drew, written down: the swarm's settings, and which of the actions that the dice ask for happen.
 // It replays by itself: what it does not name is drawn by its seed's dice, whose streams do not depend on the settings.
 //
 // As text, a line says one thing; what follows a "#" is for people:

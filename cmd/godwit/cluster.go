@@ -31,6 +31,7 @@ func newClusterCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "cluster",
 		Short: "Make a cluster of running nodes, and show what state it is in",
+		RunE:  groupOnly,
 	}
 	c.AddCommand(newClusterCreateCommand(), newClusterStatusCommand())
 	return c

@@ -49,6 +49,15 @@ func newRootCommand() *cobra.Command {
 	return root
 }
 
+// groupOnly is the RunE of a command that has subcommands and does nothing itself: it shows its help, and calls what it does
+// not know an error.
+func groupOnly(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unknown command %q for %q: see %s --help", args[0], c.CommandPath(), c.CommandPath())
+	}
+	return c.Help()
+}
+
 // release is the version that is being worked towards.
 const release = "0.1.0"
 

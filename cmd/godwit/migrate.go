@@ -32,6 +32,7 @@ func newMigrateCommand() *cobra.Command {
 		Use:   "migrate",
 		Short: "Move slots to another node while both go on serving",
 		Long:  "Move slots to another node while both go on serving. A job belongs to the node that serves the slots, its source: --node names that one.",
+		RunE:  groupOnly,
 	}
 	c.AddCommand(newMigrateStartCommand(), newMigrateStatusCommand(), newMigrateCancelCommand())
 	return c

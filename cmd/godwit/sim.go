@@ -27,6 +27,7 @@ func newSimCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sim",
 		Short: "Run clusters of real nodes on simulated network, clocks and disks, and judge what clients saw",
+		RunE:  groupOnly,
 	}
 	c.AddCommand(newSimRunCommand(), newSimReplayCommand(), newSimShrinkCommand(), newSimMutantsCommand(), newSimCrashPointsCommand())
 	return c

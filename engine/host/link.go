@@ -185,7 +185,7 @@ func (l *link) connect() (net.Conn, error) {
 	l.mu.Unlock()
 	if err := l.shake(conn, h); err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("handshake: %w", err)
+		return nil, fmt.Errorf("handshake (another peer secret, or not a node in cluster mode?): %w", err)
 	}
 	return conn, nil
 }

@@ -287,6 +287,7 @@ func (n *Node) ResetCluster() (store.Position, error) {
 	b := n.store.NewBatch()
 	b.DeleteRange(key.OwnershipSpan())
 	b.Delete(key.Named(namedMap))
+	b.Delete(key.Named(namedAsk))
 	b.Delete(key.Named(namedID))
 	p := n.store.Commit(b)
 	n.opts.Log.Warn("the cluster state of this node was reset", "id", n.ID(), "version", n.topology().Version)

@@ -22,6 +22,7 @@ const (
 	namedIncarnation = "incarnation"
 	namedID          = "id"
 	namedMap         = "map"
+	namedAsk         = "ask" // whom claims ask
 )
 
 // Node is a running node. Make it with Open.
@@ -126,6 +127,9 @@ func (n *Node) load() error {
 		}
 	}
 	n.mapNow.Store(m)
+	if err := n.loadAsk(); err != nil {
+		return err
+	}
 	return n.loadRecords()
 }
 

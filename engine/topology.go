@@ -77,6 +77,7 @@ func (n *Node) setMap(m *cluster.Map, force Force) (store.Position, error) {
 	n.mapNow.Store(m)
 	n.version.Add(1)
 	self := n.ID()
+	b.Set(key.Named(namedAsk), n.willAsk(old, m))
 	var p store.Position
 	switch {
 	case self == "" || m.Find(self) == nil:
@@ -129,7 +130,7 @@ func (n *Node) forceMap(b *store.Batch, m *cluster.Map) store.Position {
 		n.Exclusive(sl, func(o *Owned) {
 			r := o.Record()
 			switch {
-			case owner == nil || r.State == cluster.Importing || r.State == cluster.Prepared || o.st.paused:
+			case owner == nil || r.State == cluster.Importing || r.State == cluster.Prepared || o.st.paused || o.st.sealed:
 			case owner.ID == n.ID() && r.State != cluster.Serving:
 				p = o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Serving, Epoch: r.Epoch + 1})
 			case owner.ID != n.ID() && r.State == cluster.Serving:
@@ -193,6 +194,8 @@ type claims struct {
 	ask   map[cluster.NodeID]env.Peer // whom to ask
 	round uint64                      // of the questions that are out; answers to older rounds are void
 	timer env.Timer
+	// waiting is the number of claims that gave way and will be taken up again.
+	waiting int
 }
 
 // claimRetry is how long a claim waits before it asks again, claimTimeout how long for an answer.
@@ -228,10 +231,49 @@ func (n *Node) claimNew(old, m *cluster.Map) {
 			}
 		}
 	}
-	n.claims.addMap(old, n.ID())
-	n.claims.addMap(m, n.ID())
 	n.mu.Unlock()
 	n.askClaims()
+}
+
+// willAsk adds the nodes of two maps to those that claims ask, and returns them all in the form in which they are stored with
+// the new map: lines of id and address. A claim outlives a restart, and must then ask those of the old map, too. Nodes that
+// only earlier maps had are forgotten when no claim is open.
+func (n *Node) willAsk(old, m *cluster.Map) []byte {
+	open := n.slotsWhere(func(st *slotState) bool { return st.claiming })
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if open.Len() == 0 && n.claims.waiting == 0 {
+		n.claims.ask = nil
+	}
+	n.claims.addMap(old, n.ID())
+	n.claims.addMap(m, n.ID())
+	var text []byte
+	for _, id := range sortedIDs(n.claims.ask) {
+		text = fmt.Appendf(text, "%s %s\n", id, n.claims.ask[id].Addr)
+	}
+	return text
+}
+
+// loadAsk reads what willAsk stored.
+func (n *Node) loadAsk() error {
+	raw, _, err := n.store.Get(key.Named(namedAsk))
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.claims.ask = map[cluster.NodeID]env.Peer{}
+	for _, line := range strings.Split(strings.TrimSpace(string(raw)), "\n") {
+		if line == "" {
+			continue
+		}
+		id, addr, ok := strings.Cut(line, " ")
+		if !ok {
+			return fmt.Errorf("engine: the stored list of nodes that a claim asks has the line %q: the directory is damaged", line)
+		}
+		n.claims.ask[cluster.NodeID(id)] = env.Peer{ID: id, Addr: addr}
+	}
+	return nil
 }
 
 func (c *claims) addMap(m *cluster.Map, self cluster.NodeID) {
@@ -252,18 +294,10 @@ func (n *Node) resumeClaims() {
 	if !n.opts.Cluster || m.Version < 0 {
 		return
 	}
-	any := false
 	for _, sl := range n.givenTo(m, n.ID()) {
-		if n.slots[sl].state() == cluster.None {
-			n.slots[sl].claiming, any = true, true
-		}
+		n.Exclusive(sl, func(o *Owned) { o.st.claiming = o.st.state() == cluster.None })
 	}
-	if any {
-		n.mu.Lock()
-		n.claims.addMap(m, n.ID())
-		n.mu.Unlock()
-		n.askClaims()
-	}
+	n.askClaims()
 }
 
 // claimRound is one round of questions.
@@ -380,7 +414,13 @@ func (n *Node) retryClaims() {
 
 // reclaimLater takes a claim up again that gave way to another node's.
 func (n *Node) reclaimLater(sl slot.Slot) {
+	n.mu.Lock()
+	n.claims.waiting++
+	n.mu.Unlock()
 	n.opts.Clock.AfterFunc(3*claimRetry, func() {
+		n.mu.Lock()
+		n.claims.waiting--
+		n.mu.Unlock()
 		if o := n.topology().Owner(sl); o == nil || o.ID != n.ID() {
 			return
 		}

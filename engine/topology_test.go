@@ -200,6 +200,26 @@ func TestClaimOfAnOrphan(t *testing.T) {
 	}
 }
 
+// A claim that waits for a node of the old map still waits for it after a restart, though the new map does not have it.
+func TestClaimOutlivesARestart(t *testing.T) {
+	w := newWorld(t)
+	nodes := w.born("a 0-99", "b 100-200", "c 400-500")
+	a, b := nodes[0], nodes[1]
+	b.close()
+	a.setNodes("2", "", "a 0-200", "c 400-500")
+	w.advance(3 * claimRetry)
+	a.restart()
+	w.advance(10 * claimRetry)
+	if a.serving() != "0-99" {
+		t.Errorf("a serves %s before b has answered", a.serving())
+	}
+	b.start()
+	w.advance(10 * claimRetry)
+	if a.serving() != "0-99" || b.serving() != "100-200" {
+		t.Errorf("a serves %s, b %s", a.serving(), b.serving())
+	}
+}
+
 // As long as one node does not answer, nothing that is claimed is served.
 func TestClaimWaitsForEveryNode(t *testing.T) {
 	w := newWorld(t)

@@ -77,7 +77,8 @@ type Peer struct {
 // Peers calls other nodes. It is safe for concurrent use.
 type Peers interface {
 	// Call sends a command to a peer and later runs done exactly once with the bulk string that it answered. Calls on
-	// one lane to one peer are executed in the order given when the link does not break; nothing is promised across a
+	// one lane to one peer are executed in the order given when the link does not break; the timeout counts from when the
+	// call was given, or from when the lane last brought an answer if that is later; nothing is promised across a
 	// break, and a call whose done got ErrLink or ErrTimeout may still have been executed, or may yet be, once or
 	// twice. An error reply of the peer is a *RemoteError. args are copied before Call returns.
 	Call(to Peer, lane Lane, args [][]byte, timeout time.Duration, done func(reply []byte, err error))

@@ -67,6 +67,7 @@ func (c *conn) deliver(b []byte) {
 	c.mu.Lock()
 	if c.broken {
 		c.mu.Unlock()
+		c.noteProgress()
 		return
 	}
 	c.out = append(c.out, b...)

@@ -42,6 +42,7 @@ type call struct {
 	done  func([]byte, error)
 	timer *time.Timer
 	given time.Time
+	limit time.Duration
 	over  bool // done has been called or is about to be
 }
 
@@ -52,7 +53,7 @@ func newLink(p *Peers, key linkKey) *link {
 }
 
 func (l *link) call(args [][]byte, timeout time.Duration, done func([]byte, error)) {
-	c := &call{done: done, given: time.Now()}
+	c := &call{done: done, given: time.Now(), limit: timeout}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := len(l.out)
@@ -104,6 +105,11 @@ func (l *link) finish(c *call, reply []byte, err error) {
 func (l *link) timeout(c *call) {
 	l.mu.Lock()
 	if c.over {
+		l.mu.Unlock()
+		return
+	}
+	if quiet := time.Since(l.heard); l.conn != nil && l.heard.After(c.given) && quiet < c.limit {
+		c.timer.Reset(c.limit - quiet) // answers come in order, and they are coming
 		l.mu.Unlock()
 		return
 	}

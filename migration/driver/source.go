@@ -55,7 +55,7 @@ type sourceView struct {
 
 // newSourceSlot makes the machine of a slot. Driver.mu is held.
 func newSourceSlot(d *Driver, j *job, sl slot.Slot) *sourceSlot {
-	s := &sourceSlot{d: d, job: j, slot: sl, id: d.jobID(j.header.Counter)}
+	s := &sourceSlot{d: d, job: j, slot: sl, id: d.jobID(j.header.Counter), running: true}
 	s.stream = stream{d: d, slot: sl, later: func(fn func()) { s.enqueue(queued{step: fn}) }}
 	return s
 }
@@ -64,7 +64,7 @@ func newSourceSlot(d *Driver, j *job, sl slot.Slot) *sourceSlot {
 func (s *sourceSlot) begin() {
 	d := s.d
 	d.mu.Lock()
-	p := *s.job.slots[s.slot]
+	p, stopped := *s.job.slots[s.slot], s.job.header.Error
 	d.mu.Unlock()
 	r := d.node.Record(s.slot)
 	released := r.State == cluster.Released && r.Job == s.id
@@ -84,14 +84,28 @@ func (s *sourceSlot) begin() {
 	switch {
 	case released && p.phase == migration.PhaseDecided:
 		d.node.Exclusive(s.slot, func(o *engine.Owned) { o.Seal() })
-		s.post(migration.EvRecover{Phase: p.phase})
+		s.first(migration.EvRecover{Phase: p.phase})
 	case !p.stored && r.State != cluster.Serving:
-		s.post(migration.EvCancel{Why: "the slot is no longer served here"})
+		s.first(migration.EvCancel{Why: "the slot is no longer served here"})
 	case !p.stored:
-		s.post(migration.EvBegin{})
+		s.first(migration.EvBegin{})
 	default:
-		s.post(migration.EvRecover{Phase: p.phase})
+		s.first(migration.EvRecover{Phase: p.phase})
 	}
+	if stopped != "" && !p.moved() {
+		s.post(migration.EvCancel{Why: stopped}) // the job was stopped before a crash: that still holds
+	}
+}
+
+// first queues the event that the slot begins with, before those that came while the machine was made, and lets workers take it.
+func (s *sourceSlot) first(ev migration.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.queue = append([]queued{{event: ev}}, s.queue...)
+	s.d.env.Workers.Submit(s.work)
 }
 
 // post queues an event and makes sure that a worker takes it.
@@ -229,15 +243,18 @@ func (s *sourceSlot) persist(e migration.EfPersist) {
 	p := s.job.slots[s.slot]
 	p.phase, p.attempt, p.stored, p.slotAccount = e.Phase, e.Attempt, true, s.account()
 	b.Set(progressKey(s.job.header.Counter, s.slot), p.encode())
-	d.mu.Unlock()
+	// Committed before the lock is released: whoever sees the phase can wait for it to be durable.
 	pos := d.node.Store().Commit(b)
+	d.mu.Unlock()
 	d.node.Store().WhenDurable(pos, func() { s.post(migration.EvPersisted{Attempt: e.Attempt}) })
 }
 
 func (s *sourceSlot) send(m migration.Message) {
 	lane := env.Control
 	if m.Kind == migration.MsgData {
-		lane = env.Bulk
+		if _, round := s.machine.Now(); round != migration.RoundFinal {
+			lane = env.Bulk
+		}
 		if mutant.On(mutant.RebuiltResend) {
 			m.Body = s.stream.rebuilt(m.Seq, m.Body)
 		}

@@ -30,7 +30,7 @@ type strike struct {
 // still down.
 type Hit struct{ Step, Role string }
 
-// The steps of a move, as they can be told from the records of its parties.
+// The stages of a move, as they can be told from the records of its parties.
 const (
 	stepCopy    = "copy"    // the target imports
 	stepPrepare = "prepare" // the target is prepared, the source has not decided
@@ -38,8 +38,12 @@ const (
 	stepConfirm = "confirm" // the target serves, the source has its copy
 )
 
-// Steps and Roles are what crashes are counted by, in order.
-func Steps() []string { return []string{stepCopy, stepPrepare, stepDecide, stepConfirm} }
+func stages() []string { return []string{stepCopy, stepPrepare, stepDecide, stepConfirm} }
+
+// Steps and Roles are what crashes are counted by, in order: the steps of the source's machine, its copying by rounds.
+func Steps() []string {
+	return []string{"starting", "base", "resume", "changes", "verify", "pausing", "deciding", "committing", "confirming", "cleaning"}
+}
 
 // Roles are who can crash in a move.
 func Roles() []string { return []string{"source", "target", "both"} }
@@ -94,25 +98,45 @@ func (c *coverage) crashed(p *process) {
 		if source == nil || target == nil {
 			continue
 		}
-		step := stepOf(source.records[sl], target.records[sl])
-		role := "source"
+		role, other := "source", target
 		if p == target {
-			role = "target"
+			role, other = "target", source
+		}
+		last, struck := c.struck[sl]
+		both := struck && last.who == other && !other.up
+		step := source.stepOf(sl)
+		switch {
+		case both:
+			step = last.step // where the other's crash left the move
+		case step == "":
+			continue // the source is down, or is only just taking the slot up again
 		}
 		c.hits[Hit{step, role}]++
-		other := source
-		if p == source {
-			other = target
-		}
-		if last, ok := c.struck[sl]; ok && last.who == other && last.step == step && !other.up {
+		if both {
 			c.hits[Hit{step, "both"}]++
 		}
 		c.struck[sl] = strike{step: step, who: p}
 	}
 }
 
-// stepOf tells the step of a move from the records of its parties, in memory or as they were when they went down.
-func stepOf(source, target cluster.Record) string {
+// stepOf is the step of a slot that the machine gives away, "" if it is down or its migrator does not say.
+func (p *process) stepOf(sl slot.Slot) string {
+	if !p.up || p.node == nil {
+		return ""
+	}
+	m, ok := p.node.Migrator().(interface{ Step(slot.Slot) string })
+	if !ok {
+		return ""
+	}
+	step := m.Step(sl)
+	if !slices.Contains(Steps(), step) {
+		return ""
+	}
+	return step
+}
+
+// stageOf tells the stage of a move from the records of its parties, in memory or as they were when they went down.
+func stageOf(source, target cluster.Record) string {
 	switch {
 	case source.State == cluster.Released && target.State == cluster.Serving:
 		return stepConfirm

@@ -257,7 +257,7 @@ func (k *pointWatch) pass(p *process, event string, op uint64) bool {
 		node = "target"
 	}
 	sl := k.w.keys.slots[0]
-	at := CrashPoint{Index: len(k.points), Step: stepOf(k.source.record(sl), k.target.record(sl)), Node: node, Event: event, op: op}
+	at := CrashPoint{Index: len(k.points), Step: stageOf(k.source.record(sl), k.target.record(sl)), Node: node, Event: event, op: op}
 	k.points = append(k.points, at)
 	if k.plan == nil || k.fired || at.Index != k.plan.Point {
 		return false

@@ -241,6 +241,18 @@ func (d *Driver) find(counter uint64) *job {
 	return nil
 }
 
+// Step names the step of a slot that this node is giving away, as status shows it; "" if it is not.
+func (d *Driver) Step(sl slot.Slot) string {
+	d.mu.Lock()
+	s := d.sources[sl]
+	d.mu.Unlock()
+	if s == nil {
+		return ""
+	}
+	seen := s.seen()
+	return stepName(seen.step, seen.round)
+}
+
 // Cancel implements engine.Migrator.
 func (d *Driver) Cancel(counter uint64) error {
 	j := d.find(counter)

@@ -329,6 +329,14 @@ func (a slotAccount) addTo(st *engine.JobStatus) {
 	}
 }
 
+// stepName is a step in the words of the status: copying is named by its round.
+func stepName(step migration.Step, round migration.RoundKind) string {
+	if step == migration.StepCopying {
+		return round.String()
+	}
+	return step.String()
+}
+
 // status is the job as operators see it.
 func (j *job) status() engine.JobStatus {
 	d := j.d
@@ -367,10 +375,7 @@ func (j *job) status() engine.JobStatus {
 	}
 	st.Step = "waiting"
 	if first <= migration.StepDone {
-		st.Step = first.String()
-		if first == migration.StepCopying {
-			st.Step = round.String()
-		}
+		st.Step = stepName(first, round)
 	}
 	switch {
 	case h.EndedMs != 0 && failed == 0:

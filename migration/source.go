@@ -455,7 +455,7 @@ func (s *Source) sendPrepare() {
 
 // onPrepared decides, if the target has exactly what was sent in this pause.
 func (s *Source) onPrepared(r Reply) {
-	if s.step != StepPausing || !s.prepareSent {
+	if s.step != StepPausing || !s.prepareSent && !mutant.On(mutant.LatePrepared) {
 		return
 	}
 	if r.Attempt != s.attempt || r.Seq != s.seq || r.Hash != s.hash || r.Incarnation != s.target {

@@ -39,6 +39,20 @@ func (f *FS) CrashAt(n uint64, o CrashOptions) {
 	f.crashIn, f.crashOpts = n, o
 }
 
+// Loss says what a crash took of what was not synced.
+type Loss struct {
+	Blocks  int // changed blocks of which nothing is left
+	Torn    int // changed blocks of which a prefix of the change is left
+	Entries int // changes of directories
+}
+
+// Loss returns what the crash took that made this FS; nothing if New did.
+func (f *FS) Loss() Loss {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.loss
+}
+
 // Captured returns what the crash armed by CrashAt left, or nil if it has not struck.
 func (f *FS) Captured() *FS {
 	f.mu.Lock()
@@ -80,6 +94,7 @@ func (c *crash) replay(journal []record, unordered bool) {
 		for _, s := range r.sets {
 			if lost {
 				cut[s.dir] = true
+				c.to.loss.Entries++
 				continue
 			}
 			if c.kept[s.dir] == nil {
@@ -150,6 +165,7 @@ func (c *crash) content(n *node) []byte {
 	}
 	for _, b := range dirty {
 		if !c.coins.keepBlock(n.birth, b) {
+			c.to.loss.Blocks++
 			if n.lied {
 				break
 			}
@@ -173,6 +189,9 @@ func (c *crash) content(n *node) []byte {
 				data = append(data, make([]byte, grown)...)
 			}
 			copy(data[start:], now[:kept])
+		}
+		if torn {
+			c.to.loss.Torn++
 		}
 		if torn && n.lied {
 			break

@@ -103,6 +103,57 @@ func (f *FS) FailRead(glob string, err error) error {
 	return bad
 }
 
+// flip is a byte that reads of a file return with a bit inverted.
+type flip struct {
+	n      *node
+	offset int64
+}
+
+// FlipRead inverts the lowest bit of the byte at an offset in whatever reads of the file return from now on, as a cable or a
+// controller does that fails: what is on the medium stays right, so a crash clone is whole. It goes with the file through
+// renames, and ends with ReadRight. It fails if there is no such file or byte.
+func (f *FS) FlipRead(name string, offset int64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n, err := f.byteOf(name, offset)
+	if err == nil {
+		f.flips = append(f.flips, flip{n, offset})
+	}
+	return err
+}
+
+// ReadRight ends what FlipRead began, for all files.
+func (f *FS) ReadRight() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flips = nil
+}
+
+// spoil inverts in b, which was read from an offset of a file, what FlipRead asks for.
+func (f *FS) spoil(n *node, b []byte, offset int64) {
+	for _, p := range f.flips {
+		if at := p.offset - offset; p.n == n && at >= 0 && at < int64(len(b)) {
+			b[at] ^= 1
+			f.counters.ReadsFlipped++
+		}
+	}
+}
+
+// byteOf finds the file that has a byte at an offset.
+func (f *FS) byteOf(name string, offset int64) (*node, error) {
+	p := clean(name)
+	n, err := f.lookup("flip", p)
+	switch {
+	case err != nil:
+		return nil, err
+	case n.dir:
+		return nil, pathError("flip", p, errIsDir)
+	case offset < 0 || offset >= int64(len(n.data)):
+		return nil, pathError("flip", p, fs.ErrInvalid)
+	}
+	return n, nil
+}
+
 // IgnoreLogSync switches off, and on again, the effect of syncing files that are named "*.log". See the package comment
 // for what that models and what a crash then leaves.
 func (f *FS) IgnoreLogSync(on bool) {
@@ -132,16 +183,9 @@ func (f *FS) room(n *node) (bytes int64, limited bool) {
 func (f *FS) FlipBit(name string, offset int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	p := clean(name)
-	n, err := f.lookup("flip", p)
+	n, err := f.byteOf(name, offset)
 	if err != nil {
 		return err
-	}
-	if n.dir {
-		return pathError("flip", p, errIsDir)
-	}
-	if offset < 0 || offset >= int64(len(n.data)) {
-		return pathError("flip", p, fs.ErrInvalid)
 	}
 	n.data[offset] ^= 1
 	block, at := int(offset/BlockBytes), int(offset%BlockBytes)

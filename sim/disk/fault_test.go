@@ -64,6 +64,51 @@ func TestFailRead(t *testing.T) {
 	wantErr(t, "a malformed pattern", f.FailRead("[", errMedium), path.ErrBadPattern)
 }
 
+func TestFlipRead(t *testing.T) {
+	f := disk.New(disk.Options{})
+	put(t, f, "a", "abc")
+	put(t, f, "b", "abc")
+	check(t, f.FlipRead("a", 1))
+	check(t, f.Rename("a", "c"))
+	want(t, "read", get(t, f, "c"), "acc")
+	want(t, "read of another file", get(t, f, "b"), "abc")
+	want(t, "flipped", f.Counters().ReadsFlipped, 1)
+	file, err := f.Open("c")
+	check(t, err)
+	b := make([]byte, 1)
+	_, err = file.ReadAt(b, 2)
+	check(t, err)
+	want(t, "read beside it", string(b), "c")
+	want(t, "after a crash", get(t, crash(f, 1, 100), "c"), "abc")
+	f.ReadRight()
+	want(t, "read", get(t, f, "c"), "abc")
+	wantErr(t, "a byte that is not there", f.FlipRead("c", 3), fs.ErrInvalid)
+	wantErr(t, "a file that is not there", f.FlipRead("a", 0), fs.ErrNotExist)
+}
+
+// TestLoss checks that a crash says what it took.
+func TestLoss(t *testing.T) {
+	f := disk.New(disk.Options{})
+	put(t, f, "a", "")
+	want(t, "loss before a crash", f.Loss(), disk.Loss{})
+	want(t, "loss of nothing", crash(f, 1, 100).Loss(), disk.Loss{})
+	if loss := crash(f, 1, 0).Loss(); loss.Blocks != 0 || loss.Torn != 0 || loss.Entries == 0 {
+		t.Errorf("a file whose entry was not synced: %+v", loss)
+	}
+	syncDir(t, f, "/")
+	appendTo(t, f, "a", strings.Repeat("x", 3*disk.BlockBytes))
+	want(t, "loss of the blocks", crash(f, 1, 0).Loss(), disk.Loss{Blocks: 3})
+	for seed := uint64(1); ; seed++ {
+		if seed > 1000 {
+			t.Fatal("no block was torn")
+		}
+		c := crash(f, seed, 50)
+		if c.Loss().Torn > 0 {
+			break
+		}
+	}
+}
+
 func TestCapacity(t *testing.T) {
 	f := disk.New(disk.Options{})
 	put(t, f, "a", "0123456789")

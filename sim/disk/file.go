@@ -170,6 +170,7 @@ func (h *file) readAt(p []byte, off int64) (int, error) {
 		return 0, pathError("read", h.path, fs.ErrInvalid)
 	}
 	if err := match(h.fs.failRead, h.path); err != nil {
+		h.fs.counters.ReadsFailed++
 		return 0, pathError("read", h.path, err)
 	}
 	if len(p) == 0 {
@@ -179,6 +180,7 @@ func (h *file) readAt(p []byte, off int64) (int, error) {
 	n := 0
 	if off < int64(len(h.n.data)) {
 		n = copy(p, h.n.data[off:])
+		h.fs.spoil(h.n, p[:n], off)
 	}
 	h.fs.counters.ReadBytes += uint64(n)
 	if n < len(p) {

@@ -102,6 +102,8 @@ type Counters struct {
 	WrittenBytes uint64
 	Reads        uint64 // by Read and ReadAt; Pebble's caches decide how many, so they do not belong in a trace
 	ReadBytes    uint64
+	ReadsFailed  uint64 // by FailRead
+	ReadsFlipped uint64 // bytes that FlipRead has inverted
 	Syncs        uint64 // of files
 	SyncsIgnored uint64
 	SyncsFailed  uint64 // by FailSync; of files and directories
@@ -125,6 +127,8 @@ type FS struct {
 	ignoreLogSync bool
 	failSync      []failure
 	failRead      []failure
+	flips         []flip
+	loss          Loss
 
 	crashIn   uint64 // operations until the armed crash; 0: none armed
 	crashOpts CrashOptions

@@ -20,8 +20,8 @@ type Reader interface {
 	NewIter(span key.Span) (*Iter, error)
 }
 
-// Iter is an iterator: First or SeekGE, then Valid, Key, Value, Next; Error and Close at the end. Keys and values are
-// valid until the next move.
+// Iter is an iterator: First, Last, SeekGE or SeekLT, then Valid, Key, Value, Next, Prev; Error and Close at the end. Keys and
+// values are valid until the next move.
 type Iter struct{ *pebble.Iterator }
 
 func get(r pebble.Reader, k []byte) ([]byte, bool, error) {

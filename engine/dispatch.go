@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -154,8 +155,12 @@ func (s *Session) serve(spec *command.Spec, args [][]byte, slots []slot.Slot, wr
 	spec.Handler(&s.ctx)
 	if err := tx.Err(); err != nil {
 		tx.Discard()
-		n.opts.Log.Error("reading the store failed", "command", spec.Name, "error", err)
 		s.out.Truncate(start)
+		if errors.Is(err, data.ErrTooLarge) {
+			s.out.Error(errTooLarge)
+			return false
+		}
+		n.opts.Log.Error("reading the store failed", "command", spec.Name, "error", err)
 		s.out.Error(errInternal)
 		return false
 	}

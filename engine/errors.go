@@ -6,6 +6,7 @@ package engine
 const (
 	errNoAuth   = "NOAUTH Authentication required."
 	errInternal = "ERR internal error: the store could not be read, see the server's log"
+	errTooLarge = "ERR the command would write more than 1 GiB at once"
 
 	errSyntax       = "ERR syntax error"
 	errNotInteger   = "ERR value is not an integer or out of range"

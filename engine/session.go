@@ -72,6 +72,7 @@ func (n *Node) NewSession(o SessionOptions) (*Session, error) {
 	s.active.Store(int64(s.created))
 	s.shown.Store(&clientInfo{protocol: resp.V2})
 	s.out.Reset(nil, resp.V2)
+	s.tx.SetRand(n.opts.Rand.Uint64)
 	if err := n.sessions.add(s, n.maxClients()); err != nil {
 		return nil, err
 	}

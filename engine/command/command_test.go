@@ -11,7 +11,6 @@ import (
 	"godwit/engine/data"
 	"godwit/engine/key"
 	"godwit/engine/resp"
-	"godwit/engine/slot"
 )
 
 func fixed(nowMs int64) func() int64 { return func() int64 { return nowMs } }
@@ -157,15 +156,14 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestWrongType: no command makes collections yet, so one is planted.
+// TestWrongType: what the commands on strings and on keys do with a key that is a hash.
 func TestWrongType(t *testing.T) {
 	plant := func(l *local) {
-		b := l.st.NewBatch()
-		s := slot.OfKey([]byte("h"))
-		r := data.Record{Type: data.Hash, Generation: 1, Size: 1}
-		b.Set(key.AppendRecord(nil, s, []byte("h")), data.AppendRecord(nil, &r))
-		b.Set(append(key.AppendElement(nil, s, key.Element, []byte("h"), 1), 'f'), nil)
-		l.st.Commit(b)
+		l.tx.Reset(l.st, data.Write, 1)
+		c, _ := l.tx.Open([]byte("h"), data.Hash)
+		c.Put([]byte("f"), nil)
+		c.Save()
+		l.tx.Commit()
 	}
 	for request, want := range map[string]string{
 		"GET h": "wrong", "GETSET h 1": "wrong", "GETDEL h": "wrong", "GETEX h": "wrong", "APPEND h 1": "wrong", "STRLEN h": "wrong", "INCR h": "wrong",

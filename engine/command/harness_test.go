@@ -53,7 +53,16 @@ func newLocal(t testing.TB, version resp.Version, now func() int64) *local {
 	})
 	l := &local{st: st, table: NewTable(), now: now}
 	l.out.Reset(nil, version)
+	l.tx.SetRand(l.rand)
 	return l
+}
+
+// rand is a stream of numbers that look random (splitmix64).
+func (l *local) rand() uint64 {
+	l.bits += 0x9e3779b97f4a7c15
+	z := (l.bits ^ l.bits>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
 }
 
 func byteArgs(args []string) [][]byte {
@@ -93,7 +102,7 @@ func (l *local) run(t testing.TB, args [][]byte) {
 	mode := spec.Mode(args)
 	for {
 		l.tx.Reset(l.st, mode, l.now())
-		spec.Handler(&Context{Args: args, Out: &l.out, Tx: &l.tx, Rand: func() uint64 { l.bits += 0x9e3779b97f4a7c15; return l.bits }})
+		spec.Handler(&Context{Args: args, Out: &l.out, Tx: &l.tx, Rand: l.rand})
 		if err := l.tx.Err(); err != nil {
 			t.Fatalf("%q: %v", args, err)
 		}

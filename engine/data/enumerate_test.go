@@ -32,7 +32,7 @@ func clutter(st *store.Store) {
 	b := st.NewBatch()
 	for s := slot.Slot(0); s < slot.Count; s += 97 {
 		b.Set(key.AppendBook(nil, s, "cursor"), nil)
-		b.Set(append(key.AppendElement(nil, s, key.Element, []byte("u"), 1), 'e'), nil)
+		b.Set(append(key.AppendElement(nil, s, key.Element, key.Generation{}), 'e'), nil)
 	}
 	st.Commit(b)
 }

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -30,10 +31,29 @@ func openStore(t testing.TB) *store.Store {
 	return st
 }
 
+// begin begins a transaction that has random bits, never the same twice in a process.
+func begin(st *store.Store, mode Mode, nowMs int64) Tx {
+	tx := Begin(st, mode, nowMs)
+	tx.SetRand(testBits.next)
+	return tx
+}
+
+// bits is a stream of numbers that look random (splitmix64).
+type bits struct{ state atomic.Uint64 }
+
+var testBits bits
+
+func (b *bits) next() uint64 {
+	z := b.state.Add(0x9e3779b97f4a7c15)
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
 // update runs f in a transaction of a mode, which must not fail, and commits it.
 func update(t testing.TB, st *store.Store, mode Mode, nowMs int64, f func(*Tx)) {
 	t.Helper()
-	tx := Begin(st, mode, nowMs)
+	tx := begin(st, mode, nowMs)
 	f(&tx)
 	if err := tx.Err(); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"godwit/engine/key"
 )
 
 // Type is the type of a key's value.
@@ -58,9 +60,9 @@ type Record struct {
 	Type Type
 	// ExpireMs is when the key expires, in unix milliseconds, positive; NoExpiry if it does not.
 	ExpireMs int64
-	// Generation tells the elements of a collection from those of the collections that had its key before; 0 for strings.
-	Generation uint64
-	// Size is the number of elements of a collection; 0 for strings.
+	// Generation is what the elements of a collection lie under, its own within the slot; zero for strings.
+	Generation key.Generation
+	// Size is the number of elements of a collection, as the type counts them, and never 0 on disk; 0 for strings.
 	Size uint64
 	// Value is the value of a string.
 	Value []byte
@@ -77,7 +79,7 @@ func (r *Record) Expired(nowMs int64) bool { return r.ExpireMs != NoExpiry && no
 //	| 1      | 1    | flags: bit 0 = has an expiry; all others 0                               |
 //	| 2      | 8    | only with flag 0: expiry, unix ms, big-endian, 1 to 2^63-1               |
 //	| then   | rest | string: the value                                                        |
-//	|        | 16   | others: generation (8, big-endian), number of elements (8, big-endian)   |
+//	|        | 20   | others: generation (12), number of elements (8, big-endian)              |
 const (
 	recordVersion = 1
 	flagExpiry    = 1
@@ -99,7 +101,7 @@ func AppendRecord(dst []byte, r *Record) []byte {
 	if r.Type == String {
 		return append(dst, r.Value...)
 	}
-	dst = binary.BigEndian.AppendUint64(dst, r.Generation)
+	dst = append(dst, r.Generation[:]...)
 	return binary.BigEndian.AppendUint64(dst, r.Size)
 }
 
@@ -132,9 +134,9 @@ func DecodeRecord(b []byte) (Record, error) {
 		r.Value = rest
 		return r, nil
 	}
-	if len(rest) != 16 {
-		return Record{}, fmt.Errorf("%w: %d bytes of generation and size instead of 16", ErrCorrupt, len(rest))
+	if len(rest) != key.GenerationLen+8 {
+		return Record{}, fmt.Errorf("%w: %d bytes of generation and size instead of %d", ErrCorrupt, len(rest), key.GenerationLen+8)
 	}
-	r.Generation, r.Size = binary.BigEndian.Uint64(rest), binary.BigEndian.Uint64(rest[8:])
+	r.Generation, r.Size = key.Generation(rest[:key.GenerationLen]), binary.BigEndian.Uint64(rest[key.GenerationLen:])
 	return r, nil
 }

@@ -8,8 +8,12 @@ import (
 	"godwit/engine/store"
 )
 
+// sweepBytes ends a step of the sweeper that has much to delete: small collections go element by element.
+const sweepBytes = 64 << 10
+
 // SweepSlot deletes up to limit keys of a slot that were expired at nowMs, oldest first, and reports how many, and whether
-// more are left. The transaction has mode Write, its time is nowMs or later, and the caller holds the slot's lock for writing.
+// more are left. It may stop before the limit when it has written much. The transaction has mode Write, its time is nowMs or
+// later, and the caller holds the slot's lock for writing.
 func SweepSlot(t *Tx, s slot.Slot, nowMs int64, limit int) (deleted int, more bool) {
 	if t.err != nil {
 		return 0, false
@@ -20,7 +24,7 @@ func SweepSlot(t *Tx, s slot.Slot, nowMs int64, limit int) (deleted int, more bo
 		return 0, false
 	}
 	for ok := it.First(); ok && t.err == nil; ok = it.Next() {
-		if deleted >= limit {
+		if deleted >= limit || t.batch != nil && t.batch.Bytes() > sweepBytes {
 			more = true
 			break
 		}

@@ -35,12 +35,18 @@ type Tx struct {
 	nowMs      int64
 	batch      *store.Batch
 	visible    *slot.Set
+	rand       func() uint64
 	needsWrite bool
 	err        error
 
-	keyBuf    []byte // for the key of the record last looked up or written
-	expiryBuf []byte // for the key of an expiry index entry
-	recordBuf []byte // for an encoded record
+	own           ownWrites
+	wroteElements bool // the batch has writes to elements
+	lowLimitBytes int  // in tests, what stands for maxBatchBytes
+
+	keyBuf     []byte // for the key of the record last looked up or written
+	elementBuf []byte // for the key of an element
+	expiryBuf  []byte // for the key of an expiry index entry
+	recordBuf  []byte // for an encoded record
 }
 
 // Begin begins a transaction that sees the time as nowMs, unix milliseconds.
@@ -48,11 +54,18 @@ func Begin(st *store.Store, mode Mode, nowMs int64) Tx {
 	return Tx{st: st, mode: mode, nowMs: nowMs}
 }
 
-// Reset begins a transaction in t, which keeps its buffers. A batch of the transaction before must have been committed or
-// discarded. All slots are visible.
+// Reset begins a transaction in t, which keeps its buffers and its source of random bits. A batch of the transaction before must
+// have been committed or discarded. All slots are visible.
 func (t *Tx) Reset(st *store.Store, mode Mode, nowMs int64) {
-	*t = Tx{st: st, mode: mode, nowMs: nowMs, keyBuf: t.keyBuf, expiryBuf: t.expiryBuf, recordBuf: keepSmall(t.recordBuf)}
+	t.own.reset()
+	*t = Tx{
+		st: st, mode: mode, nowMs: nowMs, rand: t.rand, own: t.own,
+		keyBuf: t.keyBuf, elementBuf: t.elementBuf, expiryBuf: t.expiryBuf, recordBuf: keepSmall(t.recordBuf),
+	}
 }
+
+// SetRand gives the transaction, and those after it, random bits. One that makes a collection needs them.
+func (t *Tx) SetRand(rand func() uint64) { t.rand = rand }
 
 // keepBytes is the largest buffer that a transaction keeps for the next one: one huge value should not be paid for by every
 // connection ever after.
@@ -230,17 +243,21 @@ func (t *Tx) Remove(e *Entry) bool {
 	if t.err != nil || !e.Found {
 		return false
 	}
-	b := t.writer()
-	t.keyBuf = key.AppendRecord(t.keyBuf[:0], e.Slot, e.Key)
-	b.Delete(t.keyBuf)
-	if e.ExpireMs != NoExpiry {
-		t.dropExpiry(e)
-	}
 	if e.Type != String {
 		t.dropElements(e)
 	}
-	e.Found, e.Record = false, Record{}
+	t.removeRecord(e)
 	return true
+}
+
+// removeRecord deletes the record of a loaded entry that was found, and leaves its elements.
+func (t *Tx) removeRecord(e *Entry) {
+	t.keyBuf = key.AppendRecord(t.keyBuf[:0], e.Slot, e.Key)
+	t.writer().Delete(t.keyBuf)
+	if e.ExpireMs != NoExpiry {
+		t.dropExpiry(e)
+	}
+	e.Found, e.Record = false, Record{}
 }
 
 // Delete deletes a key and reports whether there was one.
@@ -249,60 +266,34 @@ func (t *Tx) Delete(user []byte) bool {
 	return t.Remove(&e)
 }
 
-// Copy makes the key of dst what the key of src is, value and expiry. Both are loaded, differ, and src was found.
+// Copy makes the key of dst what the key of src is, value and expiry. Both are loaded, differ, and src was found. It reads and
+// writes all of a collection, in one batch: one that is too large for that makes Err an ErrTooLarge.
 func (t *Tx) Copy(src, dst *Entry) {
-	t.Put(dst, src.Record)
-	if src.Type != String {
-		t.copyElements(src, dst)
+	if src.Type == String {
+		t.Put(dst, src.Record)
+		return
 	}
+	r := src.Record
+	r.Generation = t.newGeneration()
+	t.Put(dst, r)
+	t.copyElements(src, dst)
 }
 
-// Rename makes the key of dst what the key of src is, and deletes src. Both are loaded, differ, and src was found.
+// Rename makes the key of dst what the key of src is, and deletes src. Both are loaded, differ, and src was found. Within a
+// slot it costs the same for any size, since elements lie under the generation; between slots they are copied.
 func (t *Tx) Rename(src, dst *Entry) {
-	t.Copy(src, dst)
-	t.Remove(src)
+	if src.Type != String && src.Slot != dst.Slot {
+		t.Copy(src, dst)
+		t.Remove(src)
+		return
+	}
+	t.Put(dst, src.Record)
+	if t.err == nil {
+		t.removeRecord(src)
+	}
 }
 
 func (t *Tx) dropExpiry(e *Entry) {
 	t.expiryBuf = key.AppendExpiry(t.expiryBuf[:0], e.Slot, e.ExpireMs, e.Key)
 	t.writer().Delete(t.expiryBuf)
-}
-
-// elementKinds are the kinds of keys that hold parts of a collection.
-var elementKinds = [...]key.Kind{key.Element, key.Score}
-
-// dropElements deletes what belongs to a collection beside its record.
-func (t *Tx) dropElements(e *Entry) {
-	for _, k := range elementKinds {
-		t.writer().DeleteRange(key.ElementSpan(e.Slot, k, e.Key, e.Generation))
-	}
-}
-
-// copyElements copies what belongs to a collection beside its record; the copy has the same generation under its own key.
-func (t *Tx) copyElements(src, dst *Entry) {
-	for _, k := range elementKinds {
-		if err := t.copyKind(src, dst, k); err != nil {
-			t.fail(err)
-			return
-		}
-	}
-}
-
-func (t *Tx) copyKind(src, dst *Entry, k key.Kind) (err error) {
-	from := key.ElementSpan(src.Slot, k, src.Key, src.Generation)
-	it, err := t.Reader().NewIter(from)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		v, err := it.ValueAndErr()
-		if err != nil {
-			return err
-		}
-		t.keyBuf = key.AppendElement(t.keyBuf[:0], dst.Slot, k, dst.Key, src.Generation)
-		t.keyBuf = append(t.keyBuf, it.Key()[len(from.Lo):]...)
-		t.writer().Set(t.keyBuf, v)
-	}
-	return it.Error()
 }

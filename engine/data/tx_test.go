@@ -106,54 +106,6 @@ func TestIndexedReadsItsOwnWrites(t *testing.T) {
 	})
 }
 
-func TestRenameAndCopyMoveElements(t *testing.T) {
-	st := openStore(t)
-	b := st.NewBatch()
-	src, dst := []byte("src"), []byte("dst")
-	seed := func(user []byte, generation uint64, members ...string) {
-		s := slot.OfKey(user)
-		r := Record{Type: ZSet, Generation: generation, Size: uint64(len(members)), ExpireMs: 900}
-		b.Set(key.AppendRecord(nil, s, user), AppendRecord(nil, &r))
-		b.Set(key.AppendExpiry(nil, s, 900, user), nil)
-		for _, m := range members {
-			b.Set(append(key.AppendElement(nil, s, key.Element, user, generation), m...), []byte(m))
-			b.Set(append(key.AppendElement(nil, s, key.Score, user, generation), "1"+m...), nil)
-		}
-	}
-	seed(src, 5, "a", "b")
-	seed(dst, 9, "x", "y", "z")
-	st.Commit(b)
-	elements := func(user []byte, generation uint64) (n int64) {
-		for _, k := range elementKinds {
-			m, err := countSpan(st, key.ElementSpan(slot.OfKey(user), k, user, generation))
-			if err != nil {
-				t.Fatal(err)
-			}
-			n += m
-		}
-		return n
-	}
-	update(t, st, Write, 1, func(tx *Tx) {
-		from, to := tx.Load(src), tx.Load(dst)
-		tx.Copy(&from, &to)
-	})
-	if elements(src, 5) != 4 || elements(dst, 5) != 4 || elements(dst, 9) != 0 {
-		t.Fatalf("after COPY: %d %d %d", elements(src, 5), elements(dst, 5), elements(dst, 9))
-	}
-	update(t, st, Write, 1, func(tx *Tx) {
-		from, to := tx.Load(src), tx.Load([]byte("third"))
-		tx.Rename(&from, &to)
-	})
-	if elements(src, 5) != 0 || elements([]byte("third"), 5) != 4 {
-		t.Fatal("RENAME did not move the elements")
-	}
-	put(t, st, "dst", "now a string", NoExpiry)
-	if elements(dst, 5) != 0 {
-		t.Fatal("SET left elements behind")
-	}
-	checkAll(t, st, slot.OfKey(src), slot.OfKey(dst), slot.OfKey([]byte("third")))
-}
-
 func TestCorruptRecordIsAnError(t *testing.T) {
 	st := openStore(t)
 	b := st.NewBatch()

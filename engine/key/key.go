@@ -12,14 +12,17 @@
 //	|----------------|------------------------------------------------------------------------------|
 //	| 0x00 book      | name; per-slot bookkeeping of moves: never moved, dies with the span         |
 //	| 0x10 record    | hash of user key (4, big-endian), user key                                   |
-//	| 0x20 element   | length of user key (4, big-endian), user key, generation (8), element        |
-//	| 0x30 score     | length of user key (4, big-endian), user key, generation (8), score, member  |
+//	| 0x20 element   | generation (12), element; the element is by type, see the package data       |
+//	| 0x30 score     | generation (12), score, member                                               |
 //	| 0x40 expiry    | expiry in unix ms (8, big-endian), user key                                  |
 //
 // The hash in front of a record's user key is the low half of its XXH3 64. It gives a slot's keys an order in which a position
 // fits into 32 bits, so that a SCAN cursor, 64 bits by protocol, names a place in a slot of any size, needs no memory of the
 // server, and outlives restarts. In the order of the user keys it cannot: any few bytes of a key ("user:000…") may be
 // shared by all of them, and then a call either returns all of these or starts over.
+//
+// The elements of a collection lie under its generation and not under its user key: a rename within a slot writes the record
+// anew and touches no element, and the user key is not repeated in each.
 //
 // The node's own records are | 0 | table (1) | rest |: table 1 holds ownership records (slot, 2 bytes big-endian), table 2
 // jobs (counter, 8 bytes big-endian), table 3 named values.
@@ -113,19 +116,35 @@ func AppendBook(dst []byte, s slot.Slot, name string) []byte {
 	return append(appendPrefix(dst, s, Book), name...)
 }
 
+// Generation names a collection within its slot: random bits, drawn when the collection is made, that its record holds.
+type Generation [GenerationLen]byte
+
+// GenerationLen is the length of a generation in bytes. With 96 bits, a collection made in a slot of a million others takes the
+// generation of one of them with a probability of 2^-76; with 64 it would be 2^-44, too much for a slot in which ten thousand
+// are made a second for years.
+const GenerationLen = 12
+
+// ElementLen is the length of what AppendElement appends.
+const ElementLen = PrefixLen + GenerationLen
+
 // AppendElement appends the key of an element of a collection: everything up to and including the generation, to which
 // the caller appends the element. kind is Element or Score.
-func AppendElement(dst []byte, s slot.Slot, kind Kind, user []byte, generation uint64) []byte {
-	dst = appendPrefix(dst, s, kind)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(user)))
-	dst = append(dst, user...)
-	return binary.BigEndian.AppendUint64(dst, generation)
+func AppendElement(dst []byte, s slot.Slot, kind Kind, g Generation) []byte {
+	return append(appendPrefix(dst, s, kind), g[:]...)
 }
 
 // ElementSpan is the span of the elements of a kind of one collection. Its low end is what AppendElement appends.
-func ElementSpan(s slot.Slot, kind Kind, user []byte, generation uint64) Span {
-	lo := AppendElement(nil, s, kind, user, generation)
+func ElementSpan(s slot.Slot, kind Kind, g Generation) Span {
+	lo := AppendElement(nil, s, kind, g)
 	return Span{Lo: lo, Hi: successor(lo)}
+}
+
+// SplitElement returns the generation and the element of the rest of an element's key. element aliases rest.
+func SplitElement(rest []byte) (g Generation, element []byte, ok bool) {
+	if len(rest) < GenerationLen {
+		return g, nil, false
+	}
+	return Generation(rest), rest[GenerationLen:], true
 }
 
 // Split returns the slot, kind and rest of a key; ok is false for the node's own records and for bytes that are no key.

@@ -276,7 +276,9 @@ func TestLag(t *testing.T) {
 // TestSpansAreBounded: range deletes all over a slot, and keys that arrive in order, do not add up without end.
 func TestSpansAreBounded(t *testing.T) {
 	st := openMem(t)
-	element := func(i int) key.Span { return key.ElementSpan(slotA, key.Element, fmt.Appendf(nil, "%06d", 2*i), 1) }
+	element := func(i int) key.Span {
+		return key.ElementSpan(slotA, key.Element, key.Generation(fmt.Appendf(nil, "%012d", 2*i)))
+	}
 	tr := st.Track(slotA, 1<<20)
 	for i := range 5 * maxSpans {
 		b := st.NewBatch()
@@ -296,7 +298,7 @@ func TestSpansAreBounded(t *testing.T) {
 	tr = st.Track(slotB, 4*(keyOverhead+40))
 	for i := range 20 * maxSpans {
 		b := st.NewBatch()
-		b.Set(key.AppendElement(nil, slotB, key.Element, fmt.Appendf(nil, "%06d", i), 1), nil)
+		b.Set(key.AppendElement(nil, slotB, key.Element, key.Generation(fmt.Appendf(nil, "%012d", i))), nil)
 		st.Commit(b)
 	}
 	if keys, spans, _ := tr.Lag(); spans > maxSpans || keys > 4 {
@@ -304,7 +306,7 @@ func TestSpansAreBounded(t *testing.T) {
 	}
 	c = tr.Take()
 	for i := range 20 * maxSpans {
-		if k := key.AppendElement(nil, slotB, key.Element, fmt.Appendf(nil, "%06d", i), 1); !c.has(k) {
+		if k := key.AppendElement(nil, slotB, key.Element, key.Generation(fmt.Appendf(nil, "%012d", i))); !c.has(k) {
 			t.Fatalf("key %d was lost", i)
 		}
 	}

@@ -24,6 +24,9 @@ const (
 	UndurableAnswer  Name = "undurable-answer"    // a peer's question is answered from a record that is not durable
 	NoneReassigned   Name = "none-reassigned"     // a slot released here is served again because an old map says so
 	MapSteals        Name = "map-steals"          // a pushed map takes a serving slot away or gives it to a second node
+	BirthUnasked     Name = "birth-unasked"       // a node serves what its map newly gives it without asking the others
+	ClaimMissing     Name = "claim-missing"       // a node that did not answer a claim is taken for one that knows nothing
+	ClaimReleased    Name = "claim-released"      // a claim passes over records that say that the slot was given away
 	TrackGap         Name = "track-gap"           // change tracking starts after the snapshot
 	RoundGap         Name = "round-gap"           // a round opens its snapshot before it takes the dirty set
 	ReplayApply      Name = "replay-apply"        // a retransmitted message is applied again after a newer one

@@ -110,7 +110,8 @@ const (
 	ConfirmEqual ConfirmOutcome = iota + 1
 	// ConfirmDiffer: they do not; the copy is kept.
 	ConfirmDiffer
-	// ConfirmGone: the takeover snapshot no longer exists, so the slot was verified before the cutover only.
+	// ConfirmGone: the takeover snapshot no longer exists, the target is silent or a copy cannot be read, so the slot was verified before
+	// the cutover only.
 	ConfirmGone
 )
 

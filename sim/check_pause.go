@@ -27,7 +27,8 @@ func newPauses(w *world) *pauses {
 	// A command can be parked in a pause that is given up, and again in the next before a worker has come to it; its
 	// reply then waits for the sync that is underway and for one more.
 	sync := max(w.swarm.slowTime, 10*w.swarm.sync) + time.Millisecond
-	c.bound = 2*w.swarm.driver.Source.PauseDeadline + 3*sync + 100*time.Millisecond
+	pause := max(w.configs[0].driver.Source.PauseDeadline, w.configs[1].driver.Source.PauseDeadline)
+	c.bound = 2*pause + 3*sync + 100*time.Millisecond
 	c.bound += time.Duration(2 * w.swarm.drift * float64(c.bound)) // by a clock that is slow
 	return c
 }

@@ -136,6 +136,11 @@ func (c *client) answered(conn *conn, id linearize.ID, v resp.Value, err error) 
 		c.finish(v, false)
 		return
 	}
+	if conn.to.unread(v) {
+		w.must(w.history.Fail(id, int64(w.now)))
+		c.again(c.dice.around(15 * time.Millisecond))
+		return
+	}
 	reply, err := historyReply(v)
 	if err != nil {
 		w.violate("replies", "%q was answered %s: %v", c.argv, v, err)

@@ -1,22 +1,20 @@
 package sim
 
 import (
-	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"godwit/engine/cluster"
 	"godwit/engine/slot"
-	"godwit/sim/disk"
 )
 
-// Faults of single machines and links beyond power, partitions and jumping clocks. The model stands at the head of nemesis.go.
+// Faults of nodes, clocks and links beyond power, partitions and jumping clocks; those of disks are in faults_disk.go, those of
+// restarts in faults_restart.go. The model stands at the head of nemesis.go.
 
 // faults draws from a stream of its own.
 type faults struct {
-	n    *nemesis
-	dice dice
+	n      *nemesis
+	dice   dice
+	wiping *process // which is drained, to lose its disk; nil if none is
 }
 
 // begin starts the faults that the swarm has drawn.
@@ -26,7 +24,10 @@ func (f *faults) begin() {
 	f.every(s.slowLinks, f.slowLink)
 	f.every(s.fullDisks, f.fullDisk)
 	f.every(s.failedSyncs, f.failedSync)
+	f.every(s.readErrors, f.readError)
+	f.every(s.flips, f.flip)
 	f.every(s.swaps, f.swap)
+	f.every(s.wipes, f.wipe)
 	if s.drift > 0 {
 		f.drift()
 	}
@@ -52,7 +53,7 @@ func (f *faults) heal() {
 	for _, p := range w.procs {
 		p.setDrift(0)
 		p.wallDrift = p.drifted()
-		p.loops, p.fullUntil = 0, 0
+		p.loops = 0
 		if p.up {
 			p.repair()
 		}
@@ -78,7 +79,7 @@ func (f *faults) stall() {
 
 func (p *process) stall(d time.Duration) {
 	p.stalledUntil = max(p.stalledUntil, p.w.now+d)
-	p.w.nemesis.count("stall")
+	p.w.nemesis.count(markStall)
 	p.w.notef(p.index, traceNemesis, "stalls for %v", d)
 }
 
@@ -92,8 +93,12 @@ func (f *faults) drift() {
 		rate := s.drift * (2*f.dice.Float64() - 1)
 		p.setDrift(rate)
 		f.n.w.notef(p.index, traceNemesis, "clock drifts by %.4f", rate)
+		if rate > 0 {
+			f.n.count(markFast)
+		} else {
+			f.n.count(markSlow)
+		}
 	}
-	f.n.count("drift")
 }
 
 // drifted is by how much the monotonic clock of the machine is ahead of true time.
@@ -143,137 +148,11 @@ type slowLink struct {
 func (n *network) slowness(from, to int) time.Duration {
 	for _, s := range n.slow {
 		if s.from == from && s.to == to {
-			n.w.nemesis.count("slow link")
+			n.w.nemesis.count(markSlowLink)
 			return s.by/2 + n.dice.around(s.by/2)
 		}
 	}
 	return 0
-}
-
-// fullDisk leaves a disk no more than a little space, for a while. The node that notices ends; when it starts again
-// there is space.
-func (f *faults) fullDisk() {
-	p, room, d := f.machine(), f.dice.Int64N(6<<10), f.dice.between(100*time.Millisecond, time.Second)
-	if p == nil || !f.n.w.plan.act("full-disk", "node ", p.index) {
-		return
-	}
-	p.fill(room, d)
-}
-
-// fill leaves the disk of a machine some bytes, for a while.
-func (p *process) fill(room int64, d time.Duration) {
-	usage, err := p.disk.GetDiskUsage("/")
-	p.w.must(err)
-	p.disk.SetCapacity(int64(usage.UsedBytes) + room)
-	p.fullUntil, p.broken = p.w.now+d, disk.ErrNoSpace
-	p.w.notef(p.index, traceNemesis, "the disk has %d bytes left", room)
-	p.w.after(d, func() {
-		if p.up && p.w.now >= p.fullUntil && errors.Is(p.broken, disk.ErrNoSpace) {
-			p.repair()
-		}
-	})
-}
-
-// errSync is how an injected sync fails.
-var errSync = errors.New("injected failure of a sync")
-
-// failedSync makes the next sync of a log fail: the node ends.
-func (f *faults) failedSync() {
-	p, glob := f.machine(), "*.log"
-	if p == nil || !f.n.w.plan.act("failed-sync", "node ", p.index) {
-		return
-	}
-	p.failSync(glob)
-}
-
-func (p *process) failSync(glob string) {
-	p.w.must(p.disk.FailSync(glob, errSync))
-	p.broken = errSync
-	p.w.notef(p.index, traceNemesis, "syncs of %s fail", glob)
-}
-
-// repair ends what is wrong with the disk of a machine, but for bits that have flipped.
-func (p *process) repair() {
-	p.broken = nil
-	p.disk.SetCapacity(0)
-	for _, glob := range []string{"*.log", "*"} {
-		p.w.must(p.disk.FailSync(glob, nil))
-	}
-}
-
-// excuse names the injected fault that makes it right that a node ends with an error, "" if none does.
-func (p *process) excuse(err error) string {
-	switch text := err.Error(); {
-	case strings.Contains(text, disk.ErrNoSpace.Error()):
-		return "full disk"
-	case strings.Contains(text, errSync.Error()):
-		return "failed sync"
-	default:
-		return ""
-	}
-}
-
-// fatal is what a node calls that cannot go on. Only a fault of its disk makes that right. It returns, other than on a real
-// machine: the handler runs on to its end on a disk that is no more, as when the power goes; a panic would leave locks held.
-func (p *process) fatal(err error) {
-	if p.gone() {
-		p.repair()
-		return
-	}
-	kind := p.excuse(err)
-	if kind == "" {
-		p.w.violate("fatal", "node %d cannot go on: %v", p.index, err)
-	} else {
-		p.w.nemesis.count(kind)
-	}
-	p.cut()
-	p.repair() // the handler must come to its end
-}
-
-// mayFlush ends a node that is about to flush on a disk that fails.
-func (p *process) mayFlush() bool {
-	if !p.gone() && p.broken != nil {
-		p.fatal(fmt.Errorf("flush: %w", p.broken))
-	}
-	return !p.gone()
-}
-
-// restarted prepares a machine that comes back: there is space on its disk again, and in a crash loop the power goes
-// again while the node starts.
-func (p *process) restarted() {
-	p.repair()
-	if p.looped = p.loops > 0; p.looped {
-		p.loops--
-		p.disk.CrashAt(1+uint64(p.dice.IntN(20)), p.crashOptions())
-	}
-}
-
-// crashLoop decides whether the machine that crashes now will crash again, some times, while it starts.
-func (f *faults) crashLoop(p *process) {
-	if f.n.over || p.loops > 0 || !f.dice.chance(f.n.w.swarm.crashLoops) {
-		return
-	}
-	p.loops = 2 + f.dice.IntN(4)
-}
-
-// several lets some machines lose power at one moment.
-func (f *faults) several() bool {
-	if !f.dice.chance(f.n.w.swarm.several) {
-		return false
-	}
-	struck := 0
-	first := f.dice.IntN(len(f.n.w.procs))
-	count := 2 + f.dice.IntN(len(f.n.w.procs)-1)
-	for i := range count {
-		if p := f.n.w.procs[(first+i)%len(f.n.w.procs)]; p.up && f.n.w.plan.act("crash", "node ", p.index) {
-			p.crash("with others")
-			struck++
-		}
-	}
-	if struck > 1 {
-		f.n.count("several at once")
-	}
-	return true
 }
 
 // swap lets two nodes be found at each other's address, for a while; their connections break.
@@ -320,23 +199,4 @@ func (w *world) importing(sl slot.Slot) *process {
 		}
 	}
 	return nil
-}
-
-// Marks lists the kinds of faults that a long run must have seen, each with what it takes for it to count.
-func Marks() []string {
-	return []string{
-		"crash", "crash loop", "drift", "drop", "duplicate", "failed sync", "full disk", "late", "lost reply", "partition",
-		"reset", "several at once", "skew", "slow link", "stall", "wrong node",
-	}
-}
-
-// checkMarks says which faults never struck.
-func (t *Totals) checkMarks() error {
-	var errs []error
-	for _, m := range Marks() {
-		if t.Faults[m] == 0 {
-			errs = append(errs, fmt.Errorf("no fault of the kind %q struck", m))
-		}
-	}
-	return errors.Join(errs...)
 }

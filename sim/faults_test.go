@@ -9,24 +9,80 @@ import (
 	"godwit/engine/store"
 )
 
-// TestFaults strikes with each fault of a machine or a link in a cluster at work, and demands that it happened and that the
-// cluster recovered: everything settles, a new job succeeds, every key can be read, and all properties hold.
-func TestFaults(t *testing.T) {
-	for _, c := range []struct {
-		kind   string
-		strike func(w *world)
-	}{
-		{"stall", func(w *world) { w.procs[0].stall(700 * time.Millisecond) }},
-		{"drift", func(w *world) { w.swarm.drift = 0.05; w.nemesis.faults.drift() }},
-		{"slow link", func(w *world) {
+// faultCase strikes with a fault on purpose. Within a second its mark must be reached.
+type faultCase struct {
+	kind   string
+	strike func(w *world)
+}
+
+// faultCases has a case for each mark. They strike a cluster in which slot 0 moves from node 0 to node 1.
+func faultCases() []faultCase {
+	down := func(w *world, do func(p *process)) { // does something to a machine that is down
+		w.procs[0].crash("")
+		do(w.procs[0])
+	}
+	often := func(w *world, do func(p *process)) {
+		w.nemesis.faults.every(60*time.Millisecond, func() { do(w.procs[0]) })
+	}
+	crashes := func(kept string) func(w *world) {
+		return func(w *world) {
+			w.swarm.sync = 20 * time.Millisecond // so that there is something to lose
+			w.points = &pointWatch{w: w, plan: &CrashCase{Kept: kept}}
+			often(w, func(p *process) { p.crash("") })
+		}
+	}
+	badStarts := func(w *world) {
+		w.swarm.badStarts = 0.9
+		often(w, func(p *process) { p.crash("") })
+	}
+	return []faultCase{
+		{markDrop, func(w *world) { w.swarm.drop = 0.1 }},
+		{markLostReply, func(w *world) { w.swarm.lostReply = 0.1 }},
+		{markLate, func(w *world) { w.swarm.late = 0.1 }},
+		{markDuplicate, func(w *world) { w.swarm.duplicate = 0.1 }},
+		{markOvertaken, func(w *world) { w.swarm.fifo, w.swarm.late = false, 0.1 }},
+		{markSlowLink, func(w *world) {
 			w.net.slow = []slowLink{{cut{0, 1}, 50 * time.Millisecond}, {cut{1, 0}, 50 * time.Millisecond}}
 		}},
-		{"full disk", func(w *world) { w.procs[0].fill(100, time.Second) }},
-		{"failed sync", func(w *world) { w.procs[0].failSync("*.log") }},
-		{"crash loop", func(w *world) { w.procs[0].loops = 4; w.procs[0].crash("") }},
-		{"several at once", func(w *world) { w.swarm.several = 1; w.nemesis.faults.several() }},
-		{"wrong node", func(w *world) { w.net.swap(w.procs[1], w.procs[2]) }},
-	} {
+		{markReset, func(w *world) { w.swarm.reset = 0.1 }},
+		{markInFlight, func(w *world) { w.swarm.reset = 0.1 }},
+		{markCutRequest, func(w *world) { w.net.cuts = []cut{{0, 1}} }},
+		{markCutReply, func(w *world) { w.net.cuts = []cut{{1, 0}} }},
+		{markWrongNode, func(w *world) { w.net.swap(w.procs[1], w.procs[2]) }},
+		{markOneWay, func(w *world) { w.nemesis.cut(partitionOneWay, w.nemesis.cuts(partitionOneWay)) }},
+		{markIsolated, func(w *world) { w.nemesis.cut(partitionIsolated, w.nemesis.cuts(partitionIsolated)) }},
+		{markHalfDeaf, func(w *world) { w.nemesis.cut(partitionHalfDeaf, w.nemesis.cuts(partitionHalfDeaf)) }},
+		{markGroups, func(w *world) { w.nemesis.cut(partitionGroups, w.nemesis.cuts(partitionGroups)) }},
+		{markCrash, func(w *world) { w.procs[0].crash("") }},
+		{markCrashMidway, func(w *world) { w.procs[0].armCrash() }},
+		{markCrashLoop, func(w *world) { w.procs[0].loops = 4; w.procs[0].crash("") }},
+		{markSeveral, func(w *world) { w.swarm.several = 1; w.nemesis.faults.several() }},
+		{markStall, func(w *world) { w.procs[0].stall(700 * time.Millisecond) }},
+		{markNewConfig, func(w *world) { down(w, (*process).reconfigure) }},
+		{markOldConfig, func(w *world) { w.procs[0].config = 1; down(w, (*process).reconfigure) }},
+		{markOldMap, func(w *world) { w.swarm.oldMaps = 1; w.procs[0].crash("") }},
+		{markAhead, func(w *world) { w.procs[0].setSkew(time.Second) }},
+		{markBack, func(w *world) { w.procs[0].setSkew(-time.Second) }},
+		{markFast, func(w *world) { w.swarm.drift = 0.05; w.nemesis.faults.drift() }},
+		{markSlow, func(w *world) { w.swarm.drift = 0.05; w.nemesis.faults.drift() }},
+		{markLost, crashes("lost")},
+		{markTorn, crashes("torn")},
+		{markSlowSync, func(w *world) { w.swarm.slowSync, w.swarm.slowTime = 0.5, 20*time.Millisecond }},
+		{markFullDisk, func(w *world) { w.procs[0].fill(100, time.Second) }},
+		{markFailedSync, func(w *world) { w.procs[0].failSync("*.log") }},
+		{markReadError, func(w *world) { w.procs[0].failReads(500 * time.Millisecond) }},
+		{markReadErrorAtStart, badStarts},
+		{markFlip, func(w *world) { w.procs[0].flipTables(w.nemesis.dice, 500*time.Millisecond) }},
+		{markFlipAtStart, badStarts},
+	}
+}
+
+// TestFaults strikes with each kind of fault in a cluster at work, and demands that its mark is reached and that the cluster recovers:
+// everything settles, a new job succeeds, every key can be read, and all properties hold.
+func TestFaults(t *testing.T) {
+	tested := map[string]bool{}
+	for _, c := range faultCases() {
+		tested[c.kind] = true
 		t.Run(c.kind, func(t *testing.T) {
 			w := newWorldOf(crashSeed, crashSwarm(), store.NewCaches(), nil)
 			w.setup()
@@ -36,11 +92,13 @@ func TestFaults(t *testing.T) {
 			w.nemesis.begin()
 			w.runUntil(w.now+50*time.Millisecond, nil)
 			w.oper.start(1)
+			w.nemesis.counts = map[string]int{}
 			c.strike(w)
 			w.runUntil(w.now+time.Second, nil)
 			if w.nemesis.counts[c.kind] == 0 {
-				t.Errorf("no %s happened: %v", c.kind, w.nemesis.counts)
+				t.Errorf("no %q happened: %v", c.kind, w.nemesis.counts)
 			}
+			w.points = nil
 			w.liveness()
 			if w.failed == nil {
 				w.judge()
@@ -50,6 +108,11 @@ func TestFaults(t *testing.T) {
 				t.Error(w.failed)
 			}
 		})
+	}
+	for _, m := range Marks() {
+		if !tested[m] {
+			t.Errorf("the mark %q has no test", m)
+		}
 	}
 }
 

@@ -48,8 +48,9 @@ type nemesis struct {
 	w      *world
 	dice   dice
 	faults faults
-	over   bool // the faults have healed
-	counts map[string]int
+	over   bool           // the faults have healed
+	counts map[string]int // by mark
+	struck int            // faults, however many marks each has reached
 }
 
 func newNemesis(w *world) *nemesis {
@@ -59,7 +60,13 @@ func newNemesis(w *world) *nemesis {
 }
 
 // count counts a fault that has struck.
-func (n *nemesis) count(kind string) { n.counts[kind]++ }
+func (n *nemesis) count(kind string) {
+	n.struck++
+	n.mark(kind)
+}
+
+// mark counts what a fault has brought about, or that one was of a special kind.
+func (n *nemesis) mark(kind string) { n.counts[kind]++ }
 
 // kinds lists the faults that have struck, sorted.
 func (n *nemesis) kinds() []string {
@@ -160,54 +167,14 @@ func (n *nemesis) partition() {
 		return
 	}
 	w, d := n.w, n.dice
-	w.net.cuts = nil
-	count := len(w.procs)
-	switch d.IntN(4) {
-	case 0: // one direction between two
-		a := d.IntN(count)
-		b := (a + 1 + d.IntN(count-1)) % count
-		w.net.cuts = []cut{{a, b}}
-	case 1: // one node, from everybody or only from the others
-		a := d.IntN(count)
-		for b := range count {
-			if b != a {
-				w.net.cuts = append(w.net.cuts, cut{a, b}, cut{b, a})
-			}
-		}
-		if d.chance(0.4) {
-			w.net.cuts = append(w.net.cuts, cut{a, -1}, cut{-1, a})
-		}
-	case 2: // one node can hear and not speak, or the reverse
-		a := d.IntN(count)
-		for b := range count {
-			if b != a {
-				if d.chance(0.5) {
-					w.net.cuts = append(w.net.cuts, cut{a, b})
-				} else {
-					w.net.cuts = append(w.net.cuts, cut{b, a})
-				}
-			}
-		}
-	default: // two groups
-		side := make([]bool, count)
-		for i := range side {
-			side[i] = d.chance(0.5)
-		}
-		for a := range count {
-			for b := range count {
-				if side[a] != side[b] {
-					w.net.cuts = append(w.net.cuts, cut{a, b})
-				}
-			}
-		}
-	}
-	if !w.plan.act("partition", w.net.cuts) {
+	kind := d.IntN(len(partitionMarks))
+	cuts := n.cuts(kind)
+	if !w.plan.act("partition", cuts) {
 		w.net.cuts = nil
 		w.after(d.around(w.swarm.partitions), n.partition)
 		return
 	}
-	n.count("partition")
-	w.notef(-1, traceNemesis, "partition %v", w.net.cuts)
+	n.cut(kind, cuts)
 	w.after(d.around(w.swarm.partitioned), func() {
 		if !n.over {
 			w.net.cuts = nil
@@ -215,6 +182,66 @@ func (n *nemesis) partition() {
 		}
 	})
 	w.after(d.around(w.swarm.partitions)+w.swarm.partitioned, n.partition)
+}
+
+// The kinds of partitions.
+const (
+	partitionOneWay   = iota // one direction between two machines
+	partitionIsolated        // one machine, from everybody or only from the others
+	partitionHalfDeaf        // one machine, in one direction to each of the others: it hears some and speaks to some
+	partitionGroups          // two groups
+)
+
+// partitionMarks are the marks of the kinds.
+var partitionMarks = [...]string{markOneWay, markIsolated, markHalfDeaf, markGroups}
+
+// cut makes a partition.
+func (n *nemesis) cut(kind int, cuts []cut) {
+	n.w.net.cuts = cuts
+	n.count(partitionMarks[kind])
+	n.w.notef(-1, traceNemesis, "partition %v", cuts)
+}
+
+// cuts draws the directions in which a partition of a kind lets nothing pass.
+func (n *nemesis) cuts(kind int) (cuts []cut) {
+	d, count := n.dice, len(n.w.procs)
+	a := d.IntN(count)
+	switch kind {
+	case partitionOneWay:
+		return []cut{{a, (a + 1 + d.IntN(count-1)) % count}}
+	case partitionIsolated:
+		for b := range count {
+			if b != a {
+				cuts = append(cuts, cut{a, b}, cut{b, a})
+			}
+		}
+		if d.chance(0.4) {
+			cuts = append(cuts, cut{a, -1}, cut{-1, a})
+		}
+	case partitionHalfDeaf:
+		for b := range count {
+			switch {
+			case b == a:
+			case d.chance(0.5):
+				cuts = append(cuts, cut{a, b})
+			default:
+				cuts = append(cuts, cut{b, a})
+			}
+		}
+	default:
+		side := make([]bool, count)
+		for i := range side {
+			side[i] = i != a && (i == (a+1)%count || d.chance(0.5)) // nobody is alone with nobody on the other side
+		}
+		for a := range count {
+			for b := range count {
+				if side[a] != side[b] {
+					cuts = append(cuts, cut{a, b})
+				}
+			}
+		}
+	}
+	return cuts
 }
 
 // jump sets the wall clocks anew, each for itself.
@@ -225,14 +252,24 @@ func (n *nemesis) jump() {
 	s := &n.w.swarm
 	for _, p := range n.w.procs {
 		if n.dice.chance(0.6) {
-			p.skew = n.dice.between(-s.skew, s.skew)
+			p.setSkew(n.dice.between(-s.skew, s.skew))
 		}
 	}
-	n.count("skew")
 	n.w.notef(-1, traceNemesis, "clocks jump")
 	if s.skewChanges > 0 {
 		n.w.after(n.dice.around(s.skewChanges), n.jump)
 	}
+}
+
+// setSkew lets the wall clock of a machine jump.
+func (p *process) setSkew(to time.Duration) {
+	switch {
+	case to > p.skew:
+		p.w.nemesis.count(markAhead)
+	case to < p.skew:
+		p.w.nemesis.count(markBack)
+	}
+	p.skew = to
 }
 
 // procOf is the process with an id, nil if there is none.

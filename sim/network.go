@@ -70,6 +70,8 @@ type conn struct {
 
 	// The earliest time for the next message of each direction, when order is kept.
 	floor [2]time.Duration
+	// The highest number of a message that has arrived, in each direction.
+	latest [2]int
 }
 
 // call is a request on a connection and what becomes of it.
@@ -218,7 +220,7 @@ func (c *conn) shake() {
 // misdirected counts a handshake that was refused because another node answered at the address.
 func (c *conn) misdirected() {
 	if c.to.addr() != c.key.to.Addr {
-		c.net.w.nemesis.count("wrong node")
+		c.net.w.nemesis.count(markWrongNode)
 	}
 }
 
@@ -265,18 +267,17 @@ func (n *network) transmit(k *call, direction int, arrive func()) {
 		}
 		switch {
 		case d.chance(loss) && n.w.plan.act("loss"):
-			n.w.nemesis.count([]string{"drop", "lost reply"}[direction])
+			n.w.nemesis.count([]string{markDrop, markLostReply}[direction])
 			n.lost(k, direction, "lost")
 			return
 		case d.chance(s.reset) && n.w.plan.act("reset"):
-			n.w.nemesis.count("reset")
-			n.w.after(d.between(0, 3*delay), func() { c.break_("reset") })
+			n.w.after(d.between(0, 3*delay), c.reset)
 		case d.chance(late) && n.w.plan.act("late"):
-			n.w.nemesis.count("late")
+			n.w.nemesis.count(markLate)
 			delay += d.around(s.lateness)
 		}
 		if direction == 0 && c.from != nil && d.chance(s.duplicate) && n.w.plan.act("duplicate") {
-			n.w.nemesis.count("duplicate")
+			n.w.nemesis.count(markDuplicate)
 			again := delay + d.around(pick(d, s.latency, s.latency*20, s.lateness))
 			n.w.after(again, func() {
 				if !n.cutBetween(from, to) {
@@ -292,11 +293,29 @@ func (n *network) transmit(k *call, direction int, arrive func()) {
 	}
 	n.w.after(at-n.w.now, func() {
 		if n.cutBetween(from, to) {
+			n.w.nemesis.mark([]string{markCutRequest, markCutReply}[direction])
 			n.lost(k, direction, "cut")
 			return
 		}
+		if k.number < c.latest[direction] {
+			n.w.nemesis.mark(markOvertaken)
+		}
+		c.latest[direction] = max(c.latest[direction], k.number)
 		arrive()
 	})
+}
+
+// reset breaks the connection in the network's name.
+func (c *conn) reset() {
+	if c.broken {
+		return
+	}
+	if len(c.open) > 0 {
+		c.net.w.nemesis.count(markInFlight)
+	} else {
+		c.net.w.nemesis.count(markReset)
+	}
+	c.break_("reset")
 }
 
 func (n *network) lost(k *call, direction int, how string) {

@@ -35,8 +35,11 @@ type process struct {
 	driftRate                        float64
 	driftBase, driftSince, wallDrift time.Duration
 	stalledUntil                     time.Duration // until then the node stands still
-	fullUntil                        time.Duration // until then its disk has no space
-	broken                           error         // how its disk fails now; nil if it does not
+	broken                           error         // how its disk fails to write now; nil if it does not
+	misread                          bool          // reads of its disk fail, or return flipped bits
+	misled                           bool          // reads of its disk have failed in a life before, or returned flipped bits
+	config                           int           // which of the configurations its node has
+	nameless                         bool          // it has lost its disk and must be given its id
 	loops                            int           // times that it will still crash while it starts
 	started                          time.Duration // when this life began
 	looped                           bool          // this life is one of those
@@ -46,14 +49,23 @@ type process struct {
 	left *disk.FS
 
 	records map[slot.Slot]cluster.Record // as observed in this life
+	last    map[slot.Slot]cluster.Record // as observed in the life before
 }
 
 func newProcess(w *world, i int) *process {
 	p := &process{w: w, index: i, host: fmt.Sprintf("10.0.0.%d", i+1), port: 6379, dice: newDice(w.seed, streamDisk, uint64(i))}
 	p.id = cluster.NodeID(fmt.Sprintf("%040d", i+1))
-	p.disk = disk.New(disk.Options{Seed: p.dice.Uint64(), OnOp: p.onOp})
+	p.disk = p.newDisk()
 	return p
 }
+
+// newDisk is an empty disk for the machine.
+func (p *process) newDisk() *disk.FS {
+	return disk.New(disk.Options{Seed: p.dice.Uint64(), OnOp: p.onOp})
+}
+
+// dataDir is where a node keeps its data.
+const dataDir = "/data"
 
 func (p *process) addr() string { return fmt.Sprintf("%s:%d", p.host, p.port) }
 
@@ -71,6 +83,7 @@ func (p *process) onOp(o disk.Op) {
 func (p *process) syncLatency() time.Duration {
 	s, d := &p.w.swarm, p.w.times
 	if !p.w.nemesis.over && d.chance(s.slowSync) {
+		p.w.nemesis.count(markSlowSync)
 		return d.between(s.slowTime/4, s.slowTime)
 	}
 	return 20*time.Microsecond + d.around(s.sync)
@@ -93,19 +106,20 @@ func (p *process) start() {
 
 func (p *process) open() {
 	w := p.w
-	newMigrator, err := driver.New(w.swarm.driver)
+	cfg := w.configs[p.config]
+	newMigrator, err := driver.New(cfg.driver)
 	if err != nil {
 		w.violate(propertyHarness, "the driver's configuration: %v", err)
 		return
 	}
 	o := &observer{p: p, life: p.life}
 	n, err := engine.Open(engine.Options{
-		Clock: p.seat, Peers: p.seat, Rand: p.seat, Workers: p.seat, Syncer: p.seat, FS: p.disk, Fatal: p.fatal, Dir: "/data",
+		Clock: p.seat, Peers: p.seat, Rand: p.seat, Workers: p.seat, Syncer: p.seat, FS: p.disk, Fatal: p.fatal, Dir: dataDir,
 		StoreSim: &store.Sim{IgnoreLogSync: p.disk.IgnoreLogSync, MayFlush: p.mayFlush, Caches: w.caches},
 		Observer: o, Log: slog.New(&logWatch{o: o}),
 		Cluster: true, Addr: p.addr(), Sync: engine.SyncAlways, PeerSecret: "secret",
-		SweepInterval: 400 * time.Millisecond,
-		Limits:        engine.Limits{ParkDeadline: w.swarm.park},
+		SweepInterval: cfg.sweep,
+		Limits:        engine.Limits{ParkDeadline: cfg.park},
 		NewMigrator:   newMigrator, Version: "sim",
 	})
 	if err != nil && p.gone() {
@@ -120,6 +134,7 @@ func (p *process) open() {
 		return
 	}
 	p.node = n
+	w.nemesis.faults.opened(p)
 }
 
 // run runs something on this machine, and crashes it if the power went in the middle.
@@ -162,21 +177,39 @@ func (p *process) crash(how string) {
 		left = p.disk.CrashClone(p.crashOptions())
 	}
 	w.notef(p.index, traceLife, "crash %s", how)
-	w.nemesis.count("crash")
-	if p.looped && w.now == p.started {
-		w.nemesis.count("crash loop")
-	}
+	p.markCrash(left)
 	p.stalledUntil = 0
 	w.nemesis.faults.crashLoop(p)
 	p.up = false
 	p.disk.Mute()
 	if p.node != nil {
+		p.last = p.records
 		p.node.Abandon()
 	}
 	p.node, p.disk, p.left = nil, left, nil
 	w.net.down(p)
 	w.checks.crashed(p)
 	w.after(w.nemesis.restartDelay(), p.start)
+}
+
+// markCrash counts a crash by when it strikes and by what it leaves of the disk.
+func (p *process) markCrash(left *disk.FS) {
+	n := p.w.nemesis
+	n.count(markCrash)
+	switch starting := p.w.now == p.started; {
+	case starting && p.looped:
+		n.mark(markCrashLoop)
+	case !starting && p.gone():
+		n.mark(markCrashMidway)
+	}
+	p.misled = p.misled || p.misreads() > 0
+	loss := left.Loss()
+	if loss.Blocks+loss.Entries > 0 {
+		n.mark(markLost)
+	}
+	if loss.Torn > 0 {
+		n.mark(markTorn)
+	}
 }
 
 func (p *process) crashOptions() disk.CrashOptions {
@@ -195,6 +228,14 @@ func (p *process) armCrash() {
 
 // record is the slot's ownership record in this life's memory.
 func (p *process) record(sl slot.Slot) cluster.Record { return p.records[sl] }
+
+// latest is the slot's ownership record in this life's memory or, of a machine that is down, as it was when it went down.
+func (p *process) latest(sl slot.Slot) cluster.Record {
+	if !p.up || p.node == nil {
+		return p.last[sl]
+	}
+	return p.records[sl]
+}
 
 // serves reports whether the process is up and its record says that it serves the slot.
 func (p *process) serves(sl slot.Slot) bool {

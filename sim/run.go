@@ -39,8 +39,8 @@ type Result struct {
 	Succeeded  int
 	Unknown    int
 	Jobs       int
-	Faults     int
-	FaultKinds []FaultCount // sorted by kind
+	Faults     int          // that struck; one can reach several marks
+	FaultKinds []FaultCount // the marks, sorted by kind
 	Virtual    time.Duration
 	TraceHash  uint64
 	Cutovers   int
@@ -372,8 +372,8 @@ func (w *world) result() Result {
 	if w.plan != nil {
 		r.Actions = slices.SortedStableFunc(slices.Values(w.plan.happened), byTime)
 	}
+	r.Faults = w.nemesis.struck
 	for _, k := range w.nemesis.kinds() {
-		r.Faults += w.nemesis.counts[k]
 		r.FaultKinds = append(r.FaultKinds, FaultCount{k, w.nemesis.counts[k]})
 	}
 	return r

@@ -51,6 +51,13 @@ type swarm struct {
 	failedSyncs time.Duration // mean time between, 0: none
 	swaps       time.Duration // mean time between exchanges of addresses, 0: none
 
+	readErrors   time.Duration // mean time between, 0: none
+	flips        time.Duration // mean time between, 0: none
+	badStarts    float64       // chance that a start meets reads that fail or flipped bits
+	reconfigures float64       // chance that a start has the other configuration
+	oldMaps      float64       // chance that a node that has started is given an old map
+	wipes        time.Duration // mean time between attempts to wipe a node, 0: none
+
 	// Clients.
 	asking      float64       // chance that an operation is tried with ASKING at the node where the slot arrives
 	think, rush time.Duration // mean time between operations of a client, in calm and while slots move
@@ -84,7 +91,7 @@ func drawSwarm(seed uint64) swarm {
 		expiry:   d.chance(0.4),
 		jobs:     pick(d, 250*time.Millisecond, 500*time.Millisecond, 900*time.Millisecond),
 		settled:  d.chance(0.5),
-		park:     pick(d, 400*time.Millisecond, time.Second, 3*time.Second),
+		park:     drawPark(d),
 		flush:    pick(d, 0, 0.05, 0.2),
 		work:     pick(d, 50*time.Microsecond, 50*time.Microsecond, 2*time.Millisecond),
 	}
@@ -172,7 +179,34 @@ func drawSwarm(seed uint64) swarm {
 		s.driver.Source.GiveUpAfter = 8 * time.Second
 		s.driver.CallTimeout = pick(d, 500*time.Millisecond, 900*time.Millisecond)
 	}
+	if on(0.25) {
+		s.readErrors = pick(d, time.Second, 3*time.Second)
+	}
+	if on(0.25) {
+		s.flips = pick(d, time.Second, 3*time.Second)
+	}
+	if on(0.3) {
+		s.badStarts = pick(d, 0.1, 0.4)
+	}
+	if on(0.3) {
+		s.reconfigures = pick(d, 0.2, 0.6)
+	}
+	if on(0.3) {
+		s.oldMaps = pick(d, 0.2, 0.6)
+	}
+	if wiping && on(0.25) {
+		s.wipes = pick(d, time.Second, 2*time.Second)
+	}
 	return s
+}
+
+// wiping lets seeds draw nodes that lose their disks. It is off while a node that comes back empty under its old id, and is given an old
+// map, serves at once what it had moved away.
+const wiping = false
+
+// drawPark draws how long a command may wait for a slot that changes hands.
+func drawPark(d dice) time.Duration {
+	return pick(d, 400*time.Millisecond, time.Second, 3*time.Second)
 }
 
 // drawDriver draws limits of the migrator that are small enough for a slot of some dozens of records to need many

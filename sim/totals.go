@@ -14,12 +14,13 @@ type Totals struct {
 	Crashed               int // runs with a crash in a move
 	Hits                  map[Hit]int
 	Faults                map[string]int // by kind
+	FaultSeeds            map[string]int // runs in which it struck, by kind
 }
 
 // Add adds a run.
 func (t *Totals) Add(r *Result) {
 	if t.Hits == nil {
-		t.Hits, t.Faults = map[Hit]int{}, map[string]int{}
+		t.Hits, t.Faults, t.FaultSeeds = map[Hit]int{}, map[string]int{}, map[string]int{}
 	}
 	if r.OK() {
 		t.OK++
@@ -37,6 +38,7 @@ func (t *Totals) Add(r *Result) {
 	t.Cutovers += r.Cutovers
 	for _, f := range r.FaultKinds {
 		t.Faults[f.Kind] += f.Count
+		t.FaultSeeds[f.Kind]++
 	}
 	for _, h := range r.Hits {
 		t.Hits[h.Hit] += h.Count

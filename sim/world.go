@@ -30,6 +30,7 @@ type world struct {
 	keys    *keyspace
 	oper    *operator
 	nemesis *nemesis
+	configs [2]configuration // the old one and the new
 	checks  *checks
 	cover   coverage
 	points  *pointWatch // nil unless crash points are what the run is about
@@ -73,6 +74,7 @@ func newWorldOf(seed uint64, s swarm, caches *store.Caches, out io.Writer) *worl
 		seed: seed, swarm: s, trace: newTrace(out), times: newDice(seed, streamTime, 0),
 		history: linearize.NewRecorder(unixMs), caches: caches, cover: newCoverage(),
 	}
+	w.configs = w.configurations()
 	w.keys = newKeyspace(w.swarm.slots)
 	w.net = newNetwork(w)
 	for i := range w.swarm.nodes {

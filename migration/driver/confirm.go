@@ -55,8 +55,8 @@ func (c *confirm) next() {
 	w := c.walks[0]
 	chunk, err := store.ReadChunk(c.s.d.node.Store(), w.span, w.limits, store.WithDigest)
 	if err != nil {
-		c.s.d.env.Log.Error("comparing the copies failed", "slot", c.s.slot, "error", err)
-		c.end(migration.ConfirmDiffer)
+		c.s.d.env.Log.Error("reading a copy that the target has taken over failed", "slot", c.s.slot, "error", err)
+		c.again(func() { c.s.d.env.Workers.Submit(c.next) })
 		return
 	}
 	body := appendOp(nil, opDigest, spanBytes(chunk.Covers), chunk.Digest.Append(nil))
@@ -86,7 +86,7 @@ func (c *confirm) compared(chunk store.Chunk, r migration.Reply) {
 	c.s.d.env.Workers.Submit(c.next)
 }
 
-// ask sends a confirm message until it is answered or the target has been silent for too long.
+// ask sends a confirm message until it is answered or given up.
 func (c *confirm) ask(body []byte, then func(migration.Reply)) {
 	s := c.s
 	m := migration.Message{Kind: migration.MsgConfirm, Slot: s.slot, Job: s.id, Attempt: s.machine.Attempt(), Body: body}
@@ -99,15 +99,26 @@ func (c *confirm) ask(body []byte, then func(migration.Reply)) {
 			then(r)
 			return
 		}
-		now := s.d.env.Clock.Mono()
-		if c.tries++; c.tries == 1 {
-			c.failed = now
+		c.again(func() { c.ask(body, then) })
+	})
+}
+
+// again repeats what has failed after a while. Once nothing has succeeded for too long it gives the comparison up: that it could not
+// be made says nothing of the copies.
+func (c *confirm) again(do func()) {
+	d := c.s.d
+	now := d.env.Clock.Mono()
+	if c.tries++; c.tries == 1 {
+		c.failed = now
+	}
+	if now-c.failed >= d.cfg.Source.GiveUpAfter {
+		c.end(migration.ConfirmGone)
+		return
+	}
+	d.env.Clock.AfterFunc(d.cfg.Source.RetryMax, func() {
+		if !d.isClosed() {
+			do()
 		}
-		if now-c.failed >= s.d.cfg.Source.GiveUpAfter {
-			c.end(migration.ConfirmGone)
-			return
-		}
-		s.d.env.Clock.AfterFunc(s.d.cfg.Source.RetryMax, func() { c.ask(body, then) })
 	})
 }
 

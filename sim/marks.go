@@ -1,0 +1,89 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The marks: the kinds of faults that a long run must have seen, each counted where it has taken effect, not where the dice asked for it.
+const (
+	// Messages.
+	markDrop       = "request lost"
+	markLostReply  = "reply lost after execution"
+	markLate       = "late"
+	markDuplicate  = "duplicate"
+	markOvertaken  = "overtaken" // arrived after one that was sent later on its connection
+	markSlowLink   = "slow link"
+	markReset      = "reset while idle"
+	markInFlight   = "reset in flight" // with requests that are not answered
+	markCutRequest = "request cut off" // by a partition
+	markCutReply   = "reply cut off after execution"
+	markWrongNode  = "wrong node" // a handshake was refused, as another node is at the address
+	// Partitions.
+	markOneWay   = "partition one way"
+	markIsolated = "partition of one"
+	markHalfDeaf = "partition half deaf"
+	markGroups   = "partition in two"
+	// Nodes.
+	markCrash       = "crash"
+	markCrashMidway = "crash in an event" // between two operations of its disk
+	markCrashLoop   = "crash loop"        // while it was starting
+	markSeveral     = "several at once"
+	markStall       = "stall"
+	markOldConfig   = "old configuration"
+	markNewConfig   = "new configuration"
+	markOldMap      = "old map at start"
+	markWiped       = "wiped"
+	// Clocks.
+	markAhead = "clock jumps ahead"
+	markBack  = "clock jumps back"
+	markFast  = "clock runs fast"
+	markSlow  = "clock runs slow"
+	// Disks.
+	markLost             = "unsynced writes lost"
+	markTorn             = "torn write"
+	markSlowSync         = "slow sync"
+	markFullDisk         = "full disk"   // and the node has ended
+	markFailedSync       = "failed sync" // likewise
+	markReadError        = "read error"  // failed a read
+	markReadErrorAtStart = "read error at start"
+	markFlip             = "flipped bit" // was noticed
+	markFlipAtStart      = "flipped bit at start"
+)
+
+// Marks lists the kinds of faults that a long run must have seen, in the order of the fault model.
+func Marks() []string {
+	return []string{
+		markDrop, markLostReply, markLate, markDuplicate, markOvertaken, markSlowLink, markReset, markInFlight, markCutRequest, markCutReply, markWrongNode,
+		markOneWay, markIsolated, markHalfDeaf, markGroups,
+		markCrash, markCrashMidway, markCrashLoop, markSeveral, markStall, markOldConfig, markNewConfig, markOldMap,
+		markAhead, markBack, markFast, markSlow,
+		markLost, markTorn, markSlowSync, markFullDisk, markFailedSync, markReadError, markReadErrorAtStart, markFlip, markFlipAtStart,
+	}
+}
+
+// MarkCount says how often a kind of fault has struck, and in how many runs.
+type MarkCount struct {
+	Kind         string
+	Count, Seeds int
+}
+
+// Marks counts the marks, in the order of Marks; those that were never reached are there, with zeros.
+func (t *Totals) Marks() []MarkCount {
+	var out []MarkCount
+	for _, m := range Marks() {
+		out = append(out, MarkCount{m, t.Faults[m], t.FaultSeeds[m]})
+	}
+	return out
+}
+
+// checkMarks says which marks were never reached.
+func (t *Totals) checkMarks() error {
+	var errs []error
+	for _, m := range t.Marks() {
+		if m.Seeds == 0 {
+			errs = append(errs, fmt.Errorf("no fault of the kind %q struck", m.Kind))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -103,6 +103,10 @@ func (s *Session) runData(spec *command.Spec, args [][]byte) {
 			continue
 		case verdictServe:
 		}
+		if mutant.On(mutant.TornBatch) && spec.Name == "mset" && len(args) > 3 {
+			s.tear(spec, args, slots, mode)
+			return
+		}
 		again := s.serve(spec, args, slots, write)
 		n.unlockSlots(spec, slots, mode)
 		if !again {
@@ -110,6 +114,19 @@ func (s *Session) runData(spec *command.Spec, args [][]byte) {
 		}
 		write = true // an answer "expired" is a write: look again under the exclusive lock
 	}
+}
+
+// tear runs the first pair of an MSET and then, as a command of its own that is locked and routed anew, the others: what the
+// mutant torn-batch does. The stripes are held.
+func (s *Session) tear(spec *command.Spec, args [][]byte, slots []slot.Slot, mode lockMode) {
+	start := s.out.Len()
+	s.serve(spec, args[:3], slots, true)
+	s.n.unlockSlots(spec, slots, mode)
+	s.out.Truncate(start)
+	rest, size := cloneArgs(append([][]byte{args[0]}, args[3:]...))
+	p := &parkedCommand{session: s, args: rest, bytes: size}
+	s.pending, s.slot = p, slots[0]
+	s.n.opts.Workers.Submit(func() { s.resume(p, verdict{}) })
 }
 
 // parkIfStill parks the command if routing, read again under the exclusive lock, still says so; otherwise the caller starts

@@ -271,8 +271,11 @@ func (n *Node) Owner(sl slot.Slot) cluster.NodeID {
 func (n *Node) Announced(h cluster.Hint) {
 	n.Exclusive(h.Slot, func(o *Owned) {
 		r := o.Record()
-		if r.State == cluster.Serving && h.Epoch > r.Epoch && h.Node != n.ID() {
-			n.alarm(fmt.Sprintf("slot %d was served here under epoch %d but %s serves it under %d: stopped serving it", h.Slot, r.Epoch, h.Node, h.Epoch))
+		stale := mutant.On(mutant.StaleEpoch) && h.Epoch <= r.Epoch
+		if r.State == cluster.Serving && (h.Epoch > r.Epoch || stale) && h.Node != n.ID() {
+			if !stale { // the mutant keeps silent, so that what it does must be seen
+				n.alarm(fmt.Sprintf("slot %d was served here under epoch %d but %s serves it under %d: stopped serving it", h.Slot, r.Epoch, h.Node, h.Epoch))
+			}
 			o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Released, Epoch: h.Epoch, Peer: h.Node})
 		}
 	})

@@ -168,6 +168,12 @@ func (t Target) data(m Message, v *Verdict) {
 		}
 	case m.Seq > t.Cursor.Seq+1 && !mutant.On(mutant.SkipApply):
 		v.Reply.Kind, v.Reply.Seq = ReplyGap, t.Cursor.Seq
+		if mutant.On(mutant.AckOnFailure) {
+			v.Reply.Kind, v.Reply.Seq = ReplyAck, m.Seq
+		}
+		if mutant.On(mutant.ReorderApply) { // the cursor stays where the order ends
+			v.Reply.Kind, v.Reply.Seq, v.Apply = ReplyAck, m.Seq, true
+		}
 	default:
 		v.Reply.Kind, v.Apply = ReplyAck, true
 		v.Cursor = &Cursor{Attempt: t.Cursor.Attempt, Seq: m.Seq, Hash: Chain(t.Cursor.Hash, m.Seq, m.Body), Fresh: t.Cursor.Fresh}
@@ -184,12 +190,12 @@ func (t Target) prepare(m Message, v *Verdict) {
 		v.Reply.Kind, v.Reply.Seq, v.Reply.Hash = ReplyPrepared, r.Final, r.Hash
 		return
 	}
-	if m.Seq > t.Cursor.Seq && !mutant.On(mutant.SkipApply) {
+	if m.Seq > t.Cursor.Seq && !mutant.On(mutant.SkipApply) && !mutant.On(mutant.ReorderApply) {
 		v.Reply.Kind, v.Reply.Seq = ReplyGap, t.Cursor.Seq
 		return
 	}
 	if m.Seq != t.Cursor.Seq || m.Hash != t.Cursor.Hash {
-		if !mutant.On(mutant.SkipApply) && !mutant.On(mutant.StaleAttempt) {
+		if !mutant.On(mutant.SkipApply) && !mutant.On(mutant.StaleAttempt) && !mutant.On(mutant.ReorderApply) {
 			v.Reply.Kind, v.Reply.Text = ReplyRefused, fmt.Sprintf("the stream differs: %d messages here, %d at the source, or other bytes", t.Cursor.Seq, m.Seq)
 			return
 		}

@@ -6,6 +6,7 @@ import (
 
 	"godwit/engine/cluster"
 	"godwit/engine/slot"
+	"godwit/sim/disk"
 )
 
 // The fault model, in words. Which classes occur in a run, and how often, is drawn by the seed (swarm.go).
@@ -101,6 +102,9 @@ func (n *nemesis) heal() {
 	n.faults.heal()
 	for _, p := range n.w.procs {
 		p.skew = 0
+		if p.up && !p.gone() {
+			p.disk.CrashAt(0, disk.CrashOptions{}) // one that was to strike in the middle of something may not have come to it
+		}
 		if !p.up {
 			n.w.after(n.dice.between(0, 100*time.Millisecond), p.start)
 		}

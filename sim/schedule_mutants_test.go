@@ -27,7 +27,7 @@ func TestSchedulesFind(t *testing.T) {
 // TestShrink shrinks a mutant's find and replays what is left from its text.
 func TestShrink(t *testing.T) {
 	cfg := Config{Caches: store.NewCaches()}
-	h, err := Hunt(mutant.NoneReassigned, 100, cfg)
+	h, err := Hunt(mutant.NoneReassigned, 1, 100, cfg)
 	if err != nil || h.Found == nil {
 		t.Fatalf("%+v (%v)", h, err)
 	}

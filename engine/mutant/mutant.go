@@ -20,6 +20,8 @@ const (
 	ForgetfulTarget  Name = "forgetful-target"    // the accepted ownership is not durable
 	LateStart        Name = "late-start"          // a delayed start of an older job wipes the current import
 	LatePrepared     Name = "late-prepared"       // a prepared of an earlier pause is taken for the current one
+	StaleEpoch       Name = "stale-epoch"         // an announcement of an older or the same epoch takes a slot away
+	AckOnFailure     Name = "ack-on-failure"      // the target cannot apply a chunk, the one before being missing, and answers OK
 	StaleAttempt     Name = "stale-attempt"       // a message of an earlier attempt is taken for the current one
 	UndurableAnswer  Name = "undurable-answer"    // a peer's question is answered from a record that is not durable
 	NoneReassigned   Name = "none-reassigned"     // a slot released here is served again because an old map says so
@@ -29,9 +31,13 @@ const (
 	ClaimReleased    Name = "claim-released"      // a claim passes over records that say that the slot was given away
 	TrackGap         Name = "track-gap"           // change tracking starts after the snapshot
 	RoundGap         Name = "round-gap"           // a round opens its snapshot before it takes the dirty set
+	WalkOverChange   Name = "walk-over-change"    // a walk reads at an older snapshot than the changes sent before it
+	ReorderApply     Name = "reorder-apply"       // the target applies messages in the order of their arrival
 	ReplayApply      Name = "replay-apply"        // a retransmitted message is applied again after a newer one
 	SkipApply        Name = "skip-apply"          // a gap in sequence numbers is not noticed
 	DeleteLost       Name = "delete-lost"         // deletes are not carried
+	TornBatch        Name = "torn-batch"          // the keys of a command are routed and written one after another
+	TTLReset         Name = "ttl-reset"           // an expiry is carried as the whole seconds that are left
 	RangeUntracked   Name = "range-untracked"     // a range delete is not tracked
 	TrackOverflow    Name = "track-overflow"      // a change is dropped when the dirty set is full
 	AckBeforeSync    Name = "ack-before-sync"     // a write is acknowledged before it is durable

@@ -30,6 +30,7 @@ type stream struct {
 
 	last    covered            // by the piece that was read last
 	unsent  bool               // the piece that was read last has no message yet
+	older   *store.Snapshot    // of the round before; nil but for the mutant walk-over-change
 	covers  map[uint64]covered // by message
 	records uint64
 	bytes   uint64
@@ -196,7 +197,11 @@ func (s *stream) readWalk() ([]byte, error) {
 	if w.how == walkCompare {
 		parts = store.WithDigest
 	}
-	c, err := store.ReadChunk(s.snap, w.span, w.limits, parts|store.WithDigest)
+	at := s.snap
+	if s.older != nil {
+		at = s.older
+	}
+	c, err := store.ReadChunk(at, w.span, w.limits, parts|store.WithDigest)
 	if err != nil {
 		return nil, err
 	}
@@ -278,16 +283,24 @@ func (s *stream) giveBack() {
 
 func (s *stream) closeRound() {
 	s.opening++
-	if s.snap != nil {
-		s.snap.Close()
-		s.snap = nil
+	if s.older != nil {
+		s.older.Close()
+		s.older = nil
 	}
+	switch {
+	case s.snap != nil && mutant.On(mutant.WalkOverChange):
+		s.older = s.snap
+	case s.snap != nil:
+		s.snap.Close()
+	}
+	s.snap = nil
 	s.keys, s.walks, s.covers, s.last, s.unsent = nil, nil, nil, covered{}, false
 }
 
 // stop ends round and tracking.
 func (s *stream) stop() {
 	s.closeRound()
+	s.closeRound() // the mutant walk-over-change keeps a snapshot over the first
 	if s.tracker != nil {
 		s.d.node.Store().Untrack(s.tracker)
 		s.tracker = nil

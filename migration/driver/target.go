@@ -1,6 +1,8 @@
 package driver
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -141,6 +143,9 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 	}
 	if v.Apply {
 		for i := range ops {
+			if mutant.On(mutant.TTLReset) {
+				ops[i].records = wholeSeconds(ops[i].records, d.env.Clock.WallMs())
+			}
 			ops[i].apply(b)
 		}
 	}
@@ -168,6 +173,27 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 		o.Unpause()
 	}
 	return at, nil
+}
+
+// wholeSeconds gives each record that expires the whole seconds that are left of its time, from now on by this node's clock, as
+// a protocol does that carries remaining times: what the mutant ttl-reset applies.
+func wholeSeconds(records []byte, nowMs int64) []byte {
+	var out []byte
+	for rest := records; len(rest) > 0; {
+		k, v, next, err := store.NextRecord(rest)
+		if err != nil {
+			panic(err) // checked by decodeBody
+		}
+		const expires, expiry = 1, 2 // offsets in the encoding of a record: of the flag, and of the time
+		if _, kind, _, _ := key.Split(k); kind == key.Record && v[expires]&1 != 0 {
+			v = bytes.Clone(v)
+			left := int64(binary.BigEndian.Uint64(v[expiry:])) - nowMs
+			binary.BigEndian.PutUint64(v[expiry:], uint64(nowMs+left/1000*1000))
+		}
+		out = store.AppendRecord(out, k, v)
+		rest = next
+	}
+	return out
 }
 
 // keepSnapshot takes the takeover snapshot. The slot's stripe is held: nothing has been written since the data arrived.

@@ -63,8 +63,7 @@ func (s *Session) runData(spec *command.Spec, args [][]byte) {
 	n := s.n
 	positions, err := spec.KeyPositions(args, s.positions[:0])
 	if err != nil {
-		s.out.Error("ERR " + err.Error())
-		return
+		positions = positions[:0] // the handler answers an error before it looks at a key: see command.Spec.Count
 	}
 	s.positions = positions
 	slots, text := n.slotsOf(args, positions)

@@ -31,7 +31,7 @@ func TestSpecsAreConsistent(t *testing.T) {
 			t.Errorf("%s: no arity", s.Name)
 		case s.Is(Write) && s.Is(ReadOnly), !s.Is(Server) && !s.Is(Write) && !s.Is(ReadOnly):
 			t.Errorf("%s: a data command either writes or reads", s.Name)
-		case s.Is(NodeWide) && s.FirstKey != 0, !s.Is(Server) && !s.Is(NodeWide) && s.FirstKey == 0 && s.Keys == nil:
+		case s.Is(NodeWide) && s.FirstKey != 0, !s.Is(Server) && !s.Is(NodeWide) && s.FirstKey == 0 && s.Count == 0:
 			t.Errorf("%s: a data command either names keys or is node-wide", s.Name)
 		case s.FirstKey != 0 && (s.Step < 1 || s.LastKey == 0):
 			t.Errorf("%s: bad key positions", s.Name)

@@ -96,6 +96,10 @@ func categories(s *Spec) (names []string) {
 		{s.Is(ReadOnly), "@read"},
 		{s.Is(Write), "@write"},
 		{s.Group == "string", "@string"},
+		{s.Group == "hash", "@hash"},
+		{s.Group == "list", "@list"},
+		{s.Group == "set", "@set"},
+		{s.Group == "sorted-set", "@sortedset"},
 		{s.Is(Admin), "@admin"},
 		{s.Is(Fast), "@fast"},
 		{!s.Is(Fast), "@slow"},
@@ -110,44 +114,78 @@ func categories(s *Spec) (names []string) {
 	return names
 }
 
-// writeKeySpecs writes the key specification of a command whose keys stand at fixed places: one range.
+// keyPlace is one key specification: keys from a position on.
+type keyPlace struct {
+	first int
+	last  int // from first on, or from the end if negative
+	step  int
+	count bool // first holds the number of the keys behind it
+}
+
+// keyPlaces are the key specifications of a command.
+func keyPlaces(s *Spec) (places []keyPlace) {
+	first, last := s.FirstKey, s.LastKey
+	if first > 0 && s.Is(Apart) {
+		places = append(places, keyPlace{first: first, step: 1})
+		first++
+	}
+	if first > 0 && (last < 0 || last >= first) {
+		if last > 0 {
+			last -= first
+		}
+		places = append(places, keyPlace{first: first, last: last, step: s.Step})
+	}
+	if s.Count > 0 {
+		places = append(places, keyPlace{first: s.Count, count: true})
+	}
+	return places
+}
+
 func writeKeySpecs(s *Spec, out *resp.Writer) {
-	if s.FirstKey == 0 {
-		out.Array(0)
-		return
+	places := keyPlaces(s)
+	out.Array(len(places))
+	for _, p := range places {
+		out.Map(3)
+		out.BulkString("flags")
+		if s.Is(Write) {
+			writeNames([]string{"RW", "access", "update"}, out)
+		} else {
+			writeNames([]string{"RO", "access"}, out)
+		}
+		out.BulkString("begin_search")
+		out.Map(2)
+		out.BulkString("type")
+		out.BulkString("index")
+		out.BulkString("spec")
+		out.Map(1)
+		out.BulkString("index")
+		out.Int(int64(p.first))
+		writeFindKeys(p, out)
 	}
-	last := s.LastKey
-	if last > 0 {
-		last -= s.FirstKey // counted from the first key, unless from the end
+}
+
+func writeFindKeys(p keyPlace, out *resp.Writer) {
+	how := "range"
+	fields := []struct {
+		name  string
+		value int
+	}{{"lastkey", p.last}, {"keystep", p.step}, {"limit", 0}}
+	if p.count {
+		how = "keynum"
+		fields[0].name, fields[0].value = "keynumidx", 0
+		fields[1].name, fields[1].value = "firstkey", 1
+		fields[2].name, fields[2].value = "keystep", 1
 	}
-	out.Array(1)
-	out.Map(3)
-	out.BulkString("flags")
-	if s.Is(Write) {
-		writeNames([]string{"RW", "access", "update"}, out)
-	} else {
-		writeNames([]string{"RO", "access"}, out)
-	}
-	out.BulkString("begin_search")
-	out.Map(2)
-	out.BulkString("type")
-	out.BulkString("index")
-	out.BulkString("spec")
-	out.Map(1)
-	out.BulkString("index")
-	out.Int(int64(s.FirstKey))
 	out.BulkString("find_keys")
 	out.Map(2)
 	out.BulkString("type")
-	out.BulkString("range")
+	out.BulkString(how)
 	out.BulkString("spec")
-	out.Map(3)
-	out.BulkString("lastkey")
-	out.Int(int64(last))
-	out.BulkString("keystep")
-	out.Int(int64(s.Step))
-	out.BulkString("limit")
-	out.Int(0)
+	out.Map(len(fields))
+	for _, f := range fields {
+		out.BulkString(f.name)
+		out.Int(int64(f.value))
+	}
 }
 
 // WriteCommandDocs replies to COMMAND DOCS with the named commands that are known; all commands if none is named.
@@ -202,7 +240,7 @@ func (t *Table) WriteGetKeys(request [][]byte, out *resp.Writer) {
 	case s == nil:
 		out.Error(errBadCommand)
 		return
-	case s.FirstKey == 0 && s.Keys == nil:
+	case s.FirstKey == 0 && s.Count == 0:
 		out.Error(errNoKeyArgs)
 		return
 	case s.Arity > 0 && len(request) != s.Arity || len(request) < -s.Arity:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"godwit/engine/data"
 	"godwit/engine/key"
 )
 
@@ -29,10 +30,22 @@ const (
 	errBadCommand    = "ERR Invalid command specified"
 	errBadKeyArgs    = "ERR Invalid number of arguments specified for command"
 	errBadArguments  = "ERR Invalid arguments specified for command"
+	errHashInteger   = "ERR hash value is not an integer"
+	errHashFloat     = "ERR hash value is not a float"
+	errInfinite      = "ERR value is NaN or Infinity"
+	errNotPositive   = "ERR value is out of range, must be positive"
+	errOutOfRange    = "ERR value is out of range"
+	errNotLong       = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
+	errNumKeys       = "ERR numkeys should be greater than 0"
+	errFewKeys       = "ERR Number of keys can't be greater than number of args"
+	errLimit         = "ERR LIMIT can't be negative"
+	errReplyTooBig   = "ERR the reply exceeds the maximum size of 1 GiB"
 	errRequestTooBig = "ERR request exceeds the maximum size of 1 GiB"
 )
 
 var errKeyTooLong = fmt.Sprintf("ERR key exceeds the maximum length of %d bytes", key.MaxUserKey)
+
+var errElementTooLong = fmt.Sprintf("ERR field or member exceeds the maximum length of %d bytes", data.MaxElement)
 
 // errExpire is the error for an expiry that is not positive or too far ahead.
 func errExpire(command string) string { return "ERR invalid expire time in '" + command + "' command" }

@@ -7,13 +7,12 @@ import (
 	"strings"
 
 	"godwit/engine/data"
-	"godwit/engine/resp"
 )
 
 func keySpecs() []*Spec {
 	const group = "generic"
 	return []*Spec{
-		{Name: "copy", Arity: -3, Flags: Write | DenyOOM, FirstKey: 1, LastKey: 2, Step: 1, Handler: copyKey,
+		{Name: "copy", Arity: -3, Flags: Write | DenyOOM | Apart, FirstKey: 1, LastKey: 2, Step: 1, Handler: copyKey,
 			Group: group, Since: "6.2.0", Complexity: "O(N) where N is the size of the value.", Summary: "Copy a key"},
 		{Name: "del", Arity: -2, Flags: Write | Indexed, FirstKey: 1, LastKey: -1, Step: 1, Handler: del,
 			Group: group, Since: "1.0.0", Complexity: "O(N) where N is the number of keys that will be removed.", Summary: "Delete a key"},
@@ -39,9 +38,9 @@ func keySpecs() []*Spec {
 			Group: group, Since: "2.6.0", Complexity: "O(1)", Summary: "Get the time to live for a key in milliseconds"},
 		{Name: "randomkey", Arity: 1, Flags: ReadOnly | NodeWide | Random, Handler: randomKey,
 			Group: group, Since: "1.0.0", Complexity: "O(1)", Summary: "Return a random key from the keyspace"},
-		{Name: "rename", Arity: 3, Flags: Write, FirstKey: 1, LastKey: 2, Step: 1, Handler: rename,
+		{Name: "rename", Arity: 3, Flags: Write | Apart, FirstKey: 1, LastKey: 2, Step: 1, Handler: rename,
 			Group: group, Since: "1.0.0", Complexity: "O(N) where N is the size of the value.", Summary: "Rename a key"},
-		{Name: "renamenx", Arity: 3, Flags: Write | Fast, FirstKey: 1, LastKey: 2, Step: 1, Handler: renamenx,
+		{Name: "renamenx", Arity: 3, Flags: Write | Fast | Apart, FirstKey: 1, LastKey: 2, Step: 1, Handler: renamenx,
 			Group: group, Since: "1.0.0", Complexity: "O(N) where N is the size of the value.", Summary: "Rename a key, only if the new key does not exist"},
 		{Name: "scan", Arity: -2, Flags: ReadOnly | NodeWide, Handler: scan,
 			Group: group, Since: "2.8.0", Complexity: "O(COUNT) for every call. O(N) for a complete iteration.", Summary: "Incrementally iterate the keys space"},
@@ -181,22 +180,6 @@ func (c *Context) isOnlyDB(arg []byte) bool {
 	return false
 }
 
-// keyList collects keys for a reply whose length comes first.
-type keyList struct {
-	n     int
-	bulks resp.Writer
-}
-
-func (l *keyList) add(user []byte) {
-	l.n++
-	l.bulks.Bulk(user)
-}
-
-func (l *keyList) reply(out *resp.Writer) {
-	out.Array(l.n)
-	out.Raw(l.bulks.Bytes())
-}
-
 // keyFilter is what SCAN and KEYS select by.
 type keyFilter struct {
 	pattern []byte // if any is false
@@ -214,13 +197,13 @@ func (f *keyFilter) setPattern(p []byte) { f.pattern, f.any = p, string(p) == "*
 func keys(c *Context) {
 	var f keyFilter
 	f.setPattern(c.Args[1])
-	var found keyList
+	var found bulkList
 	c.Tx.ForEach(func(user []byte, r *data.Record) {
 		if f.match(user, r) {
 			found.add(user)
 		}
 	})
-	found.reply(c.Out)
+	found.reply(c, c.Out.Array)
 }
 
 // scanCount is the COUNT of a SCAN that names none, as in Redis.
@@ -232,45 +215,78 @@ func scan(c *Context) {
 		c.Out.Error(errCursor)
 		return
 	}
-	count := int64(scanCount)
-	f := keyFilter{any: true}
-	for i := 2; i < len(c.Args); i += 2 {
-		if i+1 == len(c.Args) {
-			c.Out.Error(errSyntax)
-			return
-		}
-		arg := c.Args[i+1]
-		switch strings.ToLower(string(c.Args[i])) {
-		case "count":
-			if count, ok = parseInt(arg); !ok {
-				c.Out.Error(errNotInteger)
-				return
-			}
-			if count < 1 {
-				c.Out.Error(errSyntax)
-				return
-			}
-		case "match":
-			f.setPattern(arg)
-		case "type":
-			f.types = strings.ToLower(string(arg))
-			if f.types == "" {
-				f.types = "none" // the empty name is no type's, and must not select all
-			}
-		default:
-			c.Out.Error(errSyntax)
-			return
-		}
+	o, ok := c.parseScanOptions(c.Args[2:], withType)
+	if !ok {
+		return
 	}
-	var found keyList
-	next := c.Tx.Scan(cursor, int(count), func(user []byte, r *data.Record) {
-		if f.match(user, r) {
+	var found bulkList
+	next := c.Tx.Scan(cursor, o.count, func(user []byte, r *data.Record) {
+		if o.match(user, r) {
 			found.add(user)
 		}
 	})
+	c.replyScan(next, &found)
+}
+
+// scanOptions is what the options of SCAN and its relatives say.
+type scanOptions struct {
+	keyFilter
+	count int
+}
+
+// typeOption says whether the TYPE of SCAN is allowed.
+type typeOption uint8
+
+const (
+	withoutType typeOption = iota
+	withType
+)
+
+// parseScanOptions reads COUNT, MATCH and TYPE, or replies with an error.
+func (c *Context) parseScanOptions(args [][]byte, t typeOption) (o scanOptions, ok bool) {
+	o.count, o.any = scanCount, true
+	for i := 0; i < len(args); i += 2 {
+		if i+1 == len(args) {
+			c.Out.Error(errSyntax)
+			return o, false
+		}
+		arg := args[i+1]
+		switch word := strings.ToLower(string(args[i])); {
+		case word == "count":
+			count, ok := parseInt(arg)
+			if !ok {
+				c.Out.Error(errNotInteger)
+				return o, false
+			}
+			if count < 1 {
+				c.Out.Error(errSyntax)
+				return o, false
+			}
+			o.count = int(count)
+		case word == "match":
+			o.setPattern(arg)
+		case word == "type" && t == withType:
+			o.types = strings.ToLower(string(arg))
+			if o.types == "" {
+				o.types = "none" // the empty name is no type's, and must not select all
+			}
+		default:
+			c.Out.Error(errSyntax)
+			return o, false
+		}
+	}
+	return o, true
+}
+
+// replyScan replies with a cursor and what was found.
+func (c *Context) replyScan(next uint64, found *bulkList) {
+	start := c.Out.Len()
 	c.Out.Array(2)
 	c.Out.BulkString(strconv.FormatUint(next, 10))
-	found.reply(c.Out)
+	if !found.reply(c, c.Out.Array) {
+		c.Out.Truncate(start)
+		c.Out.Error(errReplyTooBig)
+	}
 }
 
 // parseCursor reads a cursor as strtoul does: an empty one is 0, and a sign is allowed.

@@ -48,6 +48,7 @@ const (
 	Random                      // its reply depends on Context.Rand
 	Dangerous                   // may hurt other users of the node: an ACL category
 	Connection                  // an ACL category, for commands of other groups than "connection"
+	Apart                       // the first key plays another part than those after it: COMMAND INFO describes it by itself
 )
 
 // Context is what a handler works with. It is valid during the call only.
@@ -62,6 +63,8 @@ type Context struct {
 	Rand func() uint64
 	// Slot is the slot of a key; nil means slot.OfKey.
 	Slot func(key []byte) slot.Slot
+
+	lowReplyLimit int // in tests, what stands for maxReplyBytes
 }
 
 // Handler carries out a data command.
@@ -83,8 +86,9 @@ type Spec struct {
 	Handler Handler
 	// Sub lists the subcommands of a container, by name.
 	Sub []*Spec
-	// Keys replaces FirstKey, LastKey and Step where those do not suffice.
-	Keys func(args [][]byte) ([]int, error)
+	// Count is the position of the argument that says how many keys follow it, 0 if there is none. A key at FirstKey comes
+	// before it. If the count is wrong, the handler must find that out, and answer an error, before it looks at any key.
+	Count int
 }
 
 // Is reports whether the command has all the given flags.
@@ -105,23 +109,45 @@ func (s *Spec) Mode(args [][]byte) data.Mode {
 // ErrNoKeys says that a request's keys cannot be found because its arguments are wrong.
 var ErrNoKeys = errors.New("command: invalid arguments, key positions unknown")
 
-// KeyPositions appends the positions in args of the keys of a request that has passed Check.
+// KeyPositions appends the positions in args of the keys of a request that has passed Check. With ErrNoKeys the request has no
+// keys that could be locked: its handler answers an error.
 func (s *Spec) KeyPositions(args [][]byte, dst []int) ([]int, error) {
-	if s.Keys != nil {
-		positions, err := s.Keys(args)
-		return append(dst, positions...), err
+	first, last, step := s.FirstKey, 0, s.Step
+	if first != 0 {
+		last = s.lastKey(args)
+		if first > last {
+			return dst, ErrNoKeys
+		}
 	}
-	if s.FirstKey == 0 {
+	if s.Count != 0 {
+		n, ok := keyCount(args, s.Count)
+		if !ok {
+			return dst, ErrNoKeys
+		}
+		if first != 0 {
+			dst = append(dst, first)
+		}
+		first, last, step = s.Count+1, s.Count+n, 1
+	}
+	if first == 0 {
 		return dst, nil
 	}
-	last := s.lastKey(args)
-	if s.FirstKey > last {
-		return dst, ErrNoKeys
-	}
-	for i := s.FirstKey; i <= last; i += s.Step {
+	for i := first; i <= last; i += step {
 		dst = append(dst, i)
 	}
 	return dst, nil
+}
+
+// keyCount reads the number of keys that stand behind position at, which must be positive and no more than arguments do.
+func keyCount(args [][]byte, at int) (n int, ok bool) {
+	if at >= len(args) {
+		return 0, false
+	}
+	count, ok := parseInt(args[at])
+	if !ok || count < 1 || count > int64(len(args)-at-1) {
+		return 0, false
+	}
+	return int(count), true
 }
 
 func (s *Spec) lastKey(args [][]byte) int {

@@ -17,7 +17,7 @@ type Table struct {
 // NewTable returns the table of all commands.
 func NewTable() *Table {
 	t := &Table{byName: map[string]*Spec{}, subs: map[string]*Spec{}}
-	for _, group := range [][]*Spec{stringSpecs(), keySpecs(), serverSpecs(), godwitSpecs()} {
+	for _, group := range [][]*Spec{stringSpecs(), hashSpecs(), setSpecs(), keySpecs(), serverSpecs(), godwitSpecs()} {
 		t.all = append(t.all, group...)
 	}
 	sort.Slice(t.all, func(i, j int) bool { return t.all[i].Name < t.all[j].Name })
@@ -111,12 +111,28 @@ func (t *Table) Check(args [][]byte) (s *Spec, problem string) {
 	if total > maxRequestBytes {
 		return nil, errRequestTooBig
 	}
-	if s.FirstKey > 0 && total > key.MaxUserKey {
+	if total > key.MaxUserKey && s.hasLongKey(args) {
+		return nil, errKeyTooLong
+	}
+	return s, ""
+}
+
+// hasLongKey reports whether a key of a request is too long. It does not allocate.
+func (s *Spec) hasLongKey(args [][]byte) bool {
+	if s.FirstKey > 0 {
 		for i := s.FirstKey; i <= s.lastKey(args); i += s.Step {
 			if len(args[i]) > key.MaxUserKey {
-				return nil, errKeyTooLong
+				return true
 			}
 		}
 	}
-	return s, ""
+	if s.Count > 0 {
+		n, _ := keyCount(args, s.Count)
+		for _, k := range args[s.Count+1:][:n] {
+			if len(k) > key.MaxUserKey {
+				return true
+			}
+		}
+	}
+	return false
 }

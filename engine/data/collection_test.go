@@ -342,11 +342,12 @@ func TestRandomMembers(t *testing.T) {
 		c, _ := tx.Open([]byte("k"), Set)
 		for _, want := range []int{0, 1, n / 100, n / 2, n, n + 5} {
 			got := map[string]bool{}
-			c.Sample(uint64(want), testBits.next, func(member, _ []byte) {
+			c.Sample(uint64(want), testBits.next, func(member, _ []byte) bool {
 				if got[string(member)] {
 					t.Fatalf("%q came twice", member)
 				}
 				got[string(member)] = true
+				return true
 			})
 			if len(got) != min(want, n) {
 				t.Fatalf("a sample of %d of %d has %d", want, n, len(got))

@@ -112,12 +112,26 @@ func (e *Elements) Close() {
 }
 
 // Each visits the members in the order of hash and member, until visit returns false. Both slices are valid during the call
-// only. It holds one member at a time, however many there are.
+// only. It holds one member at a time, however many there are. If they are not as many as the record says, the transaction fails:
+// the length may be in the reply already.
 func (c *Collection) Each(visit func(member, value []byte) bool) {
 	it := c.Iter(key.Element)
-	for ok := it.First(); ok && c.tx.err == nil && visit(it.Member(), it.Value()); ok = it.Next() {
+	n := uint64(0)
+	ok := it.First()
+	for ; ok && c.tx.err == nil && visit(it.Member(), it.Value()); ok = it.Next() {
+		n++
 	}
 	it.Close()
+	if !ok && !c.dirty {
+		c.expect(n, c.size)
+	}
+}
+
+// expect fails the transaction if there were fewer or more elements than its record says.
+func (c *Collection) expect(found, want uint64) {
+	if found != want && c.tx.err == nil {
+		c.tx.fail(fmt.Errorf("%w: key %q has %d elements where its record says %d", ErrCorrupt, c.Key, found, want))
+	}
 }
 
 // Scan visits about count members from where a cursor points, and returns the cursor to go on with; 0 begins and ends. The

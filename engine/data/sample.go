@@ -1,10 +1,6 @@
 package data
 
-import (
-	"bytes"
-
-	"godwit/engine/key"
-)
+import "godwit/engine/key"
 
 // Random members. Up to sampleWalk members, each is as likely as any other. Of more, the place is found by a random hash and
 // a random walk of up to sampleSteps from there: hashes are even but the gaps between them are not, and the walk averages
@@ -14,41 +10,51 @@ const (
 	sampleSteps = 32
 )
 
-// Random visits a random member, if there is any. The slices are valid during the call only.
+// Random visits a random member of a collection that is not empty. The slices are valid during the call only.
 func (c *Collection) Random(rand func() uint64, visit func(member, value []byte)) {
-	it := c.Iter(key.Element)
-	if c.seekRandom(it, rand) {
-		visit(it.Member(), it.Value())
-	}
-	it.Close()
+	c.Draws(1, rand, func(member, value []byte) bool {
+		visit(member, value)
+		return true
+	})
 }
 
-// Draws visits n random members, each drawn from all: some may come again. It stops when visit returns false.
+// Draws visits n random members, each drawn from all, so that some may come again, until visit returns false. The collection
+// is not empty unless n is 0.
 func (c *Collection) Draws(n uint64, rand func() uint64, visit func(member, value []byte) bool) {
 	it := c.Iter(key.Element)
-	for ; n > 0 && c.tx.err == nil && c.seekRandom(it, rand); n-- {
+	left := n
+	for ; left > 0 && c.tx.err == nil && c.seekRandom(it, rand); left-- {
 		if !visit(it.Member(), it.Value()) {
+			left = 0
 			break
 		}
 	}
 	it.Close()
+	c.expect(n-left, n)
 }
 
-// Sample visits n different random members, all of them if there are no more. It remembers those it has visited only where n
-// is a small part of a large collection.
-func (c *Collection) Sample(n uint64, rand func() uint64, visit func(member, value []byte)) {
+// Sample visits n different random members, all of them if there are no more, until visit returns false. It remembers those
+// that it has visited only where n is a small part of a large collection.
+func (c *Collection) Sample(n uint64, rand func() uint64, visit func(member, value []byte) bool) {
 	if n > c.size/sampleShare || c.size <= sampleWalk {
 		c.sampleAll(n, rand, visit)
 		return
 	}
 	it := c.Iter(key.Element)
 	seen := make(map[string]struct{}, n)
-	for uint64(len(seen)) < n && c.tx.err == nil && c.seekRandom(it, rand) {
+	for tries := uint64(0); uint64(len(seen)) < n && c.tx.err == nil; tries++ {
+		// Of a collection that is as large as its record says, few tries are lost to members drawn before.
+		if tries > sampleTries*(n+1) || !c.seekRandom(it, rand) {
+			c.expect(uint64(len(seen)), c.size)
+			break
+		}
 		if _, again := seen[string(it.Member())]; again {
 			continue
 		}
-		seen[string(bytes.Clone(it.Member()))] = struct{}{}
-		visit(it.Member(), it.Value())
+		seen[string(it.Member())] = struct{}{}
+		if !visit(it.Member(), it.Value()) {
+			break
+		}
 	}
 	it.Close()
 }
@@ -57,18 +63,25 @@ func (c *Collection) Sample(n uint64, rand func() uint64, visit func(member, val
 // a seek and on average sampleSteps/2 steps.
 const sampleShare = 32
 
+// sampleTries is how many tries for each member end a sample of a collection that cannot have as many.
+const sampleTries = 100
+
 // sampleAll reads all members and takes each with the chance that leaves the result exact (Knuth's algorithm S).
-func (c *Collection) sampleAll(n uint64, rand func() uint64, visit func(member, value []byte)) {
-	left := c.size
+func (c *Collection) sampleAll(n uint64, rand func() uint64, visit func(member, value []byte) bool) {
+	n = min(n, c.size)
+	left, want := c.size, n
 	it := c.Iter(key.Element)
-	for ok := it.First(); ok && n > 0 && left > 0 && c.tx.err == nil; ok = it.Next() {
-		if n >= left || rand()%left < n {
-			visit(it.Member(), it.Value())
-			n--
+	for ok := it.First(); ok && want > 0 && left > 0 && c.tx.err == nil; ok = it.Next() {
+		if want == left || rand()%left < want {
+			want--
+			if !visit(it.Member(), it.Value()) {
+				want = 0
+			}
 		}
 		left--
 	}
 	it.Close()
+	c.expect(n-want, n)
 }
 
 // seekRandom moves an iterator over members to a random one, and reports false if there is none.

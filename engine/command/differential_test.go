@@ -1,6 +1,7 @@
 package command
 
 import (
+	"flag"
 	"fmt"
 	"sort"
 	"strconv"
@@ -13,47 +14,183 @@ import (
 	"godwit/engine/resp"
 )
 
-// TestAgainstRedis runs random commands against this package and a real Redis, and compares each reply. Time of day is the
-// real one: relative times are drawn so that no two are near each other, and replies in remaining time may differ a little.
+// operations is how many commands each group is compared with, in each version of the protocol.
+var operations = flag.Int("operations", 2000, "how many random commands of each group to compare with a real Redis, in each version of the protocol")
+
+// redisGroup is the commands of a type, mixed with those on keys.
+type redisGroup struct {
+	name string
+	// draw draws a command of the group.
+	draw func(g *generator) []string
+	// reads are commands that show all of a key of the group's type.
+	reads func(key string) [][]string
+}
+
+func redisGroups() []redisGroup {
+	return []redisGroup{stringGroup(), hashGroup(), setGroup()}
+}
+
+// TestAgainstRedis runs random commands against this package and a real Redis, and compares each reply: kind and bytes, after putting
+// what Redis leaves unordered or random into a canonical form (see compare). Time of day is the real one: relative times are
+// drawn so that no two are near each other, and replies in remaining time may differ a little.
 func TestAgainstRedis(t *testing.T) {
 	r, ok := startRedis(t)
 	if !ok {
 		t.Log("NOT RUN: no redis-server 7.0 on PATH, so random commands were not compared with a real Redis")
 		return
 	}
-	rapid.Check(t, func(rt *rapid.T) {
-		l := newLocal(t, resp.V2, func() int64 { return time.Now().UnixMilli() })
-		r.do(t, "HELLO", "2")
-		r.do(t, "FLUSHALL")
-		g := generator{t: rt, far: 10_000}
-		for range rapid.IntRange(1, 60).Draw(rt, "commands") {
-			args := g.command()
-			want, got := r.do(t, args...), l.do(t, args...)
-			if !sameReply(args[0], got, want) {
-				rt.Fatalf("%q: got %s, Redis says %s", args, got, want)
-			}
-			l.check(t, genKeys...)
-		}
-		for _, k := range genKeys {
-			for _, args := range [][]string{{"GET", k}, {"PEXPIRETIME", k}} {
-				if want, got := r.do(t, args...), l.do(t, args...); !sameReply(args[0], got, want) {
-					rt.Fatalf("in the end %q: got %s, Redis says %s", args, got, want)
+	for _, group := range redisGroups() {
+		for _, version := range []resp.Version{resp.V2, resp.V3} {
+			t.Run(fmt.Sprintf("%s/RESP%d", group.name, version), func(t *testing.T) {
+				done := 0
+				for done < *operations && !t.Failed() {
+					rapid.Check(t, func(rt *rapid.T) { done += againstRedis(t, rt, r, group, version) })
 				}
+				t.Logf("%d commands compared", done)
+			})
+		}
+	}
+}
+
+// againstRedis compares one sequence of commands on empty servers, and then what all keys hold. It returns their number.
+func againstRedis(t *testing.T, rt *rapid.T, r *redis, group redisGroup, version resp.Version) int {
+	l := newLocal(t, version, func() int64 { return time.Now().UnixMilli() })
+	r.do(t, "HELLO", strconv.Itoa(int(version)))
+	r.do(t, "FLUSHALL")
+	g := generator{t: rt, far: 10_000}
+	n := rapid.IntRange(1, 60).Draw(rt, "commands")
+	for range n {
+		args := group.draw(&g)
+		if problem := compare(t, l, r, args); problem != "" {
+			rt.Fatalf("%q: %s", args, problem)
+		}
+		l.check(t, genKeys...)
+	}
+	for _, k := range genKeys {
+		for _, args := range append(group.reads(k), []string{"TYPE", k}, []string{"PEXPIRETIME", k}) {
+			if problem := compare(t, l, r, args); problem != "" {
+				rt.Fatalf("in the end %q: %s", args, problem)
 			}
 		}
-	})
+	}
+	return n
+}
+
+// compare runs a command on both servers and says how the replies differ, "" if they do not.
+func compare(t testing.TB, l *local, r *redis, args []string) string {
+	switch name := strings.ToUpper(args[0]); name {
+	case "SPOP", "SRANDMEMBER", "HRANDFIELD":
+		return compareRandom(t, l, r, name, args)
+	}
+	want, got := r.do(t, args...), l.do(t, args...)
+	if sameReply(args, got, want) {
+		return ""
+	}
+	return fmt.Sprintf("got %s, Redis says %s", exact(got), exact(want))
+}
+
+// compareRandom runs a command whose reply is random: the replies must have the same form, and ours must be of members that
+// there are, and different ones where a count is not negative. What ours took away is then taken from Redis too.
+func compareRandom(t testing.TB, l *local, r *redis, name string, args []string) string {
+	const scratch = "{a}scratch"
+	read := "SMEMBERS"
+	if name == "HRANDFIELD" {
+		read = "HGETALL"
+	}
+	there := l.do(t, read, args[1])
+	theirs := append([]string{args[0], scratch}, args[2:]...)
+	r.do(t, "DEL", scratch)
+	r.do(t, "COPY", args[1], scratch)
+	want, got := r.do(t, theirs...), l.do(t, args...)
+	if form(got) != form(want) {
+		return fmt.Sprintf("got %s, Redis says %s", exact(got), exact(want))
+	}
+	r.do(t, "DEL", scratch)
+	members := leaves(got)
+	width := 1
+	if name == "HRANDFIELD" && len(args) == 4 {
+		width = 2
+	}
+	known := map[string]bool{}
+	step := 1
+	if name == "HRANDFIELD" {
+		step = 2
+	}
+	for i := 0; i+step <= len(there.Elems); i += step {
+		entry := there.Elems[i].Str
+		if width == 2 {
+			entry += "=" + there.Elems[i+1].Str
+		}
+		known[entry] = true
+	}
+	seen := map[string]bool{}
+	for i := 0; i+width <= len(members); i += width {
+		entry := strings.Join(members[i:i+width], "=")
+		again := seen[entry] && (len(args) < 3 || !strings.HasPrefix(args[2], "-"))
+		if seen[entry] = true; !known[entry] || again {
+			return fmt.Sprintf("%q is no member, or came twice: %s", entry, exact(got))
+		}
+	}
+	if name == "SPOP" && len(members) > 0 {
+		if n := r.do(t, append([]string{"SREM", args[1]}, members...)...); n.Int != int64(len(members)) {
+			return fmt.Sprintf("took %q, of which Redis had %d", members, n.Int)
+		}
+	}
+	return ""
+}
+
+// leaves lists the strings of a reply that is no error.
+func leaves(v resp.Value) (out []string) {
+	if v.Kind == resp.BulkKind {
+		return []string{v.Str}
+	}
+	for _, e := range v.Elems {
+		out = append(out, leaves(e)...)
+	}
+	return out
+}
+
+// form is a reply without the bytes of its strings.
+func form(v resp.Value) string {
+	if v.Kind == resp.BulkKind {
+		v.Str = ""
+	}
+	if len(v.Elems) == 0 {
+		return exact(v)
+	}
+	parts := make([]string, len(v.Elems))
+	for i, e := range v.Elems {
+		parts[i] = form(e)
+	}
+	return string(v.Kind) + "[" + strings.Join(parts, " ") + "]"
+}
+
+// exact writes a reply with its kinds.
+func exact(v resp.Value) string {
+	if len(v.Elems) == 0 {
+		return string(v.Kind) + v.String()
+	}
+	parts := make([]string, len(v.Elems))
+	for i, e := range v.Elems {
+		parts[i] = exact(e)
+	}
+	return string(v.Kind) + "[" + strings.Join(parts, " ") + "]"
 }
 
 // toleranceMs is how much later one of the two servers may carry out a command.
 const toleranceMs = 30_000
 
 // sameReply compares replies, allowing for order where there is none and for time that passed.
-func sameReply(command string, got, want resp.Value) bool {
-	switch strings.ToUpper(command) {
-	case "KEYS":
-		return sorted(got) == sorted(want)
-	case "SCAN":
-		return len(got.Elems) == len(want.Elems) && (len(got.Elems) == 0 || sorted(got.Elems[1]) == sorted(want.Elems[1]))
+func sameReply(args []string, got, want resp.Value) bool {
+	switch strings.ToUpper(args[0]) {
+	case "KEYS", "SMEMBERS", "SINTER", "SUNION", "SDIFF", "HKEYS", "HVALS":
+		return got.Kind == want.Kind && sorted(got) == sorted(want)
+	case "HGETALL":
+		return got.Kind == want.Kind && sorted(pairs(got)) == sorted(pairs(want))
+	case "SCAN", "SSCAN":
+		return sameScan(got, want, func(v resp.Value) resp.Value { return v })
+	case "HSCAN":
+		return sameScan(got, want, pairs)
 	case "RANDOMKEY": // one of the keys; which ones there are, KEYS tells
 		return got.Kind == want.Kind
 	case "TTL", "EXPIRETIME":
@@ -61,20 +198,41 @@ func sameReply(command string, got, want resp.Value) bool {
 	case "PTTL", "PEXPIRETIME":
 		return near(got, want, toleranceMs)
 	}
-	return got.String() == want.String()
+	return exact(got) == exact(want)
+}
+
+// sameScan compares what a call visited, not its cursor.
+func sameScan(got, want resp.Value, group func(resp.Value) resp.Value) bool {
+	if len(got.Elems) != 2 || len(want.Elems) != 2 {
+		return exact(got) == exact(want)
+	}
+	return exact(got.Elems[0]) == exact(want.Elems[0]) && sorted(group(got.Elems[1])) == sorted(group(want.Elems[1]))
+}
+
+// pairs makes an array of pairs of an aggregate of fields and values in turn.
+func pairs(v resp.Value) resp.Value {
+	out := resp.Value{Kind: resp.ArrayKind}
+	for i := 0; i+1 < len(v.Elems); i += 2 {
+		out.Elems = append(out.Elems, resp.Value{Kind: resp.ArrayKind, Elems: v.Elems[i : i+2]})
+	}
+	return out
 }
 
 func near(got, want resp.Value, tolerance int64) bool {
 	if got.Kind != resp.IntKind || want.Kind != resp.IntKind || got.Int < 0 || want.Int < 0 {
-		return got.String() == want.String()
+		return exact(got) == exact(want)
 	}
 	return max(got.Int, want.Int)-min(got.Int, want.Int) <= tolerance
 }
 
+// sorted writes the elements of a reply in order; that of a reply without elements is the reply itself.
 func sorted(v resp.Value) string {
+	if len(v.Elems) == 0 {
+		return exact(v)
+	}
 	elems := make([]string, len(v.Elems))
 	for i, e := range v.Elems {
-		elems[i] = e.String()
+		elems[i] = exact(e)
 	}
 	sort.Strings(elems)
 	return strings.Join(elems, " ")
@@ -158,7 +316,53 @@ func (g *generator) keys() (keys []string) {
 	return keys
 }
 
-func (g *generator) command() []string {
+func stringGroup() redisGroup {
+	return redisGroup{
+		name: "string",
+		draw: func(g *generator) []string {
+			if g.oneIn(20) {
+				return g.pickCommand(g.keyed("HSET", "f", "v"), g.keyed("SADD", "m"))
+			}
+			return g.stringCommand()
+		},
+		reads: func(key string) [][]string { return [][]string{{"GET", key}} },
+	}
+}
+
+// oneIn draws true once in n times.
+func (g *generator) oneIn(n int) bool { return rapid.IntRange(1, n).Draw(g.t, "one in") == n }
+
+// keyed is a command on a key.
+func (g *generator) keyed(name string, args ...string) []string {
+	return append([]string{g.cased(name), g.key()}, args...)
+}
+
+func (g *generator) pickCommand(from ...[]string) []string {
+	return rapid.SampledFrom(from).Draw(g.t, "which")
+}
+
+// generic draws a command on keys of any type, or one that makes a key of another type.
+func (g *generator) generic() []string {
+	switch g.pick("generic", "type", "keys", "move", "move", "expiry", "read") {
+	case "type":
+		return g.pickCommand(g.keyed("SET", "v"), g.keyed("HSET", "f", "v"), g.keyed("SADD", "m"))
+	case "keys":
+		return append([]string{g.cased(g.pick("command", "DEL", "UNLINK", "EXISTS"))}, g.keys()...)
+	case "move":
+		name := g.pick("command", "RENAME", "RENAMENX", "COPY")
+		args := g.keyed(name, g.key())
+		if name == "COPY" && !g.oneIn(3) {
+			args = append(args, "REPLACE")
+		}
+		return args
+	case "expiry":
+		return g.pickCommand(g.keyed("EXPIRE", g.relative(1000)), g.keyed("PERSIST"), g.keyed("TTL"))
+	default:
+		return g.pickCommand(g.keyed("TYPE"), g.keyed("GET"), []string{"SCAN", "0", "COUNT", "1000", "TYPE", g.pick("type", "hash", "set", "string")}, []string{"DBSIZE"})
+	}
+}
+
+func (g *generator) stringCommand() []string {
 	name := g.pick("command", "GET", "SET", "GETSET", "GETDEL", "GETEX", "SETNX", "SETEX", "PSETEX", "MGET", "MSET", "MSETNX", "APPEND", "STRLEN", "INCR",
 		"DECR", "INCRBY", "DECRBY", "INCRBYFLOAT", "GETRANGE", "SUBSTR", "SETRANGE", "DEL", "UNLINK", "EXISTS", "TYPE", "TOUCH", "EXPIRE", "PEXPIRE",
 		"EXPIREAT", "PEXPIREAT", "TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME", "PERSIST", "RENAME", "RENAMENX", "COPY", "SCAN", "KEYS", "RANDOMKEY",
@@ -259,7 +463,7 @@ func TestSpecsOfRedis(t *testing.T) {
 		if got, want := sorted(got.Elems[6]), sorted(want.Elems[6]); got != want {
 			t.Errorf("%s: categories %s, Redis says %s", name, got, want)
 		}
-		if got, want := keySpecPlaces(got.Elems[8]), keySpecPlaces(want.Elems[8]); name != "rename" && name != "renamenx" && name != "copy" && got != want {
+		if got, want := keySpecPlaces(got.Elems[8]), keySpecPlaces(want.Elems[8]); got != want {
 			t.Errorf("%s: key specification %s, Redis says %s", name, got, want)
 		}
 		for _, sub := range got.Elems[9].Elems {
@@ -289,7 +493,7 @@ func TestSpecsOfRedis(t *testing.T) {
 }
 
 func sortedOf(v resp.Value, known map[string]bool) string {
-	var kept resp.Value
+	kept := resp.Value{Kind: v.Kind}
 	for _, e := range v.Elems {
 		if known[e.Str] {
 			kept.Elems = append(kept.Elems, e)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"pgregory.net/rapid"
 
 	"godwit/engine/key"
@@ -90,65 +91,67 @@ func TestDigestTellsApart(t *testing.T) {
 // TestChunksTile: whatever the limits, the chunks of a span are contiguous, end where the span ends, and together hold each
 // record once, in order, with digests that add up.
 func TestChunksTile(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		st := sharedStore()
-		b := st.NewBatch()
-		b.DeleteRange(key.SlotSpan(slotC))
-		n := rapid.IntRange(0, 25).Draw(t, "records")
-		for i := range n {
-			b.Set(numbered(slotC, i), make([]byte, rapid.IntRange(0, 30).Draw(t, "length")))
-		}
-		st.Commit(b)
-		span := key.DataSpan(slotC)
-		if rapid.Bool().Draw(t, "part") {
-			span.Lo = numbered(slotC, rapid.IntRange(0, 25).Draw(t, "from"))
-		}
-		var want []byte
-		var sum Digest
-		it, err := st.NewIter(span)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for ok := it.First(); ok; ok = it.Next() {
-			want = AppendRecord(want, it.Key(), it.Value())
-			sum.Add(it.Key(), it.Value())
-		}
-		it.Close()
-
-		parts := rapid.SampledFrom([]ChunkParts{WithRecords, WithDigest, WithRecords | WithDigest}).Draw(t, "parts")
-		var got []byte
-		var digest Digest
-		rest := span
-		for chunks := 0; ; chunks++ {
-			lim := ChunkLimits{Bytes: rapid.IntRange(0, 200).Draw(t, "bytes"), Records: rapid.IntRange(0, 8).Draw(t, "count")}
-			c, err := ReadChunk(st, rest, lim, parts)
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		rapid.Check(t, func(t *rapid.T) {
+			st := shared(options)
+			b := st.NewBatch()
+			b.DeleteRange(key.SlotSpan(slotC))
+			n := rapid.IntRange(0, 25).Draw(t, "records")
+			for i := range n {
+				b.Set(numbered(slotC, i), make([]byte, rapid.IntRange(0, 30).Draw(t, "length")))
+			}
+			st.Commit(b)
+			span := key.DataSpan(slotC)
+			if rapid.Bool().Draw(t, "part") {
+				span.Lo = numbered(slotC, rapid.IntRange(0, 25).Draw(t, "from"))
+			}
+			var want []byte
+			var sum Digest
+			it, err := st.NewIter(span)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(c.Covers.Lo, rest.Lo) {
-				t.Fatalf("chunk %d begins at %x, want %x", chunks, c.Covers.Lo, rest.Lo)
+			for ok := it.First(); ok; ok = it.Next() {
+				want = AppendRecord(want, it.Key(), it.Value())
+				sum.Add(it.Key(), it.Value())
 			}
-			if parts&WithDigest != 0 && c.Digest.Records > uint64(max(lim.Records, 1)) {
-				t.Fatalf("a chunk of %d records, limit %d", c.Digest.Records, lim.Records)
-			}
-			got = append(got, c.Records...)
-			digest.Merge(c.Digest)
-			if c.Last {
-				if !bytes.Equal(c.Covers.Hi, span.Hi) {
-					t.Fatalf("the last chunk ends at %x, want %x", c.Covers.Hi, span.Hi)
+			it.Close()
+
+			parts := rapid.SampledFrom([]ChunkParts{WithRecords, WithDigest, WithRecords | WithDigest}).Draw(t, "parts")
+			var got []byte
+			var digest Digest
+			rest := span
+			for chunks := 0; ; chunks++ {
+				lim := ChunkLimits{Bytes: rapid.IntRange(0, 200).Draw(t, "bytes"), Records: rapid.IntRange(0, 8).Draw(t, "count")}
+				c, err := ReadChunk(st, rest, lim, parts)
+				if err != nil {
+					t.Fatal(err)
 				}
-				break
+				if !bytes.Equal(c.Covers.Lo, rest.Lo) {
+					t.Fatalf("chunk %d begins at %x, want %x", chunks, c.Covers.Lo, rest.Lo)
+				}
+				if parts&WithDigest != 0 && c.Digest.Records > uint64(max(lim.Records, 1)) {
+					t.Fatalf("a chunk of %d records, limit %d", c.Digest.Records, lim.Records)
+				}
+				got = append(got, c.Records...)
+				digest.Merge(c.Digest)
+				if c.Last {
+					if !bytes.Equal(c.Covers.Hi, span.Hi) {
+						t.Fatalf("the last chunk ends at %x, want %x", c.Covers.Hi, span.Hi)
+					}
+					break
+				}
+				if rest.Lo = c.Covers.Hi; rest.Empty() || chunks > n {
+					t.Fatalf("chunk %d leaves %x to %x", chunks, rest.Lo, rest.Hi)
+				}
 			}
-			if rest.Lo = c.Covers.Hi; rest.Empty() || chunks > n {
-				t.Fatalf("chunk %d leaves %x to %x", chunks, rest.Lo, rest.Hi)
+			if parts&WithRecords != 0 && !bytes.Equal(got, want) {
+				t.Fatalf("records %x, want %x", got, want)
 			}
-		}
-		if parts&WithRecords != 0 && !bytes.Equal(got, want) {
-			t.Fatalf("records %x, want %x", got, want)
-		}
-		if parts&WithDigest != 0 && digest != sum {
-			t.Fatalf("digests add up to %s, want %s", digest, sum)
-		}
+			if parts&WithDigest != 0 && digest != sum {
+				t.Fatalf("digests add up to %s, want %s", digest, sum)
+			}
+		})
 	})
 }
 

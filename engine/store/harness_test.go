@@ -50,10 +50,29 @@ func testOptions(fs vfs.FS) Options {
 	}
 }
 
-// openMem opens a store of its own in memory, closed at the end of the test.
+// memoryOptions are those of a store in memory.
+func memoryOptions(fs vfs.FS) Options {
+	o := testOptions(fs)
+	o.Sim = &Sim{Memory: true}
+	return o
+}
+
+// onBoth runs a test on each engine.
+func onBoth(t *testing.T, test func(t *testing.T, options func(vfs.FS) Options)) {
+	t.Run("pebble", func(t *testing.T) { test(t, testOptions) })
+	t.Run("memory", func(t *testing.T) { test(t, memoryOptions) })
+}
+
+// openMem opens a store on Pebble on a disk of its own in memory, closed at the end of the test.
 func openMem(t testing.TB) *Store {
 	t.Helper()
-	st := mustOpen(t, testOptions(vfs.NewMem()))
+	return openOn(t, testOptions)
+}
+
+// openOn opens a store of its own, closed at the end of the test.
+func openOn(t testing.TB, options func(vfs.FS) Options) *Store {
+	t.Helper()
+	st := mustOpen(t, options(vfs.NewMem()))
 	t.Cleanup(func() {
 		if err := st.Close(); err != nil {
 			t.Error(err)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"syscall"
 
@@ -20,62 +19,40 @@ type Reader interface {
 	NewIter(span key.Span) (*Iter, error)
 }
 
-// Iter is an iterator: First, Last, SeekGE or SeekLT, then Valid, Key, Value, Next, Prev; Error and Close at the end. Keys and
-// values are valid until the next move.
-type Iter struct{ *pebble.Iterator }
-
-func get(r pebble.Reader, k []byte) ([]byte, bool, error) {
-	v, closer, err := r.Get(k)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, fmt.Errorf("store: get: %w", err)
-	}
-	out := append(make([]byte, 0, len(v)), v...)
-	return out, true, closer.Close()
-}
-
-func newIter(r pebble.Reader, span key.Span) (*Iter, error) {
-	it, err := r.NewIter(&pebble.IterOptions{LowerBound: span.Lo, UpperBound: span.Hi})
-	if err != nil {
-		return nil, fmt.Errorf("store: iterate: %w", err)
-	}
-	return &Iter{it}, nil
-}
-
 // Get implements Reader.
-func (s *Store) Get(k []byte) ([]byte, bool, error) { return get(s.db, k) }
+func (s *Store) Get(k []byte) ([]byte, bool, error) { return s.kv.get(k) }
 
 // NewIter implements Reader.
-func (s *Store) NewIter(span key.Span) (*Iter, error) { return newIter(s.db, span) }
+func (s *Store) NewIter(span key.Span) (*Iter, error) { return s.kv.newIter(span) }
 
 // Snapshot is the store at a moment. Close it; an open snapshot keeps old versions on disk.
-type Snapshot struct{ s *pebble.Snapshot }
+type Snapshot struct{ s snapshot }
 
 // NewSnapshot opens a snapshot of everything visible now.
-func (s *Store) NewSnapshot() *Snapshot { return &Snapshot{s.db.NewSnapshot()} }
+func (s *Store) NewSnapshot() *Snapshot { return &Snapshot{s.kv.newSnapshot()} }
 
 // Get implements Reader.
-func (s *Snapshot) Get(k []byte) ([]byte, bool, error) { return get(s.s, k) }
+func (s *Snapshot) Get(k []byte) ([]byte, bool, error) { return s.s.get(k) }
 
 // NewIter implements Reader.
-func (s *Snapshot) NewIter(span key.Span) (*Iter, error) { return newIter(s.s, span) }
+func (s *Snapshot) NewIter(span key.Span) (*Iter, error) { return s.s.newIter(span) }
 
 // Close releases the snapshot.
-func (s *Snapshot) Close() { _ = s.s.Close() } // never fails in Pebble: it only unlinks the snapshot
+func (s *Snapshot) Close() { s.s.close() }
 
-// Batch collects writes that become visible together. It is not safe for concurrent use.
+// Batch collects writes that become visible together. It is not safe for concurrent use, and ends with Commit or Discard.
 type Batch struct {
+	// b holds the writes, in Pebble's encoding, for both engines.
 	b       *pebble.Batch
+	m       *memoryBatch // nil on Pebble
 	indexed bool
 }
 
 // NewBatch makes a batch that cannot be read.
-func (s *Store) NewBatch() *Batch { return &Batch{b: s.db.NewBatch()} }
+func (s *Store) NewBatch() *Batch { return s.kv.newBatch() }
 
 // NewIndexedBatch makes a batch that can be read, its own writes over the store's.
-func (s *Store) NewIndexedBatch() *Batch { return &Batch{b: s.db.NewIndexedBatch(), indexed: true} }
+func (s *Store) NewIndexedBatch() *Batch { return s.kv.newIndexedBatch() }
 
 // Set writes a record. Both slices are copied.
 func (b *Batch) Set(k, v []byte) { must(b.b.Set(k, v, nil)) }
@@ -104,13 +81,30 @@ func (b *Batch) Bytes() int { return b.b.Len() }
 func (b *Batch) Indexed() bool { return b.indexed }
 
 // Discard releases a batch that is not committed.
-func (b *Batch) Discard() { _ = b.b.Close() } // only returns the batch to a pool
+func (b *Batch) Discard() {
+	if b.m != nil {
+		b.m.release(b.b)
+	} else {
+		_ = b.b.Close() // only returns the batch to a pool
+	}
+	b.b = nil
+}
 
 // Get implements Reader for an indexed batch.
-func (b *Batch) Get(k []byte) ([]byte, bool, error) { return get(b.b, k) }
+func (b *Batch) Get(k []byte) ([]byte, bool, error) {
+	if b.m != nil {
+		return b.m.get(b.b, k)
+	}
+	return pebbleGet(b.b, k)
+}
 
 // NewIter implements Reader for an indexed batch.
-func (b *Batch) NewIter(span key.Span) (*Iter, error) { return newIter(b.b, span) }
+func (b *Batch) NewIter(span key.Span) (*Iter, error) {
+	if b.m != nil {
+		return b.m.newIter(b.b, span)
+	}
+	return pebbleIter(b.b, span)
+}
 
 // lockHeldBySystem recognises what flock and fcntl answer when another process has the lock. POSIX lets fcntl say EACCES;
 // with a path beside it, the same number says that a file may not be opened.

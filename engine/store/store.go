@@ -1,4 +1,5 @@
-// Package store is the only door to Pebble: batches, positions and durability, snapshots, change tracking, digests.
+// Package store is the only door to Pebble: batches, positions and durability, snapshots, change tracking, digests. For the
+// simulator it can keep the records in memory instead (Sim.Memory).
 //
 // Vocabulary. A *position* numbers the commits of this process, from 1. A commit is *visible* when Commit returns and
 // *durable* once a sync that began after it has ended. A *tracker* collects what changes in one slot.
@@ -15,26 +16,16 @@ package store
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 
-	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"godwit/engine/env"
 	"godwit/engine/key"
-	"godwit/engine/mutant"
 )
-
-// FormatVersion is the version of the bytes on disk that this code writes. It reads this version only.
-const FormatVersion = 1
-
-// formatFile names the file in the directory that says which version the directory has.
-const formatFile = "GODWIT-FORMAT"
 
 // Errors of Open.
 var (
@@ -83,9 +74,12 @@ func (o *Options) Validate() error {
 	return nil
 }
 
-// Sim is what makes Pebble deterministic: commits go through Pebble's synchronous path, which hands the bytes to the
-// file system at once, while the file system is told to ignore the sync itself.
+// Sim is what makes a store deterministic, and fast, for the simulator.
 type Sim struct {
+	// Memory keeps the records in memory, and on the file system no more than a log that Open replays: some times as fast as
+	// Pebble on what a simulated node holds, and its equal in what readers see and in what a crash leaves. The other fields
+	// are for Pebble.
+	Memory bool
 	// IgnoreLogSync switches off and on the effect of syncing write-ahead logs.
 	IgnoreLogSync func(bool)
 	// MayFlush is asked before a memtable is flushed; nil always agrees. On a disk that fails Pebble panics there, with locks
@@ -106,22 +100,16 @@ func NewCaches() *Caches {
 	return &Caches{blocks: pebble.NewCache(8 << 20), files: pebble.NewFileCache(1, 1000)}
 }
 
-// simFlushBytes is how much may be committed before a simulated store must flush explicitly: Pebble would otherwise
-// rotate its memtable (256 KiB) at a point that its random tower heights choose.
-const simFlushBytes = 96 << 10
-
 // Store is an open store.
 type Store struct {
-	db    *pebble.DB
+	kv    kv
 	fatal func(error)
-	sim   *Sim
 
 	trackers trackers
 
-	last         atomic.Uint64 // position of the latest commit
-	durable      atomic.Uint64
-	syncer       env.Syncer
-	simUnflushed int // bytes committed since the last explicit flush; simulator only
+	last    atomic.Uint64 // position of the latest commit
+	durable atomic.Uint64
+	syncer  env.Syncer
 
 	mu        sync.Mutex
 	waiters   []waiter // in the order of their calls
@@ -139,129 +127,25 @@ func Open(o Options) (*Store, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if err := o.FS.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := makeDir(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("store: make directory %s: %w", o.Dir, err)
 	}
-	if err := checkFormat(o.FS, o.Dir); err != nil {
+	s := &Store{fatal: o.Fatal, syncer: o.Syncer}
+	word, open := formatPebble, openPebble
+	if o.Sim != nil && o.Sim.Memory {
+		word, open = formatMemory, openMemory
+	}
+	if err := checkFormat(o.FS, o.Dir, word); err != nil {
 		return nil, err
 	}
-	po := pebbleOptions(&o)
-	db, err := pebble.Open(o.Dir, po)
-	if po.Cache != nil && o.Sim == nil {
-		po.Cache.Unref()
-	}
-	if err != nil {
+	var err error
+	if s.kv, err = open(&o); err != nil {
 		if isLockError(err) {
 			return nil, fmt.Errorf("store: open %s: %w", o.Dir, ErrInUse)
 		}
 		return nil, fmt.Errorf("store: open %s: %w", o.Dir, err)
 	}
-	if o.Sim != nil {
-		db.TestOnlyWaitForCleaning()
-	}
-	return &Store{db: db, fatal: o.Fatal, sim: o.Sim, syncer: o.Syncer}, nil
-}
-
-func pebbleOptions(o *Options) *pebble.Options {
-	po := &pebble.Options{
-		FS:                 o.FS,
-		FormatMajorVersion: pebble.FormatValueSeparation,
-		Logger:             pebbleLogger{log: o.Log, fatal: o.Fatal},
-		EventListener: &pebble.EventListener{
-			// Pebble would try a flush that failed again at once and for ever, while commits go on.
-			BackgroundError: func(err error) { o.Fatal(fmt.Errorf("store: in the background: %w", err)) },
-		},
-	}
-	if o.Sim != nil {
-		po.Cache, po.FileCache = o.Sim.Caches.blocks, o.Sim.Caches.files
-		po.MemTableSize = 256 << 10
-		po.MemTableStopWritesThreshold = 1000
-		po.L0StopWritesThreshold = 1 << 30
-		po.L0CompactionThreshold = 1 << 29
-		po.L0CompactionFileThreshold = 1 << 29
-		po.DisableAutomaticCompactions = true
-		po.DisableTableStats = true
-		po.MaxManifestFileSize = 1 << 30
-		po.Experimental.ReadSamplingMultiplier = -1
-		po.Experimental.FileCacheShards = 1
-		return po
-	}
-	cache := o.CacheBytes
-	if cache == 0 {
-		cache = 256 << 20
-	}
-	po.Cache = pebble.NewCache(cache)
-	po.MemTableSize = o.MemTableBytes
-	if po.MemTableSize == 0 {
-		po.MemTableSize = 64 << 20
-	}
-	po.MemTableStopWritesThreshold = 4
-	po.L0StopWritesThreshold = 64
-	for i := range po.Levels {
-		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		po.Levels[i].FilterType = pebble.TableFilter
-	}
-	return po
-}
-
-// checkFormat compares the version file with FormatVersion and writes it into a directory that holds nothing yet.
-func checkFormat(fs vfs.FS, dir string) error {
-	path := fs.PathJoin(dir, formatFile)
-	f, err := fs.Open(path)
-	if err == nil {
-		defer func() { _ = f.Close() }()
-		text, err := io.ReadAll(io.LimitReader(f, 64))
-		if err != nil {
-			return fmt.Errorf("store: read %s: %w", path, err)
-		}
-		var version int
-		if _, err := fmt.Sscanf(string(text), "godwit %d\n", &version); err != nil {
-			return fmt.Errorf("store: %s holds %q, want \"godwit %d\": %w", path, text, FormatVersion, ErrFormat)
-		}
-		if version != FormatVersion {
-			return fmt.Errorf("store: %s has format version %d, this program knows version %d only: %w", dir, version, FormatVersion, ErrFormat)
-		}
-		return nil
-	}
-	if !oserror.IsNotExist(err) {
-		return fmt.Errorf("store: open %s: %w", path, err)
-	}
-	names, err := fs.List(dir)
-	if err != nil {
-		return fmt.Errorf("store: list %s: %w", dir, err)
-	}
-	for _, name := range names {
-		if name == "CURRENT" || len(name) > 9 && name[:9] == "MANIFEST-" {
-			return fmt.Errorf("store: %s holds a database but no %s file: %w", dir, formatFile, ErrFormat)
-		}
-	}
-	return writeFormat(fs, dir, path)
-}
-
-func writeFormat(fs vfs.FS, dir, path string) error {
-	temp := path + ".tmp"
-	f, err := fs.Create(temp, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return fmt.Errorf("store: create %s: %w", temp, err)
-	}
-	_, err = fmt.Fprintf(f, "godwit %d\n", FormatVersion)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = fs.Rename(temp, path)
-	}
-	if err != nil {
-		return fmt.Errorf("store: write %s: %w", path, err)
-	}
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return fmt.Errorf("store: open directory %s: %w", dir, err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("store: sync directory %s: %w", dir, err)
-	}
-	return nil
+	return s, nil
 }
 
 // isLockError tells a held lock from other failures to open; Pebble passes on what the file system said.
@@ -278,8 +162,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closed, s.waiters = true, nil
 	s.mu.Unlock()
-	err := s.db.LogData([]byte{0}, pebble.Sync)
-	return errors.Join(err, s.db.Close())
+	return s.kv.close()
 }
 
 // Abandon closes a simulated store whose node has crashed, without writing to what the crash left behind.
@@ -287,38 +170,23 @@ func (s *Store) Abandon() {
 	s.mu.Lock()
 	s.closed, s.waiters = true, nil
 	s.mu.Unlock()
-	s.db.TestOnlyWaitForCleaning()
-	_ = s.db.Close() // the files belong to a disk that nobody will read again
+	s.kv.abandon()
 }
 
 // Commit makes a batch visible and returns its position. It takes over the batch, which must not be used afterwards. The
 // caller holds the locks of the slots that the batch writes.
 func (s *Store) Commit(b *Batch) Position {
-	size := b.b.Len()
 	tracked := s.trackers.collect(b.b)
-	if s.sim != nil {
-		s.sim.IgnoreLogSync(true)
-	}
-	opts := pebble.NoSync
-	if s.sim != nil {
-		opts = pebble.Sync
-	}
-	err := s.db.Apply(b.b, opts)
-	if s.sim != nil {
-		s.sim.IgnoreLogSync(false)
-	}
-	if err != nil {
+	if err := s.kv.apply(b); err != nil {
 		s.fatal(fmt.Errorf("store: commit: %w", err))
 	}
 	if tracked != nil {
 		s.trackers.record(tracked)
 	}
-	_ = b.b.Close() // only returns the batch to a pool
+	b.Discard()
 	p := Position(s.last.Add(1))
-	if s.sim != nil {
-		if s.simUnflushed += size; s.simUnflushed > simFlushBytes {
-			s.Flush()
-		}
+	if err := s.kv.committed(); err != nil {
+		s.fatal(fmt.Errorf("store: flush: %w", err))
 	}
 	return p
 }
@@ -357,7 +225,7 @@ func (s *Store) syncRound() {
 	}
 	last := s.Last()
 	if last > s.Durable() {
-		if err := s.db.LogData([]byte{0}, pebble.Sync); err != nil {
+		if err := s.kv.sync(); err != nil {
 			s.fatal(fmt.Errorf("store: sync: %w", err))
 		}
 		for {
@@ -372,48 +240,15 @@ func (s *Store) syncRound() {
 	}
 }
 
-// Flush writes the memtable to a table.
+// Flush writes what is in memory only, the log aside, to a file: Pebble's memtable to a table.
 func (s *Store) Flush() {
-	if s.sim != nil && s.sim.MayFlush != nil && !s.sim.MayFlush() {
-		return
-	}
-	if err := s.db.Flush(); err != nil {
+	if err := s.kv.flush(); err != nil {
 		s.fatal(fmt.Errorf("store: flush: %w", err))
 	}
-	s.simUnflushed = 0
-	if s.sim != nil {
-		s.db.TestOnlyWaitForCleaning()
-	}
 }
 
-// Metrics is a human-readable account of Pebble's state.
-func (s *Store) Metrics() string { return s.db.Metrics().String() }
+// Metrics is a human-readable account of the engine's state.
+func (s *Store) Metrics() string { return s.kv.metrics() }
 
 // DiskBytes estimates the space on disk of a span, in bytes.
-func (s *Store) DiskBytes(span key.Span) (uint64, error) {
-	return s.db.EstimateDiskUsage(span.Lo, span.Hi)
-}
-
-// pebbleLogger passes Pebble's log on and its fatal errors to the node.
-type pebbleLogger struct {
-	log   *slog.Logger
-	fatal func(error)
-}
-
-func (l pebbleLogger) Infof(format string, args ...any) {
-	if l.log != nil {
-		l.log.Debug(fmt.Sprintf(format, args...))
-	}
-}
-
-func (l pebbleLogger) Errorf(format string, args ...any) {
-	if l.log != nil {
-		l.log.Error(fmt.Sprintf(format, args...))
-	}
-}
-
-func (l pebbleLogger) Fatalf(format string, args ...any) {
-	l.fatal(fmt.Errorf("store: "+format, args...))
-}
-
-var _ = mutant.On
+func (s *Store) DiskBytes(span key.Span) (uint64, error) { return s.kv.diskBytes(span) }

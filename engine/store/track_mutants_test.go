@@ -22,10 +22,12 @@ func TestMutantsFailTests(t *testing.T) {
 		return
 	}
 	for _, name := range []mutant.Name{mutant.TrackOverflow, mutant.RangeUntracked, mutant.DeleteLost} {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestTrackerMissesNothing$", "-rapid.nofailfile", "-rapid.shrinktime=1s", "-test.timeout=60s")
-		cmd.Env = append(os.Environ(), "GODWIT_TEST_MUTANT="+string(name))
-		if out, err := cmd.CombinedOutput(); err == nil {
-			t.Errorf("the property passes with the mutant %s:\n%s", name, out)
+		for _, engine := range []string{"pebble", "memory"} {
+			cmd := exec.Command(os.Args[0], "-test.run=^TestTrackerMissesNothing$/^"+engine+"$", "-rapid.nofailfile", "-rapid.shrinktime=1s", "-test.timeout=60s")
+			cmd.Env = append(os.Environ(), "GODWIT_TEST_MUTANT="+string(name))
+			if out, err := cmd.CombinedOutput(); err == nil {
+				t.Errorf("on %s, the property passes with the mutant %s:\n%s", engine, name, out)
+			}
 		}
 	}
 }

@@ -65,18 +65,32 @@ type tracked struct {
 // TestTrackerMissesNothing compares trackers with the plainest model: the difference of the content before and after each
 // batch. It covers every limit from one that holds no key at all to one that is never reached.
 func TestTrackerMissesNothing(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) { trackerMissesNothing(t, sharedStore()) })
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		rapid.Check(t, func(t *rapid.T) { trackerMissesNothing(t, shared(options)) })
+	})
 }
 
-// sharedStore is one store for all trials of a property: opening one costs more than a trial.
-var sharedStore = sync.OnceValue(func() *Store {
-	o := testOptions(vfs.NewMem())
-	st, err := Open(o)
+// sharedStore and sharedMemory are one store each for all trials of a property: opening one costs more than a trial.
+var (
+	sharedStore  = sync.OnceValue(func() *Store { return openShared(testOptions) })
+	sharedMemory = sync.OnceValue(func() *Store { return openShared(memoryOptions) })
+)
+
+func openShared(options func(vfs.FS) Options) *Store {
+	st, err := Open(options(vfs.NewMem()))
 	if err != nil {
 		panic(err)
 	}
 	return st
-})
+}
+
+// shared is the shared store of an engine.
+func shared(options func(vfs.FS) Options) *Store {
+	if o := options(vfs.NewMem()); o.Sim != nil {
+		return sharedMemory()
+	}
+	return sharedStore()
+}
 
 func trackerMissesNothing(t *rapid.T, st *Store) {
 	wipe := st.NewBatch()
@@ -208,135 +222,143 @@ func contentForRapid(t *rapid.T, st *Store) map[string]string {
 
 // TestTrackerNamesOnlyChanges: below the limit a tracker names what was written and nothing else.
 func TestTrackerNamesOnlyChanges(t *testing.T) {
-	st := openMem(t)
-	tr := st.Track(slotA, 1<<20)
-	b := st.NewBatch()
-	b.Set(numbered(slotA, 1), []byte("v"))
-	b.Set(numbered(slotB, 1), []byte("v"))
-	b.Set(key.AppendBook(nil, slotA, "cursor"), []byte("v"))
-	b.Set(key.Ownership(slotA), []byte("v"))
-	b.Set(key.Job(1), []byte("v"))
-	b.Delete(numbered(slotA, 2))
-	b.DeleteRange(key.KindSpan(slotA, key.Book))
-	b.DeleteRange(key.SlotSpan(slotB))
-	st.Commit(b)
-	c := tr.Take()
-	want := [][]byte{numbered(slotA, 1), numbered(slotA, 2)}
-	sort.Slice(want, func(i, j int) bool { return bytes.Compare(want[i], want[j]) < 0 })
-	if len(c.Spans) != 0 || !slices.EqualFunc(c.Keys, want, bytes.Equal) {
-		t.Errorf("keys %x, spans %x", c.Keys, c.Spans)
-	}
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		st := openOn(t, options)
+		tr := st.Track(slotA, 1<<20)
+		b := st.NewBatch()
+		b.Set(numbered(slotA, 1), []byte("v"))
+		b.Set(numbered(slotB, 1), []byte("v"))
+		b.Set(key.AppendBook(nil, slotA, "cursor"), []byte("v"))
+		b.Set(key.Ownership(slotA), []byte("v"))
+		b.Set(key.Job(1), []byte("v"))
+		b.Delete(numbered(slotA, 2))
+		b.DeleteRange(key.KindSpan(slotA, key.Book))
+		b.DeleteRange(key.SlotSpan(slotB))
+		st.Commit(b)
+		c := tr.Take()
+		want := [][]byte{numbered(slotA, 1), numbered(slotA, 2)}
+		sort.Slice(want, func(i, j int) bool { return bytes.Compare(want[i], want[j]) < 0 })
+		if len(c.Spans) != 0 || !slices.EqualFunc(c.Keys, want, bytes.Equal) {
+			t.Errorf("keys %x, spans %x", c.Keys, c.Spans)
+		}
 
-	b = st.NewBatch()
-	b.DeleteRange(key.SlotSpan(slotA))
-	b.DeleteRange(key.UserSpan())
-	st.Commit(b)
-	if c = tr.Take(); len(c.Keys) != 0 || len(c.Spans) != 1 || !bytes.Equal(c.Spans[0].Lo, key.DataSpan(slotA).Lo) || !bytes.Equal(c.Spans[0].Hi, key.DataSpan(slotA).Hi) {
-		t.Errorf("a flush: keys %x, spans %x", c.Keys, c.Spans)
-	}
+		b = st.NewBatch()
+		b.DeleteRange(key.SlotSpan(slotA))
+		b.DeleteRange(key.UserSpan())
+		st.Commit(b)
+		if c = tr.Take(); len(c.Keys) != 0 || len(c.Spans) != 1 || !bytes.Equal(c.Spans[0].Lo, key.DataSpan(slotA).Lo) || !bytes.Equal(c.Spans[0].Hi, key.DataSpan(slotA).Hi) {
+			t.Errorf("a flush: keys %x, spans %x", c.Keys, c.Spans)
+		}
+	})
 }
 
 func TestLag(t *testing.T) {
-	st := openMem(t)
-	tr := st.Track(slotA, 1<<20)
-	want := func(keys, spans int, lagBytes int64) {
-		t.Helper()
-		if k, s, b := tr.Lag(); k != keys || s != spans || b != lagBytes {
-			t.Errorf("%d keys, %d spans, %d bytes; want %d, %d, %d", k, s, b, keys, spans, lagBytes)
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		st := openOn(t, options)
+		tr := st.Track(slotA, 1<<20)
+		want := func(keys, spans int, lagBytes int64) {
+			t.Helper()
+			if k, s, b := tr.Lag(); k != keys || s != spans || b != lagBytes {
+				t.Errorf("%d keys, %d spans, %d bytes; want %d, %d, %d", k, s, b, keys, spans, lagBytes)
+			}
 		}
-	}
-	write := func(i, size int) {
+		write := func(i, size int) {
+			b := st.NewBatch()
+			b.Set(numbered(slotA, i), make([]byte, size))
+			st.Commit(b)
+		}
+		keyLen := int64(len(numbered(slotA, 0)))
+		want(0, 0, 0)
+		write(1, 100)
+		want(1, 0, keyLen+100)
+		write(1, 30) // a hot key costs what it is now
+		want(1, 0, keyLen+30)
+		write(2, 0)
+		want(2, 0, 2*keyLen+30)
 		b := st.NewBatch()
-		b.Set(numbered(slotA, i), make([]byte, size))
+		b.Delete(numbered(slotA, 1))
 		st.Commit(b)
-	}
-	keyLen := int64(len(numbered(slotA, 0)))
-	want(0, 0, 0)
-	write(1, 100)
-	want(1, 0, keyLen+100)
-	write(1, 30) // a hot key costs what it is now
-	want(1, 0, keyLen+30)
-	write(2, 0)
-	want(2, 0, 2*keyLen+30)
-	b := st.NewBatch()
-	b.Delete(numbered(slotA, 1))
-	st.Commit(b)
-	want(2, 0, 2*keyLen)
-	b = st.NewBatch()
-	b.DeleteRange(key.KindSpan(slotA, key.Element))
-	st.Commit(b)
-	want(2, 1, 2*keyLen)
-	c := tr.Take()
-	want(0, 0, 0)
-	write(1, 50)
-	tr.Put(c) // what was written since knows its size better
-	want(2, 1, 2*keyLen+50)
+		want(2, 0, 2*keyLen)
+		b = st.NewBatch()
+		b.DeleteRange(key.KindSpan(slotA, key.Element))
+		st.Commit(b)
+		want(2, 1, 2*keyLen)
+		c := tr.Take()
+		want(0, 0, 0)
+		write(1, 50)
+		tr.Put(c) // what was written since knows its size better
+		want(2, 1, 2*keyLen+50)
+	})
 }
 
 // TestSpansAreBounded: range deletes all over a slot, and keys that arrive in order, do not add up without end.
 func TestSpansAreBounded(t *testing.T) {
-	st := openMem(t)
-	element := func(i int) key.Span {
-		return key.ElementSpan(slotA, key.Element, key.Generation(fmt.Appendf(nil, "%012d", 2*i)))
-	}
-	tr := st.Track(slotA, 1<<20)
-	for i := range 5 * maxSpans {
-		b := st.NewBatch()
-		b.DeleteRange(element(i))
-		st.Commit(b)
-		if _, spans, _ := tr.Lag(); spans > maxSpans {
-			t.Fatalf("%d spans after %d range deletes", spans, i+1)
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		st := openOn(t, options)
+		element := func(i int) key.Span {
+			return key.ElementSpan(slotA, key.Element, key.Generation(fmt.Appendf(nil, "%012d", 2*i)))
 		}
-	}
-	c := tr.Take()
-	checkShape(t, c, slotA)
-	for i := range 5 * maxSpans {
-		if !c.has(element(i).Lo) {
-			t.Fatalf("range delete %d was lost", i)
+		tr := st.Track(slotA, 1<<20)
+		for i := range 5 * maxSpans {
+			b := st.NewBatch()
+			b.DeleteRange(element(i))
+			st.Commit(b)
+			if _, spans, _ := tr.Lag(); spans > maxSpans {
+				t.Fatalf("%d spans after %d range deletes", spans, i+1)
+			}
 		}
-	}
-	tr = st.Track(slotB, 4*(keyOverhead+40))
-	for i := range 20 * maxSpans {
-		b := st.NewBatch()
-		b.Set(key.AppendElement(nil, slotB, key.Element, key.Generation(fmt.Appendf(nil, "%012d", i))), nil)
-		st.Commit(b)
-	}
-	if keys, spans, _ := tr.Lag(); spans > maxSpans || keys > 4 {
-		t.Errorf("%d keys, %d spans", keys, spans)
-	}
-	c = tr.Take()
-	for i := range 20 * maxSpans {
-		if k := key.AppendElement(nil, slotB, key.Element, key.Generation(fmt.Appendf(nil, "%012d", i))); !c.has(k) {
-			t.Fatalf("key %d was lost", i)
+		c := tr.Take()
+		checkShape(t, c, slotA)
+		for i := range 5 * maxSpans {
+			if !c.has(element(i).Lo) {
+				t.Fatalf("range delete %d was lost", i)
+			}
 		}
-	}
+		tr = st.Track(slotB, 4*(keyOverhead+40))
+		for i := range 20 * maxSpans {
+			b := st.NewBatch()
+			b.Set(key.AppendElement(nil, slotB, key.Element, key.Generation(fmt.Appendf(nil, "%012d", i))), nil)
+			st.Commit(b)
+		}
+		if keys, spans, _ := tr.Lag(); spans > maxSpans || keys > 4 {
+			t.Errorf("%d keys, %d spans", keys, spans)
+		}
+		c = tr.Take()
+		for i := range 20 * maxSpans {
+			if k := key.AppendElement(nil, slotB, key.Element, key.Generation(fmt.Appendf(nil, "%012d", i))); !c.has(k) {
+				t.Fatalf("key %d was lost", i)
+			}
+		}
+	})
 }
 
 func TestUntrack(t *testing.T) {
-	st := openMem(t)
-	first := st.Track(slotA, 1<<20)
-	second := st.Track(slotA, 1<<20) // replaces the first
-	st.Untrack(first)                // says nothing about the second
-	b := st.NewBatch()
-	b.Set(numbered(slotA, 1), nil)
-	st.Commit(b)
-	if c := first.Take(); !c.Empty() {
-		t.Error("a replaced tracker went on")
-	}
-	if c := second.Take(); len(c.Keys) != 1 {
-		t.Error("the tracker that replaced it does not work")
-	}
-	st.Untrack(second)
-	st.Untrack(second)
-	b = st.NewBatch()
-	b.Set(numbered(slotA, 1), nil)
-	st.Commit(b)
-	if c := second.Take(); !c.Empty() {
-		t.Error("an untracked slot is tracked")
-	}
-	if n := st.trackers.count.Load(); n != 0 {
-		t.Errorf("%d trackers are counted", n)
-	}
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		st := openOn(t, options)
+		first := st.Track(slotA, 1<<20)
+		second := st.Track(slotA, 1<<20) // replaces the first
+		st.Untrack(first)                // says nothing about the second
+		b := st.NewBatch()
+		b.Set(numbered(slotA, 1), nil)
+		st.Commit(b)
+		if c := first.Take(); !c.Empty() {
+			t.Error("a replaced tracker went on")
+		}
+		if c := second.Take(); len(c.Keys) != 1 {
+			t.Error("the tracker that replaced it does not work")
+		}
+		st.Untrack(second)
+		st.Untrack(second)
+		b = st.NewBatch()
+		b.Set(numbered(slotA, 1), nil)
+		st.Commit(b)
+		if c := second.Take(); !c.Empty() {
+			t.Error("an untracked slot is tracked")
+		}
+		if n := st.trackers.count.Load(); n != 0 {
+			t.Errorf("%d trackers are counted", n)
+		}
+	})
 }
 
 // cutGap says what the trial of a cut leaves open, by the words of the mutants.
@@ -350,9 +372,8 @@ const (
 
 // copyWhileWriting moves a slot's content by cut, rounds and a final round under the lock, while writers go on, and reports how
 // many records of the copy are wrong in the end.
-func copyWhileWriting(t *testing.T, seed uint64, gap cutGap) int {
+func copyWhileWriting(t *testing.T, st *Store, seed uint64, gap cutGap) int {
 	t.Helper()
-	st := sharedStore()
 	wipe := st.NewBatch()
 	wipe.DeleteRange(key.SlotSpan(slotA))
 	st.Commit(wipe)
@@ -454,22 +475,24 @@ func copyWhileWriting(t *testing.T, seed uint64, gap cutGap) int {
 // a round taken before its snapshot is opened, a copy made while others write ends equal. Any gap loses updates, which
 // shows that the trials could notice.
 func TestCutLosesNoUpdate(t *testing.T) {
-	const trials = 300
-	for seed := range uint64(trials) {
-		if n := copyWhileWriting(t, seed, noGap); n != 0 {
-			t.Fatalf("trial %d: %d records of the copy are wrong", seed, n)
-		}
-	}
-	for _, gap := range []cutGap{trackGap, roundGap} {
-		lost := 0
-		for seed := uint64(0); seed < trials && lost == 0; seed++ {
-			if copyWhileWriting(t, seed, gap) != 0 {
-				lost++
-				t.Logf("%s: an update was lost in trial %d", gap, seed)
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		const trials = 300
+		for seed := range uint64(trials) {
+			if n := copyWhileWriting(t, shared(options), seed, noGap); n != 0 {
+				t.Fatalf("trial %d: %d records of the copy are wrong", seed, n)
 			}
 		}
-		if lost == 0 {
-			t.Errorf("%s: no trial lost an update", gap)
+		for _, gap := range []cutGap{trackGap, roundGap} {
+			lost := 0
+			for seed := uint64(0); seed < trials && lost == 0; seed++ {
+				if copyWhileWriting(t, shared(options), seed, gap) != 0 {
+					lost++
+					t.Logf("%s: an update was lost in trial %d", gap, seed)
+				}
+			}
+			if lost == 0 {
+				t.Errorf("%s: no trial lost an update", gap)
+			}
 		}
-	}
+	})
 }

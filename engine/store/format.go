@@ -1,0 +1,115 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// FormatVersion is the version of the bytes on disk that this code writes. It reads this version only.
+const FormatVersion = 1
+
+// formatFile names the file in the directory that says which version the directory has.
+const formatFile = "GODWIT-FORMAT"
+
+// The format file holds one of these words, a space, the version in decimal, and a newline. They differ so that neither
+// engine opens, and takes for empty, what the other has written.
+const (
+	formatPebble = "godwit"
+	formatMemory = "godwit-memory"
+)
+
+// makeDir makes a directory, and those above it that are missing, and makes their entries durable: what is synced in a
+// directory is lost with it.
+func makeDir(fs vfs.FS, dir string) error {
+	var above []string
+	for at := dir; ; {
+		_, err := fs.Stat(at)
+		if err != nil && !oserror.IsNotExist(err) {
+			return err
+		}
+		up := fs.PathDir(at)
+		if up == at || err == nil && at != dir { // the directory itself may be there since a crash before its entry was durable
+			break
+		}
+		above = append(above, up)
+		at = up
+	}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, at := range above {
+		if err := syncDir(fs, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncDir makes the entries of a directory durable.
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// checkFormat compares the version file with FormatVersion and writes it into a directory that holds nothing yet.
+func checkFormat(fs vfs.FS, dir, word string) error {
+	path := fs.PathJoin(dir, formatFile)
+	f, err := fs.Open(path)
+	if err == nil {
+		defer func() { _ = f.Close() }()
+		text, err := io.ReadAll(io.LimitReader(f, 64))
+		if err != nil {
+			return fmt.Errorf("store: read %s: %w", path, err)
+		}
+		var version int
+		if _, err := fmt.Sscanf(string(text), word+" %d\n", &version); err != nil {
+			return fmt.Errorf("store: %s holds %q, want \"%s %d\": %w", path, text, word, FormatVersion, ErrFormat)
+		}
+		if version != FormatVersion {
+			return fmt.Errorf("store: %s has format version %d, this program knows version %d only: %w", dir, version, FormatVersion, ErrFormat)
+		}
+		return nil
+	}
+	if !oserror.IsNotExist(err) {
+		return fmt.Errorf("store: open %s: %w", path, err)
+	}
+	names, err := fs.List(dir)
+	if err != nil {
+		return fmt.Errorf("store: list %s: %w", dir, err)
+	}
+	for _, name := range names {
+		if name == "CURRENT" || name == memoryLogFile || len(name) > 9 && name[:9] == "MANIFEST-" {
+			return fmt.Errorf("store: %s holds a database but no %s file: %w", dir, formatFile, ErrFormat)
+		}
+	}
+	return writeFormat(fs, dir, path, word)
+}
+
+func writeFormat(fs vfs.FS, dir, path, word string) error {
+	temp := path + ".tmp"
+	f, err := fs.Create(temp, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("store: create %s: %w", temp, err)
+	}
+	_, err = fmt.Fprintf(f, "%s %d\n", word, FormatVersion)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = fs.Rename(temp, path)
+	}
+	if err != nil {
+		return fmt.Errorf("store: write %s: %w", path, err)
+	}
+	if err := syncDir(fs, dir); err != nil {
+		return fmt.Errorf("store: sync directory %s: %w", dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+
+	"godwit/engine/key"
+)
+
+// pebbleKV is the engine of production.
+type pebbleKV struct {
+	db  *pebble.DB
+	sim *Sim // nil in production
+
+	unflushed int // bytes applied since the last flush; simulator only
+}
+
+// simFlushBytes is how much may be committed before a simulated store must flush explicitly: Pebble would otherwise
+// rotate its memtable (256 KiB) at a point that its random tower heights choose.
+const simFlushBytes = 96 << 10
+
+func openPebble(o *Options) (kv, error) {
+	po := pebbleOptions(o)
+	db, err := pebble.Open(o.Dir, po)
+	if po.Cache != nil && o.Sim == nil {
+		po.Cache.Unref()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if o.Sim != nil {
+		db.TestOnlyWaitForCleaning()
+	}
+	return &pebbleKV{db: db, sim: o.Sim}, nil
+}
+
+func pebbleOptions(o *Options) *pebble.Options {
+	po := &pebble.Options{
+		FS:                 o.FS,
+		FormatMajorVersion: pebble.FormatValueSeparation,
+		Logger:             pebbleLogger{log: o.Log, fatal: o.Fatal},
+		EventListener: &pebble.EventListener{
+			// Pebble would try a flush that failed again at once and for ever, while commits go on.
+			BackgroundError: func(err error) { o.Fatal(fmt.Errorf("store: in the background: %w", err)) },
+		},
+	}
+	if o.Sim != nil {
+		po.Cache, po.FileCache = o.Sim.Caches.blocks, o.Sim.Caches.files
+		po.MemTableSize = 256 << 10
+		po.MemTableStopWritesThreshold = 1000
+		po.L0StopWritesThreshold = 1 << 30
+		po.L0CompactionThreshold = 1 << 29
+		po.L0CompactionFileThreshold = 1 << 29
+		po.DisableAutomaticCompactions = true
+		po.DisableTableStats = true
+		po.MaxManifestFileSize = 1 << 30
+		po.Experimental.ReadSamplingMultiplier = -1
+		po.Experimental.FileCacheShards = 1
+		return po
+	}
+	cache := o.CacheBytes
+	if cache == 0 {
+		cache = 256 << 20
+	}
+	po.Cache = pebble.NewCache(cache)
+	po.MemTableSize = o.MemTableBytes
+	if po.MemTableSize == 0 {
+		po.MemTableSize = 64 << 20
+	}
+	po.MemTableStopWritesThreshold = 4
+	po.L0StopWritesThreshold = 64
+	for i := range po.Levels {
+		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		po.Levels[i].FilterType = pebble.TableFilter
+	}
+	return po
+}
+
+func (p *pebbleKV) get(k []byte) ([]byte, bool, error) { return pebbleGet(p.db, k) }
+
+func (p *pebbleKV) newIter(span key.Span) (*Iter, error) { return pebbleIter(p.db, span) }
+
+func pebbleGet(r pebble.Reader, k []byte) ([]byte, bool, error) {
+	v, closer, err := r.Get(k)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("store: get: %w", err)
+	}
+	out := append(make([]byte, 0, len(v)), v...)
+	return out, true, closer.Close()
+}
+
+func pebbleIter(r pebble.Reader, span key.Span) (*Iter, error) {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: span.Lo, UpperBound: span.Hi})
+	if err != nil {
+		return nil, fmt.Errorf("store: iterate: %w", err)
+	}
+	return &Iter{p: it}, nil
+}
+
+func (p *pebbleKV) newSnapshot() snapshot { return pebbleSnapshot{p.db.NewSnapshot()} }
+
+type pebbleSnapshot struct{ s *pebble.Snapshot }
+
+func (s pebbleSnapshot) get(k []byte) ([]byte, bool, error) { return pebbleGet(s.s, k) }
+
+func (s pebbleSnapshot) newIter(span key.Span) (*Iter, error) { return pebbleIter(s.s, span) }
+
+func (s pebbleSnapshot) close() { _ = s.s.Close() } // never fails in Pebble: it only unlinks the snapshot
+
+func (p *pebbleKV) newBatch() *Batch { return &Batch{b: p.db.NewBatch()} }
+
+func (p *pebbleKV) newIndexedBatch() *Batch { return &Batch{b: p.db.NewIndexedBatch(), indexed: true} }
+
+// apply goes through Pebble's synchronous path in the simulator, which hands the bytes to the file system at once, while
+// the file system is told to ignore the sync itself.
+func (p *pebbleKV) apply(b *Batch) error {
+	if p.sim == nil {
+		return p.db.Apply(b.b, pebble.NoSync)
+	}
+	p.unflushed += b.b.Len()
+	p.sim.IgnoreLogSync(true)
+	err := p.db.Apply(b.b, pebble.Sync)
+	p.sim.IgnoreLogSync(false)
+	return err
+}
+
+func (p *pebbleKV) committed() error {
+	if p.sim == nil || p.unflushed <= simFlushBytes {
+		return nil
+	}
+	return p.flush()
+}
+
+func (p *pebbleKV) sync() error { return p.db.LogData([]byte{0}, pebble.Sync) }
+
+func (p *pebbleKV) flush() error {
+	if p.sim != nil && p.sim.MayFlush != nil && !p.sim.MayFlush() {
+		return nil
+	}
+	err := p.db.Flush()
+	p.unflushed = 0
+	if p.sim != nil && err == nil {
+		p.db.TestOnlyWaitForCleaning()
+	}
+	return err
+}
+
+func (p *pebbleKV) diskBytes(span key.Span) (uint64, error) {
+	return p.db.EstimateDiskUsage(span.Lo, span.Hi)
+}
+
+func (p *pebbleKV) metrics() string { return p.db.Metrics().String() }
+
+func (p *pebbleKV) close() error { return errors.Join(p.sync(), p.db.Close()) }
+
+func (p *pebbleKV) abandon() {
+	p.db.TestOnlyWaitForCleaning()
+	_ = p.db.Close() // the files belong to a disk that nobody will read again
+}
+
+// pebbleLogger passes Pebble's log on and its fatal errors to the node.
+type pebbleLogger struct {
+	log   *slog.Logger
+	fatal func(error)
+}
+
+func (l pebbleLogger) Infof(format string, args ...any) {
+	if l.log != nil {
+		l.log.Debug(fmt.Sprintf(format, args...))
+	}
+}
+
+func (l pebbleLogger) Errorf(format string, args ...any) {
+	if l.log != nil {
+		l.log.Error(fmt.Sprintf(format, args...))
+	}
+}
+
+func (l pebbleLogger) Fatalf(format string, args ...any) {
+	l.fatal(fmt.Errorf("store: "+format, args...))
+}

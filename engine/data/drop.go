@@ -6,10 +6,10 @@ import (
 	"godwit/engine/key"
 )
 
-// pointDeletes is how many elements are deleted one by one. Above it they are dropped by one range delete, which costs the same for
-// any number, but slows down every read of the store's memory tables, and the more the more there are, until they are
-// flushed and compacted away.
-const pointDeletes = 64
+// pointDeletes is how many elements are deleted one by one, at 0.8 µs each. More are dropped by one range delete, which itself costs
+// the same for any number; but the first read after it puts all range deletes of the memory table in order anew, at 0.5 µs
+// each (BenchmarkDrop), so that small collections that come and go must not leave one each.
+const pointDeletes = 512
 
 // elementKinds are the kinds of keys that hold parts of a collection.
 func elementKinds(t Type) []key.Kind {

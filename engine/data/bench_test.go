@@ -1,0 +1,63 @@
+package data
+
+import (
+	"fmt"
+	"testing"
+
+	"godwit/engine/key"
+)
+
+// BenchmarkDrop compares the two ways to delete the elements of a collection, with what the next twenty reads then cost; the
+// threshold between them is pointDeletes.
+func BenchmarkDrop(b *testing.B) {
+	for _, n := range []int{1, 4, 16, 64, 256, 1024} {
+		for _, way := range []string{"points", "range"} {
+			b.Run(fmt.Sprintf("%d/%s", n, way), func(b *testing.B) {
+				st := openStore(b)
+				user := make([][]byte, 200)
+				for i := range user {
+					user[i] = fmt.Append(nil, "k", i)
+				}
+				i := 0
+				for b.Loop() {
+					b.StopTimer()
+					u := user[i%len(user)]
+					i++
+					update(b, st, Write, 1, func(tx *Tx) {
+						e := tx.Load(u)
+						c := tx.Replace(&e, Set)
+						for m := range n {
+							c.Fill(fmt.Append(nil, m), nil)
+						}
+						c.Save()
+					})
+					b.StartTimer()
+					tx := begin(st, Write, 1)
+					e := tx.Load(u)
+					span := key.ElementSpan(e.Slot, key.Element, e.Generation)
+					if way == "points" {
+						it, err := st.NewIter(span)
+						if err != nil {
+							b.Fatal(err)
+						}
+						for ok := it.First(); ok; ok = it.Next() {
+							tx.writer().Delete(it.Key())
+						}
+						if err := it.Close(); err != nil {
+							b.Fatal(err)
+						}
+					} else {
+						tx.writer().DeleteRange(span)
+					}
+					tx.removeRecord(&e)
+					tx.Commit()
+					for r := range 20 {
+						read := begin(st, Read, 1)
+						c, _ := read.Open(user[(i+r*7)%len(user)], Set)
+						c.Has([]byte("0"))
+					}
+				}
+			})
+		}
+	}
+}

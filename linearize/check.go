@@ -20,10 +20,11 @@ type Options struct {
 	// ClockError bounds how far the clock of any node may be from true time, jumps included, at any time of the
 	// history. 0 (default) to one year; rounded up to ms. Only deadlines depend on it.
 	ClockError time.Duration
-	// Steps bounds the model steps spent on each key; where they do not suffice, the key's result is Unknown, the
-	// same on every machine. 0 (default) means no bound. A legal key of 100 operations takes some hundred steps.
+	// Steps bounds the model steps spent on each key, and on keys together that operations on several keys link; where they
+	// do not suffice, the result is Unknown, the same on every machine. 0 (default) means no bound. A legal key of 100
+	// operations takes some hundred steps.
 	Steps int64
-	// Timeout bounds the time spent on each key, by the real clock: with it, results can differ from run to run.
+	// Timeout bounds the time spent on each key, or linked keys together, by the real clock: with it, results can differ from run to run.
 	// 0 (default) means no bound. Prefer Steps.
 	Timeout time.Duration
 }
@@ -76,7 +77,7 @@ type Verdict struct {
 	// Keys and Operations count what was judged, Open the writes among them whose outcome is unknown, Dropped the
 	// operations left out: failed ones, and reads that nobody saw return.
 	Keys, Operations, Open, Dropped int
-	// Failures has a verdict for each key that is not Linearizable, by key.
+	// Failures has a verdict for each key that is not Linearizable, or set of linked keys, by first key.
 	Failures []KeyVerdict
 }
 
@@ -94,9 +95,13 @@ func (v Verdict) String() string {
 	return b.String()
 }
 
-// KeyVerdict is the judgement of the operations of one key that is not linearizable or not decided.
+// KeyVerdict is the judgement of the operations of one key, or of keys that operations link, where they are not
+// linearizable or not decided.
 type KeyVerdict struct {
+	// Key is the first of Keys, which are sorted: one, unless keys that operations link are in order each for itself, but
+	// not all together.
 	Key    string
+	Keys   []string
 	Result Result
 	// Operations counts those judged, Open those of them whose outcome is unknown.
 	Operations, Open int
@@ -113,15 +118,31 @@ type KeyVerdict struct {
 // String is a few lines for people.
 func (k KeyVerdict) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "key %s: %s: %d operations, %d open", quote(k.Key), k.Result, k.Operations, k.Open)
+	name := "key"
+	if len(k.Keys) > 1 {
+		name = "keys"
+	}
+	fmt.Fprintf(&b, "%s %s: %s: %d operations, %d open", name, quoteAll(k.Keys), k.Result, k.Operations, k.Open)
 	for _, op := range k.Culprits {
 		fmt.Fprintf(&b, "\n  no order explains: %s (%s)", op, op.interval())
 	}
 	if len(k.Culprits) > 0 {
-		fmt.Fprintf(&b, "\n  best order has %d of the %d operations until then, and leaves the key %s", k.Ordered, k.Judged,
-			k.State)
+		fmt.Fprintf(&b, "\n  best order has %d of the %d operations until then, and leaves the %s %s", k.Ordered, k.Judged,
+			name, k.State)
 	}
 	return b.String()
+}
+
+// quoteAll quotes as many texts as people want to see.
+func quoteAll(texts []string) string {
+	var shown []string
+	for i, t := range texts {
+		if i == shownItems {
+			return strings.Join(shown, ", ") + fmt.Sprintf(" and %d more", len(texts)-i)
+		}
+		shown = append(shown, quote(t))
+	}
+	return strings.Join(shown, ", ")
 }
 
 // Check judges a history. It does not change it. The error wraps ErrHistory or ErrOptions; then there is no verdict,
@@ -133,11 +154,11 @@ func Check(h *History, opts Options) (Verdict, error) {
 	}
 	v.Result = Linearizable
 	for _, p := range parts {
-		r := p.check(opts)
+		r, p := p.judge(opts)
 		if r == Linearizable {
 			continue
 		}
-		k := KeyVerdict{Key: p.key, Result: r, Operations: len(p.ins), Open: p.open()}
+		k := KeyVerdict{Key: p.keys[0], Keys: p.keys, Result: r, Operations: len(p.ins), Open: p.open()}
 		if r == Illegal {
 			v.Result = Illegal
 			p.diagnose(&k)
@@ -149,14 +170,15 @@ func Check(h *History, opts Options) (Verdict, error) {
 	return v, nil
 }
 
-// part is the operations of one key that are judged, in canonical order.
+// part is the operations that are judged together, in canonical order: those of one key, or of several that operations
+// on several keys link, directly or through others.
 type part struct {
-	key             string
+	keys            []string // sorted; inputs name them by position
 	ins             []*input
 	unixMs, errorMs int64
 }
 
-// partition validates h and returns its parts by key, and a verdict that has the counts.
+// partition validates h and returns its parts by first key, and a verdict that has the counts.
 func partition(h *History, opts Options) ([]*part, Verdict, error) {
 	if err := cmp.Or(opts.Validate(), h.Validate()); err != nil {
 		return nil, Verdict{}, err
@@ -164,33 +186,141 @@ func partition(h *History, opts Options) ([]*part, Verdict, error) {
 	ops := slices.Clone(h.Operations)
 	slices.SortStableFunc(ops, compareOperations)
 	var v Verdict
-	var parts []*part
-	byKey := make(map[string]*part)
-	errorMs := int64((opts.ClockError + time.Millisecond - 1) / time.Millisecond)
+	var ins []*input
+	links := newLinks()
 	for _, op := range ops {
 		in, err := parse(op)
 		if err != nil {
 			return nil, Verdict{}, err
 		}
-		if op.Outcome == Fail || op.Outcome == Unknown && in.kind.reads() {
+		if op.Outcome == Fail || op.Outcome == Unknown && in.reads() {
 			v.Dropped++
 			continue
 		}
-		p := byKey[op.Key]
+		v.Operations++
+		if op.Outcome == Unknown {
+			v.Open++
+		}
+		first := -1
+		in.eachKey(func(key string, place *int) {
+			*place = links.number(key)
+			if first >= 0 {
+				links.join(first, *place)
+			}
+			first = *place
+		})
+		if first >= 0 { // else a transaction that has not run
+			ins = append(ins, &in)
+		}
+	}
+	v.Keys = len(links.keys)
+	return links.parts(ins, h.UnixMs, int64((opts.ClockError+time.Millisecond-1)/time.Millisecond)), v, nil
+}
+
+// links is a union-find structure over keys, numbered by first use.
+type links struct {
+	keys    []string
+	numbers map[string]int
+	parent  []int
+}
+
+func newLinks() *links { return &links{numbers: make(map[string]int)} }
+
+func (l *links) number(key string) int {
+	n, known := l.numbers[key]
+	if !known {
+		n = len(l.keys)
+		l.numbers[key] = n
+		l.keys, l.parent = append(l.keys, key), append(l.parent, n)
+	}
+	return n
+}
+
+func (l *links) root(n int) int {
+	for l.parent[n] != n {
+		l.parent[n] = l.parent[l.parent[n]]
+		n = l.parent[n]
+	}
+	return n
+}
+
+func (l *links) join(a, b int) { l.parent[l.root(a)] = l.root(b) }
+
+// parts deals the inputs out, whose keys become places among those of their part.
+func (l *links) parts(ins []*input, unixMs, errorMs int64) []*part {
+	byRoot := make([]*part, len(l.keys))
+	place := make([]int, len(l.keys))
+	var parts []*part
+	order := make([]int, len(l.keys))
+	for n := range order {
+		order[n] = n
+	}
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(l.keys[a], l.keys[b]) })
+	for _, n := range order {
+		p := byRoot[l.root(n)]
 		if p == nil {
-			p = &part{key: op.Key, unixMs: h.UnixMs, errorMs: errorMs}
-			byKey[op.Key] = p
+			p = &part{unixMs: unixMs, errorMs: errorMs}
+			byRoot[l.root(n)] = p
 			parts = append(parts, p)
 		}
-		p.ins = append(p.ins, &in)
+		place[n] = len(p.keys)
+		p.keys = append(p.keys, l.keys[n])
 	}
-	slices.SortFunc(parts, func(a, b *part) int { return strings.Compare(a.key, b.key) })
-	v.Keys = len(parts)
-	for _, p := range parts {
-		v.Operations += len(p.ins)
-		v.Open += p.open()
+	for _, in := range ins {
+		var p *part
+		in.eachKey(func(_ string, at *int) {
+			p = byRoot[l.root(*at)]
+			*at = place[*at]
+		})
+		p.ins = append(p.ins, in)
 	}
-	return parts, v, nil
+	return parts
+}
+
+// alone returns the part as the key at a place can be judged by itself, and false if it cannot. If that is illegal, so is
+// the part.
+func (p *part) alone(place int) (*part, bool) {
+	q := &part{keys: p.keys[place : place+1], unixMs: p.unixMs, errorMs: p.errorMs}
+	for _, in := range p.ins {
+		c, ok := in.project(place)
+		if !ok {
+			return nil, false
+		}
+		if c != nil {
+			c.op = in.op
+			q.ins = append(q.ins, c)
+		}
+	}
+	return q, true
+}
+
+// quickSteps bounds the first search over linked keys: enough for a legal part, and some milliseconds.
+const quickSteps = 1 << 14
+
+// judge judges the part, and returns what the result is about: the part, or one of its keys. Refuting many keys together
+// costs much more than refuting one of them, so what is not soon found to be legal is judged key by key before the search
+// over all goes on.
+func (p *part) judge(opts Options) (Result, *part) {
+	if len(p.keys) == 1 {
+		return p.check(opts), p
+	}
+	quick := opts
+	if quick.Steps == 0 || quick.Steps > quickSteps {
+		quick.Steps = quickSteps
+	}
+	r := p.check(quick)
+	if r == Linearizable {
+		return r, p
+	}
+	for place := range p.keys {
+		if q, ok := p.alone(place); ok && q.check(opts) == Illegal {
+			return Illegal, q
+		}
+	}
+	if r == UnknownResult {
+		r = p.check(opts)
+	}
+	return r, p
 }
 
 // open counts the operations with unknown outcome.
@@ -224,13 +354,13 @@ func (p *part) check(opts Options) Result {
 		return r
 	}
 	b := &budget{limited: opts.Steps > 0, left: opts.Steps}
-	return result(porcupine.CheckOperationsTimeout(porcupineModel(b), p.operations(closeObserved(p.ins)), 0), b)
+	return result(porcupine.CheckOperationsTimeout(porcupineModel(b, p.keys), p.operations(closeObserved(p.ins)), 0), b)
 }
 
 // trace judges the part and returns the orders that were tried, in an order that does not differ from run to run.
 func (p *part) trace(opts Options) (Result, porcupine.LinearizationInfo) {
 	b := &budget{limited: opts.Steps > 0, left: opts.Steps}
-	r, info := porcupine.CheckOperationsVerbose(porcupineModel(b), p.operations(closeObserved(p.ins)), opts.Timeout)
+	r, info := porcupine.CheckOperationsVerbose(porcupineModel(b, p.keys), p.operations(closeObserved(p.ins)), opts.Timeout)
 	// Porcupine collects the partial orders from a map. PartialLinearizations returns its own slices, so sorting
 	// them here also settles the order in the picture.
 	for _, partials := range info.PartialLinearizations() {
@@ -293,34 +423,35 @@ func (p *part) diagnose(k *KeyVerdict) {
 		}
 	}
 	k.Judged = len(q.ins)
-	state := states{value{}}
+	state := make(states, len(p.keys))
 	for _, orders := range info.PartialLinearizationsOperations() {
 		if len(orders) == 0 {
 			continue
 		}
 		k.Ordered = len(orders[0])
 		for _, op := range orders[0] {
-			state = step(state, op.Input.(*input))
+			state = step(state, op.Input.(*input), len(p.keys))
 		}
 	}
-	k.State = describeStates(state)
+	k.State = describeStates(state, p.keys)
 }
 
 // until returns the part as it was seen at a time: later calls have not happened, later returns are open.
 func (p *part) until(at int64) *part {
-	q := &part{key: p.key, unixMs: p.unixMs, errorMs: p.errorMs}
+	q := &part{keys: p.keys, unixMs: p.unixMs, errorMs: p.errorMs}
 	for _, in := range p.ins {
 		if in.op.Call > at {
 			continue
 		}
-		c := *in
+		c := in.clone()
 		if c.op.Return > at {
-			if c.kind.reads() {
+			if c.reads() {
 				continue
 			}
 			c.op.Return, c.op.Outcome, c.op.Reply = math.MaxInt64, Unknown, Reply{}
+			c.each(func(p *input) { p.free, p.impossible, p.reply = true, false, Reply{} })
 		}
-		q.ins = append(q.ins, &c)
+		q.ins = append(q.ins, c)
 	}
 	return q
 }

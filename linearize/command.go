@@ -3,6 +3,7 @@ package linearize
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,7 +22,27 @@ const (
 	kindType
 	kindGetRange
 	kindTTL // TTL, PTTL, EXPIRETIME, PEXPIRETIME
-	kindSet // SET, SETNX, SETEX, PSETEX, GETSET
+	kindHGet
+	kindHMGet
+	kindHGetAll
+	kindHLen
+	kindHExists
+	kindHKeys
+	kindHVals
+	kindHStrlen
+	kindLRange
+	kindLLen
+	kindLIndex
+	kindSMembers
+	kindSIsMember // SISMEMBER, SMISMEMBER
+	kindSCard
+	kindSRandMember
+	kindZScore
+	kindZCard
+	kindZRank        // ZRANK, ZREVRANK
+	kindZRange       // ZRANGE, ZREVRANGE by position
+	kindZRangeScores // ZRANGEBYSCORE, ZREVRANGEBYSCORE, ZCOUNT
+	kindSet          // SET, SETNX, SETEX, PSETEX, GETSET; the first that writes
 	kindGetDel
 	kindGetEx
 	kindDel
@@ -30,11 +51,43 @@ const (
 	kindIncr
 	kindExpire
 	kindPersist
+	kindHSet // HSET, HMSET
+	kindHSetNX
+	kindHDel
+	kindHIncr
+	kindPush // LPUSH, RPUSH, LPUSHX, RPUSHX
+	kindPop  // LPOP, RPOP
+	kindLSet
+	kindLRem
+	kindLTrim
+	kindLInsert
+	kindSAdd
+	kindSRem
+	kindSPop
+	kindZAdd // ZADD, ZINCRBY
+	kindZRem
+	kindZPop // ZPOPMIN, ZPOPMAX
+
+	// Those of several keys, or of several commands: see several.go.
+	kindEach    // MGET, MSET, EXEC: parts one after another, each with a reply of its own
+	kindSum     // DEL, UNLINK, EXISTS, TOUCH: parts one after another, whose replies are summed up
+	kindAllNew  // MSETNX
+	kindLMove   // LMOVE, RPOPLPUSH
+	kindSMove   // SMOVE
+	kindRename  // RENAME, RENAMENX
+	kindCopyKey // COPY
 )
 
-// reads reports whether commands of the kind never change their key. (That a read makes an expired key absent is no
-// change: the model lets a key expire at any operation that comes late enough.)
-func (k kind) reads() bool { return k <= kindTTL }
+// reads reports whether the command never changes a key. (That a read makes an expired key absent is no change: the
+// model lets a key expire at any operation that comes late enough.)
+func (in *input) reads() bool {
+	switch in.kind {
+	case kindEach, kindSum:
+		return !slices.ContainsFunc(in.parts, func(p *input) bool { return !p.reads() })
+	default:
+		return in.kind < kindSet
+	}
+}
 
 // condition is when SET or EXPIRE take effect.
 type condition uint8
@@ -64,22 +117,41 @@ const (
 	replyStatus   replyForm = iota // SET: OK, or nil when the condition fails
 	replyOld                       // SET with GET, GETSET: the value before
 	replyInt                       // SETNX: 1 or 0
+	replyOrNil                     // a GET of MGET: nil when the key is no string
 	replyLeftS                     // TTL: seconds left
 	replyLeftMs                    // PTTL
 	replyMomentS                   // EXPIRETIME: unix seconds
 	replyMomentMs                  // PEXPIRETIME
 )
 
-// input is a parsed operation as the model takes it.
+// input is a parsed operation as the model takes it, or a part of one.
 type input struct {
-	op   Operation
+	op   Operation // for a part, the command of its own; times are read from the whole only
 	kind kind
 	cond condition
 	form replyForm
+	// at and to are where the command's key and its second one stand among the keys that are judged together. Written by
+	// partition, before checking.
+	at, to int
+	target string // the second key: LMOVE and other moves
+	parts  []*input
 
-	text       string // SET, APPEND, SETRANGE: the argument
-	start, end int64  // GETRANGE: both; SETRANGE: start
-	delta      int64  // INCR and its relatives
+	// reply is what the command was answered. It is not judged when free is set: nobody saw it, or it is judged as a
+	// part of a sum.
+	reply Reply
+	free  bool
+	// impossible says that the reply has a form that no command of the kind can give.
+	impossible bool
+
+	text       string   // SET, APPEND, SETRANGE, LSET, LINSERT: the argument
+	start, end int64    // GETRANGE, LRANGE, LTRIM, ZRANGE: both; SETRANGE, LINDEX, LSET: start; LREM, pops with a count: end
+	delta      int64    // INCR and its relatives
+	items      []string // elements, members, fields, fields with values, members with scores
+	back       bool     // at the end of a list, or in descending order
+	toBack     bool     // LMOVE: to the end
+	counted    bool     // a pop with a count, which is answered by an array
+	zset       zOptions
+	shown      string // the code of a reply that is an array of bulk strings, in canonical order where it has none
 
 	deadline deadlineRule
 	ms       int64 // setAfter: ms from now; setAt: unix ms
@@ -92,18 +164,36 @@ type input struct {
 // usesTime reports whether the command can give its key a deadline.
 func (in *input) usesTime() bool { return in.deadline == setAfter || in.deadline == setAt }
 
-// window computes the clock bounds of the operation, with clocks at most errorMs from true time.
+// window computes the clock bounds of the operation and its parts, with clocks at most errorMs from true time.
 func (in *input) window(unixMs, errorMs int64) {
-	in.earliest = unixMs + in.op.Call/1e6 - errorMs
-	in.latest = math.MaxInt64
+	earliest, latest := unixMs+in.op.Call/1e6-errorMs, int64(math.MaxInt64)
 	if in.op.Return != Open {
-		in.latest = unixMs + in.op.Return/1e6 + 1 + errorMs
+		latest = unixMs + in.op.Return/1e6 + 1 + errorMs
 	}
+	in.each(func(p *input) { p.earliest, p.latest = earliest, latest })
+}
+
+// each calls fn with the input and all its parts.
+func (in *input) each(fn func(*input)) {
+	fn(in)
+	for _, p := range in.parts {
+		p.each(fn)
+	}
+}
+
+// clone returns a copy that shares nothing that is ever written.
+func (in *input) clone() *input {
+	c := *in
+	c.parts = nil
+	for _, p := range in.parts {
+		c.parts = append(c.parts, p.clone())
+	}
+	return &c
 }
 
 // parse turns the operation's command into input. It is the list of what the models know. Errors wrap ErrHistory.
 func parse(op Operation) (input, error) {
-	in := input{op: op}
+	in := input{op: op, reply: op.Reply, free: op.Outcome == Unknown}
 	bad := func(format string, args ...any) (input, error) {
 		return input{}, fmt.Errorf("%w: %s: %s", ErrHistory, op.Cmd, fmt.Sprintf(format, args...))
 	}
@@ -114,14 +204,21 @@ func parse(op Operation) (input, error) {
 		}
 		return nil
 	}
+	if len(op.Commands) > 0 && op.Cmd != "EXEC" {
+		return bad("commands of a transaction")
+	}
 	var err error
 	switch op.Cmd {
 	case "GET":
 		in.kind, err = kindGet, arity(0)
 	case "STRLEN":
 		in.kind, err = kindStrlen, arity(0)
-	case "EXISTS":
-		in.kind, err = kindExists, arity(0)
+	case "EXISTS", "TOUCH":
+		if len(op.Args) > 0 {
+			err = in.sum()
+			break
+		}
+		in.kind = kindExists
 	case "TYPE":
 		in.kind, err = kindType, arity(0)
 	case "TTL":
@@ -135,7 +232,11 @@ func parse(op Operation) (input, error) {
 	case "GETDEL":
 		in.kind, err = kindGetDel, arity(0)
 	case "DEL", "UNLINK":
-		in.kind, err = kindDel, arity(0)
+		if len(op.Args) > 0 {
+			err = in.sum()
+			break
+		}
+		in.kind = kindDel
 	case "PERSIST":
 		in.kind, err = kindPersist, arity(0)
 	case "GETRANGE", "SUBSTR":
@@ -231,12 +332,75 @@ func parse(op Operation) (input, error) {
 			}
 		}
 	default:
-		return input{}, fmt.Errorf("%w: no model for command %s", ErrHistory, quote(op.Cmd))
+		known := false
+		for _, parse := range []func(*input) (bool, error){(*input).parseSeveral, (*input).parseHash, (*input).parseList,
+			(*input).parseSet, (*input).parseSortedSet} {
+			if known, err = parse(&in); known {
+				break
+			}
+		}
+		if !known {
+			return input{}, fmt.Errorf("%w: no model for command %s", ErrHistory, quote(op.Cmd))
+		}
 	}
 	if err != nil {
 		return input{}, err
 	}
 	return in, nil
+}
+
+// refuse is the error of arguments that the command cannot have.
+func (in *input) refuse(format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %s", ErrHistory, in.op.Cmd, fmt.Sprintf(format, args...))
+}
+
+// arity demands a number of arguments behind the key; most is -1 for any number.
+func (in *input) arity(least, most int) error {
+	if n := len(in.op.Args); n < least || most >= 0 && n > most {
+		return in.refuse("%d arguments behind the key, must be %d to %d", n, least, most)
+	}
+	return nil
+}
+
+// integers parses the arguments from the i-th on into integers.
+func (in *input) integers(i int, to ...*int64) (err error) {
+	for j, n := range to {
+		if *n, err = integer(in.op, i+j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeArray makes shown of a reply that must be an array of bulk strings, in groups of so many that come in no order
+// unless ordered is set. Pairs that are arrays themselves, as RESP3 has them, count as their items.
+func (in *input) takeArray(group int, ordered bool) {
+	if in.free || in.reply.Kind == ErrorReply {
+		return
+	}
+	var texts []string
+	flat := in.reply.Items()
+	if len(flat) > 0 && flat[0].Kind == ArrayReply {
+		var items []Reply
+		for _, pair := range flat {
+			items = append(items, pair.Items()...)
+		}
+		flat = items
+	}
+	in.impossible = in.reply.Kind != ArrayReply || len(flat)%group != 0
+	for _, item := range flat {
+		in.impossible = in.impossible || item.Kind != BulkReply
+		texts = append(texts, item.Text)
+	}
+	if in.impossible {
+		return
+	}
+	if !ordered {
+		groups := slices.Collect(slices.Chunk(texts, group))
+		slices.SortFunc(groups, slices.Compare[[]string])
+		texts = slices.Concat(groups...)
+	}
+	in.shown = encode(texts)
 }
 
 // setOptions parses what follows the value of SET.

@@ -3,10 +3,11 @@
 //
 // # Vocabulary
 //
-// An operation is one command on one key: its interval from Call to Return, its reply, its outcome. A history is a
-// set of operations (and events such as faults, which only the picture shows). A linearization is an order of the
-// operations in which none comes before another that returned before it was called, and in which the model gives
-// every reply that was seen. Histories are judged key by key: a history is linearizable exactly if each key's is.
+// An operation is what takes effect in one step, a command on one key or several or a transaction: its interval from Call
+// to Return, its reply, its outcome. A history is a set of operations (and events such as faults, which only the picture
+// shows). A linearization is an order of the operations in which none comes before another that returned before it was
+// called, and in which the model gives every reply that was seen. Keys that operations link are judged together, each
+// other key by itself: a history is linearizable exactly if each of these parts is.
 //
 // # Invariants
 //

@@ -3,6 +3,7 @@ package linearize
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,8 +15,10 @@ import (
 var ErrFormat = errors.New("linearize: bad history file")
 
 const (
-	formatName    = "godwit-history"
-	formatVersion = 1
+	formatName = "godwit-history"
+	// formatVersion is what Write writes. Read reads the versions before it, too: version 1 had neither transactions nor
+	// replies that are arrays.
+	formatVersion = 2
 	// maxLineBytes bounds a line of a history file, and with it keys and values: 10 MiB if every byte is escaped.
 	maxLineBytes = 64 << 20
 	// maxEvents bounds the events of a file.
@@ -37,24 +40,26 @@ type line struct {
 
 // fileOperation is an Operation in a file. Return and Reply are absent when open.
 type fileOperation struct {
-	Client  int        `json:"client"`
-	Slot    uint16     `json:"slot,omitempty"`
-	Key     text       `json:"key"`
-	Cmd     string     `json:"cmd"`
-	Args    []text     `json:"args,omitempty"`
-	Call    int64      `json:"call"`
-	Return  *int64     `json:"return,omitempty"`
-	Outcome string     `json:"outcome"`
-	Reply   *fileReply `json:"reply,omitempty"`
+	Client   int        `json:"client"`
+	Slot     uint16     `json:"slot,omitempty"`
+	Key      text       `json:"key"`
+	Cmd      string     `json:"cmd"`
+	Args     []text     `json:"args,omitempty"`
+	Commands [][]text   `json:"commands,omitempty"`
+	Call     int64      `json:"call"`
+	Return   *int64     `json:"return,omitempty"`
+	Outcome  string     `json:"outcome"`
+	Reply    *fileReply `json:"reply,omitempty"`
 }
 
 // fileReply has exactly one field.
 type fileReply struct {
-	Nil    bool   `json:"nil,omitempty"`
-	Status *text  `json:"status,omitempty"`
-	Int    *int64 `json:"int,omitempty"`
-	Bulk   *text  `json:"bulk,omitempty"`
-	Error  *text  `json:"error,omitempty"`
+	Nil    bool         `json:"nil,omitempty"`
+	Status *text        `json:"status,omitempty"`
+	Int    *int64       `json:"int,omitempty"`
+	Bulk   *text        `json:"bulk,omitempty"`
+	Error  *text        `json:"error,omitempty"`
+	Array  *[]fileReply `json:"array,omitempty"`
 }
 
 // text is a byte string in a file: a JSON string if it is valid UTF-8, else {"b64": "…"}.
@@ -151,8 +156,8 @@ func Read(r io.Reader) (*History, error) {
 		return nil, fmt.Errorf("%w: empty, must begin with a header", ErrFormat)
 	case head.Format != formatName:
 		return nil, fmt.Errorf("line 1: %w: format %s, must be %q", ErrFormat, quote(head.Format), formatName)
-	case head.Version != formatVersion:
-		return nil, fmt.Errorf("line 1: %w: version %d, this program reads version %d", ErrFormat, head.Version,
+	case head.Version < 1 || head.Version > formatVersion:
+		return nil, fmt.Errorf("line 1: %w: version %d, this program reads versions 1 to %d", ErrFormat, head.Version,
 			formatVersion)
 	}
 	h := &History{UnixMs: head.UnixMs}
@@ -180,6 +185,9 @@ func Read(r io.Reader) (*History, error) {
 			op, err := l.Op.operation()
 			if err == nil {
 				err = op.validate()
+			}
+			if err == nil && head.Version == 1 && (l.Op.Commands != nil || op.Reply.Kind == ArrayReply) {
+				err = errors.New("transactions and arrays are of version 2")
 			}
 			if err != nil {
 				return nil, fmt.Errorf("line %d: %w: %w", number, ErrFormat, err)
@@ -216,24 +224,43 @@ func toFile(op Operation) *fileOperation {
 	for _, a := range op.Args {
 		f.Args = append(f.Args, text(a))
 	}
+	for _, c := range op.Commands {
+		words := make([]text, 0, len(c))
+		for _, w := range c {
+			words = append(words, text(w))
+		}
+		f.Commands = append(f.Commands, words)
+	}
 	if op.Return != Open {
 		f.Return = &op.Return
 	}
-	t := text(op.Reply.Text)
-	switch op.Reply.Kind {
-	case NoReply:
-	case NilReply:
-		f.Reply = &fileReply{Nil: true}
-	case StatusReply:
-		f.Reply = &fileReply{Status: &t}
-	case IntReply:
-		f.Reply = &fileReply{Int: &op.Reply.Int}
-	case BulkReply:
-		f.Reply = &fileReply{Bulk: &t}
-	case ErrorReply:
-		f.Reply = &fileReply{Error: &t}
-	}
+	f.Reply = toFileReply(op.Reply)
 	return f
+}
+
+// toFileReply returns nil for no reply.
+func toFileReply(r Reply) *fileReply {
+	t := text(r.Text)
+	switch r.Kind {
+	case NilReply:
+		return &fileReply{Nil: true}
+	case StatusReply:
+		return &fileReply{Status: &t}
+	case IntReply:
+		return &fileReply{Int: &r.Int}
+	case BulkReply:
+		return &fileReply{Bulk: &t}
+	case ErrorReply:
+		return &fileReply{Error: &t}
+	case ArrayReply:
+		items := []fileReply{}
+		for _, item := range r.Items() {
+			items = append(items, *toFileReply(item))
+		}
+		return &fileReply{Array: &items}
+	default:
+		return nil
+	}
 }
 
 // operation is the inverse of toFile.
@@ -241,6 +268,13 @@ func (f *fileOperation) operation() (Operation, error) {
 	op := Operation{Client: f.Client, Slot: f.Slot, Key: string(f.Key), Cmd: f.Cmd, Call: f.Call, Return: Open}
 	for _, a := range f.Args {
 		op.Args = append(op.Args, string(a))
+	}
+	for _, c := range f.Commands {
+		var words []string
+		for _, w := range c {
+			words = append(words, string(w))
+		}
+		op.Commands = append(op.Commands, words)
 	}
 	switch f.Outcome {
 	case "unknown":
@@ -257,28 +291,40 @@ func (f *fileOperation) operation() (Operation, error) {
 	if f.Reply == nil {
 		return op, nil
 	}
+	var err error
+	op.Reply, err = f.Reply.reply(1)
+	return op, err
+}
+
+// reply is the inverse of toFileReply. Arrays may nest up to MaxDepth.
+func (f *fileReply) reply(depth int) (r Reply, err error) {
 	given := 0
-	take := func(present bool, r Reply) {
+	take := func(present bool, of func() Reply) {
 		if present {
 			given++
-			op.Reply = r
+			r = of()
 		}
 	}
-	str := func(t *text) string {
-		if t == nil {
-			return ""
+	take(f.Nil, Nil)
+	take(f.Status != nil, func() Reply { return Status(string(*f.Status)) })
+	take(f.Int != nil, func() Reply { return Int(*f.Int) })
+	take(f.Bulk != nil, func() Reply { return Bulk(string(*f.Bulk)) })
+	take(f.Error != nil, func() Reply { return Error(string(*f.Error)) })
+	take(f.Array != nil, func() Reply {
+		if depth > MaxDepth {
+			err = fmt.Errorf("arrays nested deeper than %d", MaxDepth)
+			return Reply{}
 		}
-		return string(*t)
+		var items []Reply
+		for i := range *f.Array {
+			item, failed := (*f.Array)[i].reply(depth + 1)
+			err = cmp.Or(err, failed)
+			items = append(items, item)
+		}
+		return Array(items...)
+	})
+	if err == nil && given != 1 {
+		err = fmt.Errorf("a reply must have exactly one of nil, status, int, bulk, error, array; it has %d", given)
 	}
-	take(f.Reply.Nil, Nil())
-	take(f.Reply.Status != nil, Status(str(f.Reply.Status)))
-	take(f.Reply.Bulk != nil, Bulk(str(f.Reply.Bulk)))
-	take(f.Reply.Error != nil, Error(str(f.Reply.Error)))
-	if f.Reply.Int != nil {
-		take(true, Int(*f.Reply.Int))
-	}
-	if given != 1 {
-		return op, fmt.Errorf("a reply must have exactly one of nil, status, int, bulk, error; it has %d", given)
-	}
-	return op, nil
+	return r, err
 }

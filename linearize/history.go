@@ -47,18 +47,20 @@ func (o Outcome) String() string {
 	return fmt.Sprintf("outcome %d", uint8(o))
 }
 
-// Operation is one command of one client on one key.
+// Operation is one command of one client, on one key or several, or a transaction: whatever takes effect in one step.
 type Operation struct {
 	// Client numbers the caller, from 0. It groups operations in the picture and plays no part in the verdict.
 	Client int
 	// Slot of the key, for people; 0 if nobody cares. No part in the verdict.
 	Slot uint16
-	// Key that the command touches.
+	// Key is the first key that the command touches; "" for a transaction.
 	Key string
-	// Cmd is the command's name in capitals.
+	// Cmd is the command's name in capitals; EXEC for a transaction.
 	Cmd string
-	// Args are the arguments behind the key.
+	// Args are the arguments behind the first key, further keys included.
 	Args []string
+	// Commands are those of a transaction, each as it is sent, the name in capitals; else empty.
+	Commands [][]string
 	// Call and Return are nanoseconds on the axis of the history, Call ≥ 0. The interval is closed: operations that
 	// touch at one instant are concurrent. Return is Open exactly if Outcome is Unknown.
 	Call, Return int64
@@ -82,20 +84,76 @@ func Command(argv ...string) (Operation, error) {
 	return op, err
 }
 
-// Mutates reports whether the command can change its key. A command that no model knows counts as mutating.
+// Transaction returns an Operation that was not yet called from the commands between MULTI and EXEC, each as it is sent,
+// which take effect in one step. Its reply is that of EXEC: an array of theirs, or nil when a watched key had changed, so
+// that none has run (whether one had is not judged). The error wraps ErrHistory when no model knows one of them.
+func Transaction(commands ...[]string) (Operation, error) {
+	op := Operation{Cmd: "EXEC", Return: Open}
+	for _, argv := range commands {
+		c := slices.Clone(argv)
+		if len(c) > 0 {
+			c[0] = strings.ToUpper(c[0])
+		}
+		op.Commands = append(op.Commands, c)
+	}
+	_, err := parse(op)
+	return op, err
+}
+
+// Keys returns the keys that the operation touches, in order, each once; nil if no model knows the command.
+func (op Operation) Keys() []string {
+	in, err := parse(op)
+	if err != nil {
+		return nil
+	}
+	var keys []string
+	in.eachKey(func(key string, _ *int) {
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	})
+	return keys
+}
+
+// Mutates reports whether the operation can change a key. A command that no model knows counts as mutating.
 func (op Operation) Mutates() bool {
 	in, err := parse(op)
-	return err != nil || !in.kind.reads()
+	return err != nil || !in.reads()
 }
 
 // String shows the command and its reply for people.
 func (op Operation) String() string {
 	var b strings.Builder
-	b.WriteString(op.Cmd + " " + quote(op.Key))
-	for _, a := range op.Args {
-		b.WriteString(" " + quote(a))
+	b.WriteString(op.Cmd)
+	for i, c := range op.Commands {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if i == shownItems {
+			b.WriteString(" …")
+			break
+		}
+		writeWords(&b, c[:min(1, len(c))], c[min(1, len(c)):])
+	}
+	if len(op.Commands) == 0 {
+		writeWords(&b, nil, []string{op.Key})
+		writeWords(&b, nil, op.Args)
 	}
 	return b.String() + " → " + op.Reply.String()
+}
+
+// writeWords writes words as they are, and then others quoted, as many as people want to see.
+func writeWords(b *strings.Builder, plain, quoted []string) {
+	for _, w := range plain {
+		b.WriteString(" " + w)
+	}
+	for i, w := range quoted {
+		if i == shownItems {
+			b.WriteString(" …")
+			return
+		}
+		b.WriteString(" " + quote(w))
+	}
 }
 
 // interval shows client and times of the operation for people.
@@ -111,7 +169,7 @@ func (op Operation) validate() error {
 	switch {
 	case op.Outcome > Fail:
 		return fmt.Errorf("%w: %s", ErrHistory, op.Outcome)
-	case op.Reply.Kind > ErrorReply:
+	case op.Reply.Kind > ArrayReply:
 		return fmt.Errorf("%w: %s", ErrHistory, op.Reply)
 	case op.Call < 0:
 		return fmt.Errorf("%w: call at %d, must be at least 0", ErrHistory, op.Call)
@@ -124,6 +182,11 @@ func (op Operation) validate() error {
 		return fmt.Errorf("%w: outcome unknown with a reply %s", ErrHistory, op.Reply)
 	case op.Outcome == Ok && op.Reply.Kind == NoReply:
 		return fmt.Errorf("%w: outcome ok without a reply", ErrHistory)
+	}
+	if op.Reply.Kind == ArrayReply {
+		if _, ok := parseItems(op.Reply.Text, 1); !ok {
+			return fmt.Errorf("%w: a reply that is no array of replies, or too deep", ErrHistory)
+		}
 	}
 	_, err := parse(op)
 	return err
@@ -162,6 +225,7 @@ func (h *History) Sort() {
 func compareOperations(a, b Operation) int {
 	return cmp.Or(cmp.Compare(a.Call, b.Call), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Return, b.Return),
 		cmp.Compare(a.Key, b.Key), cmp.Compare(a.Cmd, b.Cmd), slices.Compare(a.Args, b.Args),
+		slices.CompareFunc(a.Commands, b.Commands, slices.Compare[[]string]),
 		cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Reply.Kind, b.Reply.Kind),
 		cmp.Compare(a.Reply.Int, b.Reply.Int), cmp.Compare(a.Reply.Text, b.Reply.Text), cmp.Compare(a.Slot, b.Slot))
 }

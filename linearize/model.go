@@ -14,7 +14,11 @@ import (
 // value is one possible state of a key. The zero value is an absent key.
 type value struct {
 	present bool
-	text    string
+	typ     valueType
+	// text is a string itself. Of a list it is the code of the elements, of a set that of the sorted members, of a hash
+	// that of the fields, sorted and each followed by its value, of a sorted set that of the members, by score and then by
+	// name, each followed by its score. No collection is empty.
+	text string
 	// timed says that the key has a deadline, which lies between lo and hi inclusive, in unix ms: it is known
 	// exactly (lo == hi) when the command named it, and within clock bounds when the command named a duration.
 	// Invariant: an absent value is zero; lo and hi are 0 unless timed; lo ≤ hi.
@@ -22,19 +26,48 @@ type value struct {
 	lo, hi int64
 }
 
+// valueType is the type of a key. The zero value is that of strings.
+type valueType uint8
+
+const (
+	stringType valueType = iota
+	listType
+	setType
+	hashType
+	sortedSetType
+)
+
+// String is what TYPE answers.
+func (t valueType) String() string {
+	return [...]string{"string", "list", "set", "hash", "zset"}[t]
+}
+
+// holding returns v with other content: absent, if a collection is left empty. The deadline stays.
+func (v value) holding(typ valueType, text string) value {
+	if typ != stringType && text == "" {
+		return value{}
+	}
+	v.present, v.typ, v.text = true, typ, text
+	return v
+}
+
 // String shows the value for people.
 func (v value) String() string {
+	shown := quote(v.text)
+	if v.typ != stringType {
+		shown = v.typ.String() + " " + Reply{Kind: ArrayReply, Text: v.text}.String()
+	}
 	switch {
 	case !v.present:
 		return "absent"
 	case !v.timed:
-		return quote(v.text)
+		return shown
 	case v.lo == v.hi:
-		return fmt.Sprintf("%s until %d", quote(v.text), v.lo)
+		return fmt.Sprintf("%s until %d", shown, v.lo)
 	case v.hi == math.MaxInt64:
-		return fmt.Sprintf("%s until %d or later", quote(v.text), v.lo)
+		return fmt.Sprintf("%s until %d or later", shown, v.lo)
 	}
-	return fmt.Sprintf("%s until %d to %d", quote(v.text), v.lo, v.hi)
+	return fmt.Sprintf("%s until %d to %d", shown, v.lo, v.hi)
 }
 
 func compareValues(a, b value) int {
@@ -46,7 +79,7 @@ func compareValues(a, b value) int {
 	case a.timed != b.timed:
 		return boolOrder(a.timed)
 	}
-	return cmp.Or(cmp.Compare(a.text, b.text), cmp.Compare(a.lo, b.lo), cmp.Compare(a.hi, b.hi))
+	return cmp.Or(cmp.Compare(a.typ, b.typ), cmp.Compare(a.text, b.text), cmp.Compare(a.lo, b.lo), cmp.Compare(a.hi, b.hi))
 }
 
 func boolOrder(first bool) int {
@@ -56,34 +89,108 @@ func boolOrder(first bool) int {
 	return -1
 }
 
-// The state that Porcupine sees is the set of values that the key may have: sorted, without duplicates, never empty,
-// never changed once made. It has more than one element only where expiry leaves it open whether a key was still
-// there and the reply does not tell.
+// The state that Porcupine sees is the set of worlds that may be: each is a value for each of the keys that are judged
+// together, one after another in the slice. The worlds are sorted, without duplicates, never none, never changed once made.
+// There is more than one only where expiry or chance (SPOP) leaves it open what happened and the reply does not tell.
 type states = []value
 
-// step returns the states after in, empty if none of the states before can give in's reply.
-func step(before states, in *input) states {
+// maxWorlds bounds how many worlds there may be: where more may, the check gives up.
+const maxWorlds = 1 << 12
+
+// step returns the states after in, empty if none of the states before can give in's reply, more than maxWorlds if there
+// would be too many. keys is how many there are.
+func step(before states, in *input, keys int) states {
 	after := make(states, 0, len(before))
-	for _, v := range before {
-		// A node takes the key as alive when its clock is before the deadline, as absent when it is not. Clocks
-		// may differ, so within the bounds both are possible; what was taken as absent is gone for good.
-		if !v.timed || in.earliest <= v.hi {
-			after = in.apply(after, v)
-		}
-		if v.timed && in.latest >= v.lo {
-			after = in.apply(after, value{})
-		}
+	for i := 0; i < len(before) && len(after) <= maxWorlds*keys; i += keys {
+		after = in.run(after, before[i:i+keys])
 	}
-	if len(after) > 1 {
-		slices.SortFunc(after, compareValues)
-		after = slices.Compact(after)
+	if len(after) > maxWorlds*keys {
+		return after
+	}
+	return canonical(after, keys)
+}
+
+// canonical sorts worlds and drops duplicates, in place where it can.
+func canonical(all states, keys int) states {
+	switch {
+	case len(all) <= keys, keys == 0:
+		return all
+	case keys == 1:
+		slices.SortFunc(all, compareValues)
+		return slices.Compact(all)
+	}
+	worlds := slices.Collect(slices.Chunk(all, keys))
+	compare := func(a, b []value) int { return slices.CompareFunc(a, b, compareValues) }
+	slices.SortFunc(worlds, compare)
+	return slices.Concat(slices.CompactFunc(worlds, func(a, b []value) bool { return compare(a, b) == 0 })...)
+}
+
+// branches says whether a node can take a key with value v as alive when the operation takes effect, and whether it can
+// take it as expired. A node takes it as alive when its clock is before the deadline. Clocks may differ, so within the
+// bounds both are possible; what was taken as expired is gone for good.
+func (in *input) branches(v value) (alive, expired bool) {
+	return !v.timed || in.earliest <= v.hi, v.timed && in.latest >= v.lo
+}
+
+// settled appends what a key with value v can be once in, a command on that key alone, has run.
+func (in *input) settled(after states, v value) states {
+	alive, expired := in.branches(v)
+	if alive {
+		after = in.apply(after, v)
+	}
+	if expired {
+		after = in.apply(after, value{})
 	}
 	return after
+}
+
+// needs is the type that a key must have, or be absent, for commands of the kind; false if any will do.
+func (in *input) needs() (valueType, bool) {
+	switch in.kind {
+	case kindHGet, kindHMGet, kindHGetAll, kindHLen, kindHExists, kindHKeys, kindHVals, kindHStrlen, kindHSet, kindHSetNX,
+		kindHDel, kindHIncr:
+		return hashType, true
+	case kindLRange, kindLLen, kindLIndex, kindPush, kindPop, kindLSet, kindLRem, kindLTrim, kindLInsert:
+		return listType, true
+	case kindSMembers, kindSIsMember, kindSCard, kindSRandMember, kindSAdd, kindSRem, kindSPop:
+		return setType, true
+	case kindZScore, kindZCard, kindZRank, kindZRange, kindZRangeScores, kindZAdd, kindZRem, kindZPop:
+		return sortedSetType, true
+	case kindSet:
+		return stringType, in.form == replyOld
+	case kindExists, kindType, kindTTL, kindDel, kindExpire, kindPersist:
+		return stringType, false
+	default:
+		return stringType, true
+	}
 }
 
 // apply executes in on a key whose value is v, expiry being settled, and appends what the key can be afterwards given
 // the reply that was seen: mostly one value or none.
 func (in *input) apply(after states, v value) states {
+	typ, needed := in.needs()
+	if needed && v.present && v.typ != typ {
+		if in.form == replyOrNil {
+			return in.accept(after, v, Nil())
+		}
+		return in.refused(after, v, "WRONGTYPE")
+	}
+	switch typ {
+	case hashType:
+		return in.applyHash(after, v)
+	case listType:
+		return in.applyList(after, v)
+	case setType:
+		return in.applySetOfMembers(after, v)
+	case sortedSetType:
+		return in.applySortedSet(after, v)
+	default:
+		return in.applyString(after, v)
+	}
+}
+
+// applyString executes a command on a string, or on a key of any type.
+func (in *input) applyString(after states, v value) states {
 	switch in.kind {
 	case kindGet:
 		return in.accept(after, v, v.bulk())
@@ -93,7 +200,7 @@ func (in *input) apply(after states, v value) states {
 		return in.accept(after, v, boolReply(v.present))
 	case kindType:
 		if v.present {
-			return in.accept(after, v, Status("string"))
+			return in.accept(after, v, Status(v.typ.String()))
 		}
 		return in.accept(after, v, Status("none"))
 	case kindGetRange:
@@ -128,22 +235,31 @@ func (in *input) apply(after states, v value) states {
 		was := v.timed
 		v.timed, v.lo, v.hi = false, 0, 0
 		return in.accept(after, v, boolReply(was))
+	default:
+		return after
 	}
-	return after
 }
 
 // accept appends next if the operation was answered by want or by nothing.
 func (in *input) accept(after states, next value, want Reply) states {
-	if in.op.Outcome == Unknown || in.op.Reply == want {
+	if in.free || in.reply == want {
 		return append(after, next)
 	}
 	return after
 }
 
-// refuse appends v, unchanged, if the operation was answered by an error with the code ERR or by nothing. The wording
-// behind the code differs between stores and is not judged.
-func (in *input) refuse(after states, v value) states {
-	if in.op.Outcome == Unknown || in.op.Reply.Code() == "ERR" {
+// acceptShown appends v if the operation was answered by an array of the given code, in canonical order, or by nothing.
+func (in *input) acceptShown(after states, v value, code string) states {
+	if in.free || in.reply.Kind == ArrayReply && in.shown == code {
+		return append(after, v)
+	}
+	return after
+}
+
+// refused appends v, unchanged, if the operation was answered by an error with the code or by nothing. The wording behind
+// the code differs between stores and is not judged.
+func (in *input) refused(after states, v value, code string) states {
+	if in.free || in.reply.Code() == code {
 		return append(after, v)
 	}
 	return after
@@ -164,18 +280,16 @@ func (in *input) applySet(after states, v value) states {
 }
 
 func (in *input) applyIncr(after states, v value) states {
-	old := int64(0)
+	old, ok := int64(0), true
 	if v.present {
-		n, err := strconv.ParseInt(v.text, 10, 64)
-		// "+1", "01" and "-0" are strings, not integers, as in Redis' string2ll.
-		if err != nil || strconv.FormatInt(n, 10) != v.text {
-			return in.refuse(after, v)
-		}
-		old = n
+		old, ok = wholeNumber(v.text)
 	}
-	sum := old + in.delta
-	if (in.delta > 0 && sum < old) || (in.delta < 0 && sum > old) {
-		return in.refuse(after, v)
+	if !ok {
+		return in.refused(after, v, "ERR")
+	}
+	sum, ok := addExactly(old, in.delta)
+	if !ok {
+		return in.refused(after, v, "ERR")
 	}
 	v.present, v.text = true, strconv.FormatInt(sum, 10)
 	return in.accept(after, v, Int(sum))
@@ -220,16 +334,16 @@ const secondSlackMs = 1000
 // applyTTL judges a shown deadline, and narrows what is known of it.
 func (in *input) applyTTL(after states, v value) states {
 	switch {
-	case in.op.Outcome == Unknown:
+	case in.free:
 		return append(after, v)
 	case !v.present:
 		return in.accept(after, v, Int(-2))
 	case !v.timed:
 		return in.accept(after, v, Int(-1))
-	case in.op.Reply.Kind != IntReply || in.op.Reply.Int < 0 || in.op.Reply.Int > maxUnixMs:
+	case in.reply.Kind != IntReply || in.reply.Int < 0 || in.reply.Int > maxUnixMs:
 		return after
 	}
-	lo, hi := in.op.Reply.Int, in.op.Reply.Int
+	lo, hi := in.reply.Int, in.reply.Int
 	if in.form == replyLeftS || in.form == replyMomentS {
 		if lo > maxUnixMs/1000 {
 			return after
@@ -313,30 +427,32 @@ func setRange(s string, offset int, text string) string {
 // budget counts model steps, and says when they are used up.
 type budget struct {
 	limited bool  // false: left plays no part
-	left    int64 // steps left
-	spent   bool  // a step was refused because none was left: the result means nothing
+	left    int64 // steps left; only counts when not limited
+	spent   bool  // a step was refused because none was left, or led to too many worlds: the result means nothing
 }
 
-// porcupineModel returns the model of one key. With a limited budget, steps beyond it are refused; the caller must
+// porcupineModel returns the model of keys that are judged together. With a limited budget, steps beyond it are refused; the caller must
 // then treat the result as unknown.
-func porcupineModel(b *budget) porcupine.Model {
+func porcupineModel(b *budget, keys []string) porcupine.Model {
 	return porcupine.Model{
-		Init: func() any { return states{value{}} },
+		Init: func() any { return make(states, len(keys)) },
 		Step: func(state, in, _ any) (bool, any) {
-			if b.limited {
-				if b.left == 0 {
-					b.spent = true
-					return false, state
-				}
-				b.left--
+			if b.spent || b.limited && b.left == 0 {
+				b.spent = true
+				return false, state
 			}
-			after := step(state.(states), in.(*input))
+			b.left--
+			after := step(state.(states), in.(*input), len(keys))
+			if len(after) > maxWorlds*len(keys) {
+				b.spent = true
+				return false, state
+			}
 			return len(after) > 0, after
 		},
 		Equal:             func(a, b any) bool { return slices.Equal(a.(states), b.(states)) },
 		Hash:              func(state any) uint64 { return hashStates(state.(states)) },
 		DescribeOperation: func(in, _ any) string { return in.(*input).op.String() },
-		DescribeState:     func(state any) string { return describeStates(state.(states)) },
+		DescribeState:     func(state any) string { return describeStates(state.(states), keys) },
 		DescribeOperationMetadata: func(metadata any) string {
 			return metadata.(string)
 		},
@@ -352,7 +468,7 @@ func hashStates(all states) uint64 {
 		for i := range len(v.text) {
 			word(uint64(v.text[i]))
 		}
-		word(uint64(len(v.text)) << 8)
+		word(uint64(len(v.text))<<8 | uint64(v.typ))
 		word(uint64(v.lo))
 		word(uint64(v.hi))
 		if v.present {
@@ -362,10 +478,23 @@ func hashStates(all states) uint64 {
 	return h
 }
 
-func describeStates(all states) string {
-	texts := make([]string, len(all))
-	for i, v := range all {
-		texts[i] = v.String()
+func describeStates(all states, keys []string) string {
+	var texts []string
+	if len(keys) == 1 {
+		for _, v := range all {
+			texts = append(texts, v.String())
+		}
+		return strings.Join(texts, " or ")
+	}
+	for world := range slices.Chunk(all, len(keys)) {
+		var b strings.Builder
+		for i, v := range world {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			fmt.Fprintf(&b, "%s = %s", quote(keys[i]), v)
+		}
+		texts = append(texts, b.String())
 	}
 	return strings.Join(texts, " or ")
 }

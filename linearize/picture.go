@@ -3,12 +3,14 @@ package linearize
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/anishathalye/porcupine"
 )
 
 // WritePicture writes a self-contained HTML page that shows the operations of one key, the orders that the check
-// tried, and the events of the history. It judges the key first, at up to twice the cost of Check, and returns the
+// tried, and the events of the history. With keys that operations link to this one it shows all together, or one of them
+// that is illegal by itself. It judges the key first, at up to twice the cost of Check, and returns the
 // result; bound it with opts.Steps when the key may be hard. The error wraps ErrHistory (also when the key has no
 // judged operation) or ErrOptions, or is w's.
 func WritePicture(w io.Writer, h *History, key string, opts Options) (Result, error) {
@@ -17,9 +19,10 @@ func WritePicture(w io.Writer, h *History, key string, opts Options) (Result, er
 		return UnknownResult, err
 	}
 	for _, p := range parts {
-		if p.key != key {
+		if !slices.Contains(p.keys, key) {
 			continue
 		}
+		_, p = p.judge(opts)
 		r, info := p.trace(opts)
 		events := make([]porcupine.Annotation, len(h.Events))
 		for i, e := range h.Events {
@@ -31,7 +34,7 @@ func WritePicture(w io.Writer, h *History, key string, opts Options) (Result, er
 		}
 		info.AddAnnotations(events)
 		// The orders found are replayed by a model without budget: each of their steps was allowed once already.
-		if err := porcupine.Visualize(porcupineModel(&budget{}), info, w); err != nil {
+		if err := porcupine.Visualize(porcupineModel(&budget{}, p.keys), info, w); err != nil {
 			return r, fmt.Errorf("linearize: write picture of key %s: %w", quote(key), err)
 		}
 		return r, nil

@@ -7,125 +7,13 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
 	"pgregory.net/rapid"
 )
-
-// reference is a store written apart from the model, the plainest way: one map, one clock reading per command.
-type reference struct {
-	keys map[string]entry
-}
-
-type entry struct {
-	text     string
-	deadline int64 // unix ms; 0 = none
-}
-
-func (s *reference) run(op Operation, nowMs int64) Reply {
-	e, ok := s.keys[op.Key]
-	if ok && e.deadline != 0 && e.deadline <= nowMs {
-		delete(s.keys, op.Key)
-		e, ok = entry{}, false
-	}
-	old := Nil()
-	if ok {
-		old = Bulk(e.text)
-	}
-	one := func(b bool) Reply {
-		if b {
-			return Int(1)
-		}
-		return Int(0)
-	}
-	switch op.Cmd {
-	case "GET":
-		return old
-	case "STRLEN":
-		return Int(int64(len(e.text)))
-	case "EXISTS":
-		return one(ok)
-	case "GETDEL":
-		delete(s.keys, op.Key)
-		return old
-	case "DEL":
-		delete(s.keys, op.Key)
-		return one(ok)
-	case "APPEND":
-		e.text += op.Args[0]
-		s.keys[op.Key] = e
-		return Int(int64(len(e.text)))
-	case "INCR":
-		n := int64(0)
-		if ok {
-			var err error
-			if n, err = strconv.ParseInt(e.text, 10, 64); err != nil {
-				return Error("ERR value is not an integer or out of range")
-			}
-		}
-		e.text = strconv.FormatInt(n+1, 10)
-		s.keys[op.Key] = e
-		return Int(n + 1)
-	case "GETSET":
-		s.keys[op.Key] = entry{text: op.Args[0]}
-		return old
-	case "PERSIST":
-		if !ok || e.deadline == 0 {
-			return Int(0)
-		}
-		s.keys[op.Key] = entry{text: e.text}
-		return Int(1)
-	case "PEXPIREAT", "PEXPIRE":
-		if !ok {
-			return Int(0)
-		}
-		n, _ := strconv.ParseInt(op.Args[0], 10, 64)
-		if op.Cmd == "PEXPIRE" {
-			n += nowMs
-		}
-		if n <= nowMs {
-			delete(s.keys, op.Key)
-			return Int(1)
-		}
-		s.keys[op.Key] = entry{text: e.text, deadline: n}
-		return Int(1)
-	case "PTTL":
-		switch {
-		case !ok:
-			return Int(-2)
-		case e.deadline == 0:
-			return Int(-1)
-		}
-		return Int(e.deadline - nowMs)
-	case "SET":
-		next := entry{text: op.Args[0]}
-		if len(op.Args) > 1 {
-			switch op.Args[1] {
-			case "NX":
-				if ok {
-					return Nil()
-				}
-			case "XX":
-				if !ok {
-					return Nil()
-				}
-			case "KEEPTTL":
-				next.deadline = e.deadline
-			case "PX":
-				n, _ := strconv.ParseInt(op.Args[2], 10, 64)
-				next.deadline = nowMs + n
-			case "GET":
-				s.keys[op.Key] = next
-				return old
-			}
-		}
-		s.keys[op.Key] = next
-		return Status("OK")
-	}
-	panic("no reference for " + op.Cmd)
-}
 
 const (
 	originMs = 1_000_000
@@ -135,17 +23,60 @@ const (
 // mix names the commands of a generated history.
 type mix struct {
 	name string
-	// templates of commands without key; V becomes a fresh value, T a deadline soon.
+	// templates of commands without their first key: V becomes a fresh value, T a deadline soon, K another key, F one of
+	// three words, N a small number. EXEC becomes a transaction of the templates that follow it.
 	templates [][]string
+	linked    bool // commands link keys
 }
 
+// mixes are judged key by key, linkedMixes have commands on several keys. Each has a GET.
 var mixes = []mix{
-	{"whole", [][]string{{"GET"}, {"GET"}, {"SET", "V"}, {"SET", "V", "NX"}, {"SET", "V", "XX"}, {"SET", "V", "GET"},
+	{name: "whole", templates: [][]string{{"GET"}, {"GET"}, {"SET", "V"}, {"SET", "V", "NX"}, {"SET", "V", "XX"}, {"SET", "V", "GET"},
 		{"GETSET", "V"}, {"GETDEL"}, {"DEL"}, {"EXISTS"}}},
-	{"framed", [][]string{{"GET"}, {"GET"}, {"SET", "V"}, {"APPEND", "V"}, {"APPEND", "V"}, {"DEL"}, {"STRLEN"}}},
-	{"counter", [][]string{{"GET"}, {"INCR"}, {"INCR"}, {"INCR"}, {"APPEND", "1"}, {"DEL"}, {"SET", "V"}}},
-	{"expiry", [][]string{{"GET"}, {"GET"}, {"SET", "V"}, {"SET", "V", "PX", "30"}, {"SET", "V", "KEEPTTL"},
+	{name: "framed", templates: [][]string{{"GET"}, {"GET"}, {"SET", "V"}, {"APPEND", "V"}, {"APPEND", "V"}, {"DEL"}, {"STRLEN"}}},
+	{name: "counter", templates: [][]string{{"GET"}, {"INCR"}, {"INCR"}, {"INCR"}, {"APPEND", "1"}, {"DEL"}, {"SET", "V"}}},
+	{name: "expiry", templates: [][]string{{"GET"}, {"GET"}, {"SET", "V"}, {"SET", "V", "PX", "30"}, {"SET", "V", "KEEPTTL"},
 		{"PEXPIRE", "25"}, {"PEXPIRE", "0"}, {"PEXPIREAT", "T"}, {"PERSIST"}, {"PTTL"}, {"APPEND", "V"}, {"APPEND", ""}, {"EXISTS"}, {"DEL"}}},
+	{name: "hash", templates: [][]string{{"HSET", "F", "V"}, {"HSET", "F", "V", "F", "V"}, {"HSETNX", "F", "V"}, {"HGET", "F"}, {"HGETALL"}, {"HMGET", "F", "F"},
+		{"HDEL", "F"}, {"HDEL", "F", "F"}, {"HLEN"}, {"HEXISTS", "F"}, {"HKEYS"}, {"HVALS"}, {"HSTRLEN", "F"}, {"PEXPIRE", "25"}, {"TYPE"}, {"DEL"}, {"GET"}}},
+	{name: "hash counters", templates: [][]string{{"HINCRBY", "F", "N"}, {"HINCRBY", "F", "N"}, {"HGET", "F"}, {"HGETALL"}, {"HDEL", "F"}, {"HSET", "F", "V"}, {"GET"}}},
+	{name: "list", templates: [][]string{{"LPUSH", "V"}, {"RPUSH", "V", "V"}, {"RPUSH", "F"}, {"RPUSHX", "V"}, {"LPOP"}, {"RPOP"}, {"RPOP", "2"}, {"LRANGE", "0", "-1"}, {"LRANGE", "-2", "5"},
+		{"LLEN"}, {"LINDEX", "N"}, {"LSET", "N", "V"}, {"LREM", "0", "F"}, {"LTRIM", "0", "3"}, {"LINSERT", "AFTER", "F", "V"}, {"LINSERT", "BEFORE", "F", "V"}, {"PEXPIRE", "25"}, {"TYPE"}, {"DEL"}, {"GET"}}},
+	{name: "set", templates: [][]string{{"SADD", "V"}, {"SADD", "F", "F"}, {"SREM", "F"}, {"SMEMBERS"}, {"SMEMBERS"}, {"SISMEMBER", "F"}, {"SMISMEMBER", "F", "F"}, {"SCARD"},
+		{"SPOP"}, {"SRANDMEMBER"}, {"PEXPIRE", "25"}, {"TYPE"}, {"DEL"}, {"GET"}}},
+	{name: "sorted set", templates: [][]string{{"ZADD", "N", "V"}, {"ZADD", "N", "F", "N", "F"}, {"ZADD", "GT", "N", "F"}, {"ZADD", "NX", "N", "F"}, {"ZINCRBY", "N", "F"}, {"ZREM", "F"}, {"ZSCORE", "F"}, {"ZCARD"},
+		{"ZRANK", "F"}, {"ZREVRANK", "F"}, {"ZPOPMIN"}, {"ZRANGE", "0", "-1", "WITHSCORES"}, {"ZREVRANGE", "0", "-1"}, {"ZRANGEBYSCORE", "1", "2"}, {"ZCOUNT", "0", "1"},
+		{"PEXPIRE", "25"}, {"TYPE"}, {"DEL"}, {"GET"}}},
+}
+
+var linkedMixes = []mix{
+	{name: "several keys", linked: true, templates: [][]string{{"GET"}, {"GET"}, {"SET", "V"}, {"MSET", "V", "K", "V"}, {"MGET", "K"}, {"MGET", "K", "K"}, {"MSETNX", "V", "K", "V"},
+		{"DEL", "K"}, {"EXISTS", "K", "K"}, {"APPEND", "V"}, {"SET", "V", "PX", "30"}}},
+	{name: "moves", linked: true, templates: [][]string{{"LMOVE", "K", "LEFT", "RIGHT"}, {"LMOVE", "K", "RIGHT", "LEFT"}, {"RPUSH", "V"}, {"LRANGE", "0", "-1"}, {"SMOVE", "K", "F"}, {"SADD", "F"},
+		{"SMEMBERS"}, {"RENAME", "K"}, {"COPY", "K"}, {"GET"}, {"SET", "V"}, {"DEL"}, {"PEXPIRE", "25"}}},
+	{name: "transactions", linked: true, templates: [][]string{{"GET"}, {"SET", "V"}, {"MGET", "K"}, {"EXEC", "SET V", "GET"}, {"EXEC", "GET", "MGET K", "INCR"}, {"EXEC", "SADD F", "SMEMBERS"},
+		{"EXEC", "DEL K", "MSET V K V", "GETDEL"}, {"DEL"}, {"PEXPIRE", "25"}, {"EXEC", "LMOVE K LEFT RIGHT", "RPUSH V", "TYPE"}}},
+}
+
+// fill makes a command of a template.
+func fill(t *rapid.T, template []string, key func() string, fresh func() string, at int64) []string {
+	argv := []string{template[0], key()}
+	for _, a := range template[1:] {
+		switch a {
+		case "V":
+			a = fresh()
+		case "T":
+			a = strconv.FormatInt(originMs+at/1e6+rapid.Int64Range(-5, 40).Draw(t, "deadline"), 10)
+		case "K":
+			a = key()
+		case "F":
+			a = rapid.SampledFrom([]string{"f", "g", "h"}).Draw(t, "word")
+		case "N":
+			a = strconv.Itoa(rapid.IntRange(-1, 3).Draw(t, "number"))
+		}
+		argv = append(argv, a)
+	}
+	return argv
 }
 
 // generate runs random commands one after another against the reference, draws an interval round each moment of
@@ -160,19 +91,25 @@ func generate(t *rapid.T, m mix, keys, count, openMax int) *History {
 	open := 0
 	for i := range count {
 		template := rapid.SampledFrom(m.templates).Draw(t, "command")
-		argv := []string{template[0], fmt.Sprintf("k%d", rapid.IntRange(0, keys-1).Draw(t, "key"))}
 		// The moments are ms apart by up to 10, so that deadlines of 30 ms pass now and then.
 		at := int64(i+1)*10e6 + rapid.Int64Range(0, 9e6).Draw(t, "at")
-		for _, a := range template[1:] {
-			switch a {
-			case "V":
-				a = fmt.Sprintf("v%d;", i)
-			case "T":
-				a = strconv.FormatInt(originMs+at/1e6+rapid.Int64Range(-5, 40).Draw(t, "deadline"), 10)
-			}
-			argv = append(argv, a)
+		key := func() string { return fmt.Sprintf("k%d", rapid.IntRange(0, keys-1).Draw(t, "key")) }
+		values := 0
+		fresh := func() string {
+			values++
+			return fmt.Sprintf("v%d.%d;", i, values)
 		}
-		op, err := Command(argv...)
+		var op Operation
+		var err error
+		if template[0] == "EXEC" {
+			var commands [][]string
+			for _, part := range template[1:] {
+				commands = append(commands, fill(t, strings.Fields(part), key, fresh, at))
+			}
+			op, err = Transaction(commands...)
+		} else {
+			op, err = Command(fill(t, template, key, fresh, at)...)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,10 +162,10 @@ func judge(t rapid.TB, h *History) Verdict {
 // TestLegalAccepted: whatever a correct store answers, under any overlap, clock error and loss of replies, is accepted
 // (invariant 3), whatever order the operations are given in (invariant 2), and survives its file.
 func TestLegalAccepted(t *testing.T) {
-	for _, m := range mixes {
+	for _, m := range slices.Concat(mixes, linkedMixes) {
 		t.Run(m.name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
-				h := generate(t, m, 2, rapid.IntRange(1, 40).Draw(t, "count"), 8)
+				h := generate(t, m, 2+len(m.name)%2, rapid.IntRange(1, 40).Draw(t, "count"), 8)
 				v := judge(t, h)
 				if !v.OK() {
 					t.Fatalf("a legal history is judged %s", v)
@@ -259,10 +196,14 @@ func TestLegalAccepted(t *testing.T) {
 
 // TestCorruptedRejected: a read that shows what was never written is always found.
 func TestCorruptedRejected(t *testing.T) {
-	for _, m := range mixes {
+	for _, m := range slices.Concat(mixes, linkedMixes) {
 		t.Run(m.name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
-				h := generate(t, m, 1, rapid.IntRange(10, 30).Draw(t, "count"), 4)
+				keys := 1
+				if m.linked {
+					keys = 2
+				}
+				h := generate(t, m, keys, rapid.IntRange(10, 30).Draw(t, "count"), 4)
 				var reads []int
 				for i, op := range h.Operations {
 					if op.Cmd == "GET" && op.Outcome == Ok {
@@ -314,25 +255,74 @@ func TestStaleRejected(t *testing.T) {
 	})
 }
 
+// mutilate swaps the replies of two operations with the same command: sometimes still legal, mostly not.
+func mutilate(t *rapid.T, h *History) {
+	byCommand := map[string][]int{}
+	var commands []string
+	for i, op := range h.Operations {
+		if op.Outcome == Ok {
+			if len(byCommand[op.Cmd]) == 1 {
+				commands = append(commands, op.Cmd)
+			}
+			byCommand[op.Cmd] = append(byCommand[op.Cmd], i)
+		}
+	}
+	if len(commands) > 0 {
+		some := byCommand[rapid.SampledFrom(commands).Draw(t, "mutilated")]
+		i, j := rapid.SampledFrom(some).Draw(t, "one"), rapid.SampledFrom(some).Draw(t, "other")
+		h.Operations[i].Reply, h.Operations[j].Reply = h.Operations[j].Reply, h.Operations[i].Reply
+	}
+}
+
+// TestAloneIsSound: a history with linked keys whose key is illegal by itself is illegal as a whole, as found without
+// looking at keys alone.
+func TestAloneIsSound(t *testing.T) {
+	illegal, together := 0, 0
+	for _, m := range linkedMixes {
+		rapid.Check(t, func(t *rapid.T) {
+			h := generate(t, m, 2, rapid.IntRange(4, 14).Draw(t, "count"), 3)
+			mutilate(t, h)
+			parts, _, err := partition(h, generatedOptions)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range parts {
+				whole := p.check(generatedOptions)
+				for place := range p.keys {
+					q, ok := p.alone(place)
+					if !ok {
+						continue
+					}
+					switch alone := q.check(generatedOptions); {
+					case alone == Illegal && whole == Linearizable:
+						t.Fatalf("key %s alone is illegal, together with others it is not: %v", p.keys[place], h.Operations)
+					case alone == Illegal:
+						illegal++
+					case whole == Illegal:
+						together++
+					}
+				}
+			}
+		})
+	}
+	if illegal == 0 || together == 0 {
+		t.Errorf("%d keys were illegal alone, %d only together with others: the test shows nothing", illegal, together)
+	}
+}
+
 // TestClosingKeepsVerdict runs invariant 5: legal and mutilated histories get the same verdict with and without the
 // closing of observed writes.
 func TestClosingKeepsVerdict(t *testing.T) {
 	closed, illegal := 0, 0
-	for _, m := range mixes {
+	for _, m := range slices.Concat(mixes, linkedMixes) {
 		rapid.Check(t, func(t *rapid.T) {
-			h := generate(t, m, 1, rapid.IntRange(4, 14).Draw(t, "count"), 5)
-			// Swap the replies of two reads: sometimes still legal, mostly not.
+			keys := 1
+			if m.linked {
+				keys = 2
+			}
+			h := generate(t, m, keys, rapid.IntRange(4, 14).Draw(t, "count"), 5)
 			if rapid.Bool().Draw(t, "mutilate") {
-				var reads []int
-				for i, op := range h.Operations {
-					if op.Cmd == "GET" && op.Outcome == Ok {
-						reads = append(reads, i)
-					}
-				}
-				if len(reads) > 1 {
-					i, j := rapid.SampledFrom(reads).Draw(t, "one"), rapid.SampledFrom(reads).Draw(t, "other")
-					h.Operations[i].Reply, h.Operations[j].Reply = h.Operations[j].Reply, h.Operations[i].Reply
-				}
+				mutilate(t, h)
 			}
 			parts, _, err := partition(h, generatedOptions)
 			if err != nil {
@@ -340,14 +330,14 @@ func TestClosingKeepsVerdict(t *testing.T) {
 			}
 			for _, p := range parts {
 				b := &budget{}
-				want := result(porcupine.CheckOperationsTimeout(porcupineModel(b), p.operations(p.ins), 0), b)
+				want := result(porcupine.CheckOperationsTimeout(porcupineModel(b, p.keys), p.operations(p.ins), 0), b)
 				ins := closeObserved(p.ins)
 				for i := range ins {
 					if ins[i] != p.ins[i] {
 						closed++
 					}
 				}
-				got := result(porcupine.CheckOperationsTimeout(porcupineModel(b), p.operations(ins), 0), b)
+				got := result(porcupine.CheckOperationsTimeout(porcupineModel(b, p.keys), p.operations(ins), 0), b)
 				if got != want {
 					t.Fatalf("with closing %s, without %s", got, want)
 				}

@@ -39,7 +39,7 @@ func NewRecorder(unixMs int64) *Recorder {
 }
 
 // Begin records that op.Client is about to send op at op.Call: it must be called before the first byte leaves. What
-// op says about its end is ignored, and op.Args belong to the recorder from now on. The error wraps ErrHistory when
+// op says about its end is ignored, and op.Args and op.Commands belong to the recorder from now on. The error wraps ErrHistory when
 // the operation cannot be judged, or ErrRecorder when MaxOperations are recorded; then nothing was recorded.
 func (r *Recorder) Begin(op Operation) (ID, error) {
 	op.Return, op.Outcome, op.Reply = Open, Unknown, Reply{}
@@ -90,7 +90,9 @@ func (r *Recorder) end(id ID, outcome Outcome, reply Reply, at int64) error {
 	}
 	r.ops[id], r.ended[id] = op, true
 	if outcome == Unknown && op.Mutates() {
-		r.unknown[op.Key]++
+		for _, key := range op.Keys() {
+			r.unknown[key]++
+		}
 	}
 	return nil
 }

@@ -10,24 +10,35 @@ import (
 
 func TestParseReply(t *testing.T) {
 	for wire, want := range map[string]linearize.Reply{
-		"+OK\r\n":               linearize.Status("OK"),
-		"-ERR no\r\n":           linearize.Error("ERR no"),
-		":-5\r\n":               linearize.Int(-5),
-		"$3\r\na\r\n\r\n":       {}, // three bytes, but the frame has only two
-		"$3\r\na\r\n":           {},
-		"$4\r\na\r\nb\r\n":      linearize.Bulk("a\r\nb"),
-		"$0\r\n\r\n":            linearize.Bulk(""),
-		"$-1\r\n":               linearize.Nil(),
-		"_\r\n":                 linearize.Nil(),
-		"_x\r\n":                {},
-		":x\r\n":                {},
-		"$-2\r\n":               {},
-		"$99999999999999\r\n\r": {},
-		"*0\r\n":                {},
-		"+OK\r\n+OK\r\n":        {},
-		"+OK":                   {},
-		"\r\n":                  {},
-		"":                      {},
+		"+OK\r\n":                      linearize.Status("OK"),
+		"-ERR no\r\n":                  linearize.Error("ERR no"),
+		":-5\r\n":                      linearize.Int(-5),
+		"$3\r\na\r\n\r\n":              {}, // three bytes, but the frame has only two
+		"$3\r\na\r\n":                  {},
+		"$4\r\na\r\nb\r\n":             linearize.Bulk("a\r\nb"),
+		"$0\r\n\r\n":                   linearize.Bulk(""),
+		"$-1\r\n":                      linearize.Nil(),
+		"_\r\n":                        linearize.Nil(),
+		"_x\r\n":                       {},
+		":x\r\n":                       {},
+		"$-2\r\n":                      {},
+		"$99999999999999\r\n\r":        {},
+		"*0\r\n":                       linearize.Bulks(),
+		"*-1\r\n":                      linearize.Nil(),
+		"*2\r\n$1\r\na\r\n_\r\n":       linearize.Array(linearize.Bulk("a"), linearize.Nil()),
+		"*1\r\n*2\r\n:1\r\n+x\r\n":     linearize.Array(linearize.Array(linearize.Int(1), linearize.Status("x"))),
+		"%1\r\n$1\r\na\r\n$1\r\nb\r\n": linearize.Bulks("a", "b"),
+		"~1\r\n,1.5\r\n":               linearize.Bulks("1.5"),
+		"*2\r\n:1\r\n":                 {},
+		"*1000000\r\n:1\r\n":           {},
+		"%-1\r\n":                      {},
+		strings.Repeat("*1\r\n", 8) + ":1\r\n": linearize.Array(linearize.Array(linearize.Array(linearize.Array(
+			linearize.Array(linearize.Array(linearize.Array(linearize.Array(linearize.Int(1))))))))),
+		strings.Repeat("*1\r\n", 9) + ":1\r\n": {},
+		"+OK\r\n+OK\r\n":                       {},
+		"+OK":                                  {},
+		"\r\n":                                 {},
+		"":                                     {},
 	} {
 		if wire == "$3\r\na\r\n\r\n" {
 			want = linearize.Bulk("a\r\n")
@@ -40,13 +51,16 @@ func TestParseReply(t *testing.T) {
 }
 
 func FuzzParseReply(f *testing.F) {
-	for _, s := range []string{"+OK\r\n", "-ERR\r\n", ":1\r\n", "$1\r\na\r\n", "$-1\r\n", "_\r\n"} {
+	for _, s := range []string{"+OK\r\n", "-ERR\r\n", ":1\r\n", "$1\r\na\r\n", "$-1\r\n", "_\r\n", "*2\r\n:1\r\n*1\r\n$1\r\na\r\n"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		r, err := linearize.ParseReply(wire)
 		if (err == nil) == (r.Kind == linearize.NoReply) {
 			t.Fatalf("%v and %v", r, err)
+		}
+		if r.Kind == linearize.ArrayReply && linearize.Array(r.Items()...) != r {
+			t.Fatalf("%v is not the array of its items %v", r, r.Items())
 		}
 	})
 }

@@ -168,6 +168,8 @@ func (c *client) answered(conn *conn, id linearize.ID, v resp.Value, err error) 
 		c.guess[c.slot] = to.index
 		if c.tries < 4 {
 			wait = 0
+		} else if c.dice.chance(0.3) { // wrong maps can send it round in circles
+			c.guess[c.slot] = c.dice.IntN(len(w.procs))
 		}
 	} else if c.dice.chance(0.5) {
 		c.guess[c.slot] = c.dice.IntN(len(w.procs))

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"path"
@@ -135,9 +136,27 @@ func (p *process) flipIn(name string, dice dice) {
 		return
 	}
 	p.misread = true
-	at := dice.Int64N(info.Size())
+	at := dice.Int64N(p.vouched(name, info.Size()))
 	p.w.must(p.disk.FlipRead(name, at))
 	p.w.notef(p.index, traceNemesis, "reads of %s have byte %d wrong", name, at)
+}
+
+// vouched is up to where a flipped bit of a file must be noticed. The engine in memory vouches for what its log held when it was put in
+// place, whose length the header has; behind that a flipped bit can look like a torn end.
+func (p *process) vouched(name string, size int64) int64 {
+	if path.Base(name) != "memory.log" {
+		return size
+	}
+	var header [16]byte
+	f, err := p.disk.Open(name)
+	if err == nil {
+		_, err = f.ReadAt(header[:], 0)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		return 1 // it has no header yet; a start that meets it so fails
+	}
+	return min(size, int64(binary.LittleEndian.Uint64(header[8:])))
 }
 
 // spoilStart lets reads fail while the machine starts, or return a bit that has flipped, of one kind of its files.
@@ -150,7 +169,7 @@ func (f *faults) spoilStart(p *process) {
 		p.failStart(pick(f.dice, "*.log", tables, "MANIFEST-*", "OPTIONS-*", "GODWIT-FORMAT"))
 		return
 	}
-	p.flipStart(pick(f.dice, tables, "GODWIT-FORMAT"), f.dice)
+	p.flipStart(pick(f.dice, "*.log", tables, "MANIFEST-*", "GODWIT-FORMAT"), f.dice)
 }
 
 // failStart lets reads of some files fail from now on, until the machine has been restarted or has been up for a moment.

@@ -9,40 +9,50 @@ import (
 	"godwit/sim/disk"
 )
 
-// The fault model, in words. Which classes occur in a run, and how often, is drawn by the seed (swarm.go).
+// The fault model, in words. Which classes occur in a run, and how often, is drawn by the seed (swarm.go). Each kind has a mark (marks.go), a
+// long run that never reaches one fails, and each mark has a directed test (faults_test.go).
 //
-// Network, per message: a request or a reply can be lost; delayed, moderately or for so long that it arrives after
-// everything that was sent since, also after its caller has given it up; a request between nodes can arrive twice, the
-// second time much later. A connection can break at any moment, for its calling end first: what is on its way can still
-// be executed until the other end notices. In a part of the runs messages of one connection keep their order, in the
+// Network, per message: a request or a reply can be lost, a reply after its request was executed; delayed, moderately or for so long that it
+// arrives after everything that was sent since, also after its caller has given it up; a request between nodes can arrive twice, the
+// second time much later. A connection can break at any moment, with requests underway or without, for its calling end first: what is on its
+// way can still be executed until the other end notices. In a part of the runs messages of one connection keep their order, in the
 // others they overtake each other, which is more than TCP allows. A request is never altered, and one of a client never
 // arrives twice: nothing in the Redis protocol could tell.
 //
-// Partitions: one node is cut off from all others, one direction between two machines is dead, or the machines fall into
-// two groups; clients are cut off likewise. What is sent into a partition is lost.
-//
-// Machines: a node can lose power at any moment, also between two file operations of one event, while it is starting, and
-// together with another; chances are drawn for moments at which a move changes state. Of what was not synced the disk
-// keeps nothing, everything, or parts, also torn ones. A sync can take a quarter of a second. The node comes back on the
-// same disk, after a moment or after some seconds.
-//
-// Nodes: one can stand still for up to three seconds, as in a long garbage collection: what it would do and what arrives waits,
-// and then happens at once. Machines can crash again while they start, some times, and several can crash at one moment.
+// Partitions: one direction between two machines is dead; one machine is cut off from all others, and perhaps from the clients; one machine hears
+// some of the others and speaks to the rest; or the machines fall into two groups. What is sent into a partition is lost.
 //
 // Links: all messages between two machines, in one direction or both, can be slow for a while. Two nodes can be found at each
 // other's address by the other nodes for a while; clients know better.
 //
-// Disks: one can be full, or fail a sync of the log. The node that notices ends, and finds a disk in order when it is started
-// again. A node that flushes a memtable on such a disk ends before it does: Pebble panics there with locks held.
+// Machines: a node can lose power at any moment, also between two file operations of one event, while it is starting, some times in a row, and
+// together with others; chances are drawn for moments at which a move changes state. Of what was not synced the disk
+// keeps nothing, everything, or parts, also torn ones. The node comes back on the same disk, after a moment or after some seconds.
+//
+// Restarts: a node has one of two configurations, an old one and a new one, which differ in the migrator's limits, windows and deadlines, in how long
+// commands wait, and in the sweeper's pace; a restart can change it, so that nodes with both work together. After a start the operator can give the
+// node the map of the beginning, as the old one that it is or as if it were new.
+//
+// Nodes: one can stand still for up to three seconds, as in a long garbage collection: what it would do and what arrives waits,
+// and then happens at once.
+//
+// Disks: a sync can take a quarter of a second. A disk can be full, or fail a sync of the log: the node that notices ends, and finds a disk in
+// order when it is started again. A node that flushes a memtable on such a disk ends before it does: Pebble panics there with locks held.
+// Reads of tables can fail for a while, and reads of anything while a node starts: it fails what needs them, or ends. A bit can be flipped in what reads
+// return, of a table for a while, of any file while a node starts: the node must notice, and end or fail the read. Nothing that was read wrong may be
+// served: no property excuses it. The medium stays whole, as with a bad cable; the next start finds it so.
+//
+// Wiped nodes: one that serves nothing and takes part in no undecided move can lose its disk. It comes back on an empty one, under its old id, and is
+// given a map of the time when it served. (What a node serves is lost with its disk: there is one copy.)
 //
 // Clocks: every clock, monotonic ones too, can be fast or slow by up to 5 percent. Wall clocks are off by up to a bound and jump
-// within it, each for itself.
+// within it, forwards and back, each for itself.
 //
 // Operators: maps are pushed to some nodes or all, with a new version each: true ones, old ones, and such as give slots to
 // anybody. Jobs are started at any time, also for slots that move already, and cancelled.
 //
-// What never happens: a disk that lies about a sync or loses what was synced; bytes altered on the wire; two nodes with one
-// id; a monotonic clock that goes back.
+// What never happens: a disk that lies about a sync or loses what was synced; damage of several bits in what was written last, which cannot be told
+// from a torn write; bytes altered on the wire; two nodes with one id; another secret; a monotonic clock that goes back.
 
 // nemesis makes faults happen.
 type nemesis struct {
@@ -235,7 +245,7 @@ func (n *nemesis) cuts(kind int) (cuts []cut) {
 	default:
 		side := make([]bool, count)
 		for i := range side {
-			side[i] = i != a && (i == (a+1)%count || d.chance(0.5)) // nobody is alone with nobody on the other side
+			side[i] = i != a && (i == (a+1)%count || d.chance(0.5)) // there is somebody on each side
 		}
 		for a := range count {
 			for b := range count {

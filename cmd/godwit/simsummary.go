@@ -138,6 +138,10 @@ func (s *simSummary) print(out io.Writer, took time.Duration, asJSON bool) error
 		}
 		_, _ = fmt.Fprintln(tw) // Flush reports
 	}
+	_, _ = fmt.Fprintln(tw, "\nfaults\ttimes\tseeds") // Flush reports
+	for _, m := range s.Marks() {
+		_, _ = fmt.Fprintf(tw, "%s\t%d\t%d\n", m.Kind, m.Count, m.Seeds) // Flush reports
+	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}

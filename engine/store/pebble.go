@@ -24,6 +24,9 @@ type pebbleKV struct {
 const simFlushBytes = 96 << 10
 
 func openPebble(o *Options) (kv, error) {
+	if err := checkDamage(o.FS, o.Dir); err != nil {
+		return nil, err
+	}
 	po := pebbleOptions(o)
 	db, err := pebble.Open(o.Dir, po)
 	if po.Cache != nil && o.Sim == nil {

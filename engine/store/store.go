@@ -9,6 +9,8 @@
 //  2. WhenDurable(p, fn) runs fn only when every commit up to p would survive the loss of power.
 //  3. What a tracker collects is derived from the batch itself: no writer can forget it.
 //  4. A failed write or sync ends the process (Options.Fatal): what is on disk is unknown then, and going on would be guessing.
+//  5. What is read is what was written: a table that is not ends the process, or fails the read; a log or MANIFEST that is not keeps the
+//     directory from being opened (ErrDamaged). A read that fails changes nothing and fails alone.
 //
 // Concurrency: all methods are safe for concurrent use. That a tracker misses nothing needs the caller's slot lock: see Track.
 package store

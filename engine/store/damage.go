@@ -1,0 +1,220 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math/bits"
+	"strconv"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Pebble takes the first chunk of a log or of a MANIFEST whose checksum is wrong for the end of the file, as a crash leaves it: what
+// was written last can be torn. (Of a log it looks ahead, but not within the block of 32 KiB.) A bit that has flipped there
+// takes everything away that was written after it, acknowledged writes and ownership records among it, and nothing tells. So
+// before Pebble opens a directory its logs and its MANIFEST are read once: a chunk that is wrong is damage, not the end, when
+//
+//   - one bit makes it right: what a crash tears differs in more than one, but for one case in a million; or
+//   - behind it is a chunk that was written when the place of the wrong one had been synced: in a log each chunk says up to where that
+//     was so, and a MANIFEST is synced after each record.
+//
+// What is left unnoticed is damage of several bits in what was written last of all: that cannot be told from a torn write.
+
+// ErrDamaged says that a file of the directory is not as it was written. Nothing was touched.
+var ErrDamaged = errors.New("the file is damaged")
+
+// Both files are sequences of chunks that do not cross a block. Of a chunk, by offset:
+//
+//	0  4  checksum of everything behind the size, masked CRC-32C, little-endian as all numbers
+//	4  2  size of the payload
+//	6  1  kind: full, first, middle or last part of a record, 1 to 4 in a MANIFEST, 9 to 12 in a log
+//	7  4  number of the log; logs only
+//	11 8  up to where the log was synced when the chunk was written, an offset; logs only
+//
+// A rest of a block that is too short for a header is filled with zeros.
+const (
+	chunkBlock     = 32 << 10
+	manifestHeader = 7
+	logHeader      = 19
+	kindFirst      = 2 // 1 is full
+	kindLog        = 8 // added to the kinds in a log
+	kinds          = 4 // of each
+)
+
+// checkDamage reads the logs and the MANIFEST of a directory, if there are any, and fails with ErrDamaged if one is not as it was
+// written.
+func checkDamage(fs vfs.FS, dir string) error {
+	desc, err := pebble.Peek(dir, fs)
+	if err != nil {
+		return fmt.Errorf("look into %s: %w", dir, err)
+	}
+	if !desc.Exists {
+		return nil
+	}
+	if err := checkChunks(fs, desc.ManifestFilename, chunks{header: manifestHeader}); err != nil {
+		return err
+	}
+	names, err := fs.List(dir)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", dir, err)
+	}
+	for _, name := range names {
+		digits, isLog := strings.CutSuffix(name, ".log")
+		n, err := strconv.ParseUint(digits, 10, 64)
+		if !isLog || err != nil {
+			continue
+		}
+		if err := checkChunks(fs, fs.PathJoin(dir, name), chunks{header: logHeader, log: uint32(n)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunks reads the chunks of a file of one kind.
+type chunks struct {
+	header int
+	log    uint32 // number of the log
+	wrong  int64  // where the first chunk is that is not right; -1 while there is none
+}
+
+// checkChunks reads a file block by block.
+func checkChunks(fs vfs.FS, path string, c chunks) error {
+	f, err := fs.Open(path)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", path, err)
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	c.wrong = -1
+	buf := make([]byte, chunkBlock)
+	for start := int64(0); ; start += chunkBlock {
+		n, err := io.ReadFull(f, buf)
+		if damaged := c.block(buf[:n], start); damaged {
+			return fmt.Errorf("%s, offset %d: %w", path, c.wrong, ErrDamaged)
+		}
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read %s: %w", path, err)
+		}
+	}
+}
+
+// block reads the chunks of a block that begins at an offset of the file, and reports that the file is damaged.
+func (c *chunks) block(b []byte, start int64) (damaged bool) {
+	at := 0
+	for c.wrong < 0 && len(b)-at >= c.header {
+		size, ok := c.right(b[at:])
+		if !ok {
+			c.wrong = start + int64(at)
+			if c.almost(b[at:]) {
+				return true
+			}
+			break
+		}
+		at += size
+	}
+	if c.wrong < 0 {
+		return false
+	}
+	for at++; len(b)-at >= c.header; at++ {
+		if _, ok := c.right(b[at:]); ok && c.proves(b[at:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// right reports whether b begins with a chunk that is as it was written, and its size.
+func (c *chunks) right(b []byte) (size int, ok bool) {
+	size, ok = c.shape(b)
+	if !ok || !c.mine(b) {
+		return 0, false
+	}
+	return size, checksum(b[6:size]) == binary.LittleEndian.Uint32(b)
+}
+
+// shape is the size of the chunk that b begins with, header included; not ok if b ends before.
+func (c *chunks) shape(b []byte) (size int, ok bool) {
+	if len(b) < c.header {
+		return 0, false
+	}
+	size = c.header + int(binary.LittleEndian.Uint16(b[4:]))
+	return size, size <= len(b)
+}
+
+// mine reports whether the header is one of this kind of file, and of this log: logs are written over older ones.
+func (c *chunks) mine(b []byte) bool {
+	kind := int(b[6])
+	if c.header == logHeader {
+		return kind > kindLog && kind <= kindLog+kinds && binary.LittleEndian.Uint32(b[7:]) == c.log
+	}
+	return kind > 0 && kind <= kinds
+}
+
+// proves reports whether a right chunk behind the wrong one shows that the wrong one had been synced.
+func (c *chunks) proves(b []byte) bool {
+	if c.header == logHeader {
+		return binary.LittleEndian.Uint64(b[11:]) > uint64(c.wrong)
+	}
+	return b[6] <= kindFirst // it begins a record of its own, so the one before had been synced
+}
+
+// almost reports whether one bit makes a right chunk of what b begins with.
+func (c *chunks) almost(b []byte) bool {
+	try := append(make([]byte, 0, chunkBlock), b...)
+	for bit := range 8 * 6 { // of the checksum and of the size
+		try[bit/8] ^= 1 << (bit % 8)
+		if _, ok := c.right(try); ok {
+			return true
+		}
+		try[bit/8] ^= 1 << (bit % 8)
+	}
+	size, ok := c.shape(b)
+	if !ok {
+		return false
+	}
+	at, found := flippedBit(b[6:size], binary.LittleEndian.Uint32(b))
+	if found {
+		try[6+at/8] ^= 1 << (at % 8)
+		_, found = c.right(try)
+	}
+	return found
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Checksums are masked, so that checksums of what holds checksums are none.
+const (
+	maskRotate = 17
+	maskAdd    = 0xa282ead8
+)
+
+func checksum(b []byte) uint32 {
+	return bits.RotateLeft32(crc32.Checksum(b, castagnoli), maskRotate) + maskAdd
+}
+
+// flippedBit finds the bit that, flipped, gives b a checksum. A CRC is linear: the difference of two checksums is that of a message which
+// has the differing bits only, and that of a single bit follows from the one of the bit eight places behind it.
+func flippedBit(b []byte, want uint32) (bit int, found bool) {
+	differ := crc32.Checksum(b, castagnoli) ^ bits.RotateLeft32(want-maskAdd, -maskRotate)
+	var of [8]uint32 // of each bit of the byte that is looked at
+	for i := range of {
+		of[i] = castagnoli[1<<i]
+	}
+	for at := len(b) - 1; at >= 0; at-- {
+		for i := range of {
+			if of[i] == differ {
+				return 8*at + i, true
+			}
+			of[i] = of[i]>>8 ^ castagnoli[byte(of[i])]
+		}
+	}
+	return 0, false
+}

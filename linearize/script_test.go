@@ -19,6 +19,7 @@ import (
 //	c2 5-? APPEND k b => ?
 //	c3 11-20 GET k => "a"
 //	c3 21-22 GET k => fail
+//	c3 23-24 EXEC SADD s a ; SMEMBERS s => [1 ["a"]]
 //
 // with times in ms. The replies are written as Reply.String shows them.
 func parseScript(text string) ([]linearize.Operation, error) {
@@ -32,7 +33,7 @@ func parseScript(text string) ([]linearize.Operation, error) {
 		for i, f := range fields {
 			fields[i] = strings.ReplaceAll(f, `""`, "")
 		}
-		op, err := linearize.Command(fields[2:]...)
+		op, err := parseCommand(fields[2:])
 		if err != nil {
 			return nil, err
 		}
@@ -56,26 +57,69 @@ func parseScript(text string) ([]linearize.Operation, error) {
 			op.Outcome = linearize.Unknown
 		case reply == "fail":
 			op.Outcome = linearize.Fail
-		case reply == "nil":
-			op.Reply = linearize.Nil()
-		case reply[0] == '"':
-			s, err := strconv.Unquote(reply)
-			if err != nil {
-				return nil, err
-			}
-			op.Reply = linearize.Bulk(s)
-		case reply[0] == '-' && (len(reply) < 2 || reply[1] > '9'):
-			op.Reply = linearize.Error(reply[1:])
 		default:
-			if n, err := strconv.ParseInt(reply, 10, 64); err == nil {
-				op.Reply = linearize.Int(n)
-			} else {
-				op.Reply = linearize.Status(reply)
+			if op.Reply, reply, err = parseShown(reply); err != nil || reply != "" {
+				return nil, fmt.Errorf("line %q: reply, with %q left: %w", l, reply, err)
 			}
 		}
 		ops = append(ops, op)
 	}
 	return ops, nil
+}
+
+func parseCommand(words []string) (linearize.Operation, error) {
+	if words[0] != "EXEC" {
+		return linearize.Command(words...)
+	}
+	commands := [][]string{nil}
+	for _, w := range words[1:] {
+		if last := len(commands) - 1; w == ";" {
+			commands = append(commands, nil)
+		} else {
+			commands[last] = append(commands[last], w)
+		}
+	}
+	return linearize.Transaction(commands...)
+}
+
+// parseShown parses the first reply of a text, and returns the rest.
+func parseShown(text string) (linearize.Reply, string, error) {
+	switch text[0] {
+	case '"':
+		q, err := strconv.QuotedPrefix(text)
+		if err != nil {
+			return linearize.Reply{}, text, err
+		}
+		s, err := strconv.Unquote(q)
+		return linearize.Bulk(s), text[len(q):], err
+	case '[':
+		var items []linearize.Reply
+		text = text[1:]
+		for text != "" && text[0] != ']' {
+			item, rest, err := parseShown(text)
+			if err != nil {
+				return linearize.Reply{}, text, err
+			}
+			items = append(items, item)
+			text = strings.TrimPrefix(rest, " ")
+		}
+		return linearize.Array(items...), strings.TrimPrefix(text, "]"), nil
+	}
+	if text[0] == '-' && (len(text) < 2 || text[1] > '9') {
+		return linearize.Error(text[1:]), "", nil
+	}
+	end := strings.IndexAny(text, " ]")
+	if end < 0 {
+		end = len(text)
+	}
+	word, rest := text[:end], text[end:]
+	if word == "nil" {
+		return linearize.Nil(), rest, nil
+	}
+	if n, err := strconv.ParseInt(word, 10, 64); err == nil {
+		return linearize.Int(n), rest, nil
+	}
+	return linearize.Status(word), rest, nil
 }
 
 // TestScripts judges the histories of testdata/*.txt. Commands:

@@ -295,13 +295,12 @@ func (n *Node) ResetCluster() (store.Position, error) {
 	n.mapNow.Store(cluster.NoMap())
 	n.mu.Lock()
 	n.hints = map[slot.Slot]cluster.Hint{}
-	n.claims.ask = nil
-	n.claims.round++
+	n.claims.Reset()
 	n.mu.Unlock()
 	for i := range n.slots {
 		o := Owned{n: n, slot: slot.Slot(i), st: &n.slots[i]}
 		o.st.lastWrite = p
-		if o.st.claiming || o.st.record != nil {
+		if o.st.record != nil {
 			o.setRecord(&cluster.Record{})
 		}
 	}

@@ -14,6 +14,7 @@ import (
 func TestClusterXGrammar(t *testing.T) {
 	w := newWorld(t)
 	n := w.addNode(nil)
+	w.named("b")
 	a, long := string(id("a")), strings.Repeat("x", 41)
 	usage := "(error) " + cluster.ErrClusterXUsage.Reply()
 	exchange(t, n.client(), [][2]string{

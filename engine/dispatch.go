@@ -303,7 +303,13 @@ func (n *Node) routeOne(sl slot.Slot, write bool) verdict {
 			return verdict{kind: verdictPark, slot: sl}
 		}
 		return n.redirect(sl)
-	case cluster.None, cluster.Importing, cluster.Aborted:
+	case cluster.None:
+		v := n.redirect(sl)
+		if v.text == cluster.SlotNotServed && n.mayAwaitClaim(sl) {
+			return verdict{kind: verdictPark, slot: sl}
+		}
+		return v
+	case cluster.Importing, cluster.Aborted:
 		return n.redirect(sl)
 	}
 	return n.redirect(sl)

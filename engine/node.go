@@ -180,7 +180,8 @@ func (n *Node) halt() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.closed = true
-	for _, t := range []env.Timer{n.sweep, n.sync, n.claims.timer} {
+	n.claims.halt()
+	for _, t := range []env.Timer{n.sweep, n.sync} {
 		if t != nil {
 			t.Stop()
 		}
@@ -190,7 +191,12 @@ func (n *Node) halt() {
 // ID is the node's id, empty until an operator or a map has given it one.
 func (n *Node) ID() cluster.NodeID { return *n.id.Load() }
 
-func (n *Node) setID(id cluster.NodeID) { n.id.Store(&id) }
+func (n *Node) setID(id cluster.NodeID) {
+	n.id.Store(&id)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.claims.SetSelf(id)
+}
 
 // Incarnation identifies the data directory.
 func (n *Node) Incarnation() cluster.Incarnation { return n.incarnation }

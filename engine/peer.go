@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -22,7 +21,7 @@ import (
 //	     answers "<id> <incarnation> <map version> <map hash>"
 //	PEER MIGRATION <message>         answers a message; see package migration
 //	PEER ANNOUNCE <slot> <epoch>     the calling node serves the slot under the epoch; answers "ok"
-//	PEER OWNER <ranges>              answers, per slot that this node had to do with, "slot state epoch owner" lines
+//	PEER OWNER <ranges>              asks for a claim; answers with the text of a cluster.Answer
 const peerVersion = "1"
 
 // helloSecret is the position of the secret in PEER HELLO.
@@ -102,7 +101,7 @@ func (s *Session) runPeer(args [][]byte) {
 			s.out.Error("ERR " + err.Error())
 			return
 		}
-		s.out.BulkString(n.ownerAnswers(ranges))
+		s.out.BulkString(n.ownerAnswer(ranges).Text())
 		if !mutant.On(mutant.UndurableAnswer) {
 			s.dependAlways(n.store.Last())
 		}
@@ -151,77 +150,8 @@ func (s *Session) peerHello(args [][]byte) {
 	s.out.BulkString(fmt.Sprintf("%s %s %d %x", n.ID(), n.incarnation, m.Version, m.Hash()))
 }
 
-// ownerAnswer is what a node says of a slot to a node that claims it.
-type ownerAnswer struct {
-	slot  slot.Slot
-	state string
-	epoch cluster.Epoch
-	node  cluster.NodeID // who owns it, as far as the answering node knows
-}
-
-// answerClaiming is the state of a slot that the answering node claims too.
-const answerClaiming = "claiming"
-
-// owns reports that the answering node has the slot.
-func (a ownerAnswer) owns() bool { return a.state == cluster.Serving.String() }
-
-// ends reports that the claim is hopeless: the answering node has a record of the slot, so somebody was given it once, and
-// he has it, or whoever he gave it to.
-func (a ownerAnswer) ends() bool { return a.state != answerClaiming }
-
-// ownerAnswers lists the slots of the ranges that this node had to do with.
-func (n *Node) ownerAnswers(ranges []slot.Range) string {
-	var b strings.Builder
-	for _, r := range ranges {
-		for i := int(r.First); i <= int(r.Last); i++ {
-			sl := slot.Slot(i)
-			mu := &n.stripes[stripeOf(sl)]
-			mu.RLock()
-			rec, claiming := n.slots[sl].rec(), n.slots[sl].claiming
-			mu.RUnlock()
-			state := rec.State.String()
-			if claiming {
-				state = answerClaiming
-			}
-			if rec.State != cluster.None || claiming {
-				fmt.Fprintf(&b, "%d %s %d %s\n", sl, state, rec.Epoch, n.ID())
-			}
-		}
-	}
-	return b.String()
-}
-
-func parseOwnerAnswers(reply []byte) ([]ownerAnswer, error) {
-	var out []ownerAnswer
-	for _, line := range strings.Split(strings.TrimSpace(string(reply)), "\n") {
-		if line == "" {
-			continue
-		}
-		f := strings.Fields(line)
-		if len(f) != 4 {
-			return nil, fmt.Errorf("an answer about owners has the line %q, want 4 fields", line)
-		}
-		sl, err1 := strconv.ParseUint(f[0], 10, 16)
-		epoch, err2 := strconv.ParseUint(f[2], 10, 64)
-		if err1 != nil || err2 != nil || !slot.Slot(sl).Valid() {
-			return nil, fmt.Errorf("an answer about owners has the line %q", line)
-		}
-		out = append(out, ownerAnswer{slot.Slot(sl), f[1], cluster.Epoch(epoch), cluster.NodeID(f[3])})
-	}
-	return out, nil
-}
-
 // Announce tells a peer that this node serves a slot.
 func (n *Node) Announce(to env.Peer, sl slot.Slot, e cluster.Epoch, done func(error)) {
 	args := [][]byte{[]byte("PEER"), []byte("ANNOUNCE"), strconv.AppendUint(nil, uint64(sl), 10), strconv.AppendUint(nil, uint64(e), 10)}
 	n.opts.Peers.Call(to, env.Control, args, claimTimeout, func(_ []byte, err error) { done(err) })
-}
-
-func sortedIDs[V any](m map[cluster.NodeID]V) []cluster.NodeID {
-	out := make([]cluster.NodeID, 0, len(m))
-	for id := range m { //det:ok sorted below
-		out = append(out, id)
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i] < out[j] })
-	return out
 }

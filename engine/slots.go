@@ -25,8 +25,6 @@ type slotState struct {
 	paused bool
 	// sealed parks reads too: the decision has been handed to the store, or the target has not answered commit yet.
 	sealed bool
-	// claiming says that a map gave the slot to this node, which is asking the others whether anybody has it.
-	claiming bool
 	// lastWrite is the position of the latest commit that touched the slot's data or record.
 	lastWrite store.Position
 	// parked is nil when nothing waits.
@@ -164,7 +162,9 @@ func (o *Owned) Write(b *store.Batch) store.Position {
 
 func (o *Owned) setRecord(r *cluster.Record) {
 	o.st.record = r
-	o.st.claiming = false
+	o.n.mu.Lock()
+	o.n.claims.Drop(o.slot)
+	o.n.mu.Unlock()
 	o.n.version.Add(1)
 	if o.n.opts.Observer != nil {
 		o.n.opts.Observer.Recorded(o.slot, *r)
@@ -180,10 +180,17 @@ func (o *Owned) Seal() { o.st.sealed = true }
 // Unpause ends pause and seal and runs what was parked, which is routed anew.
 func (o *Owned) Unpause() {
 	o.st.paused, o.st.sealed = false, false
-	if o.st.parked != nil {
-		o.wake = append(o.wake, o.st.parked.commands...)
-		o.st.parked = nil
+	o.wake = append(o.wake, o.st.takeParked()...)
+}
+
+// takeParked empties the list of the commands that wait. The stripe is held exclusively.
+func (st *slotState) takeParked() []*parkedCommand {
+	if st.parked == nil {
+		return nil
 	}
+	list := st.parked.commands
+	st.parked = nil
+	return list
 }
 
 // Paused reports whether writes are parked.

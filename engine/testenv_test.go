@@ -207,6 +207,16 @@ func (n *testNode) restart() {
 	n.start()
 }
 
+// wipe closes the node and opens it again with an empty directory and its old id.
+func (n *testNode) wipe(letter string) {
+	n.w.t.Helper()
+	n.close()
+	n.fs = vfs.NewMem()
+	n.opts.FS = n.fs
+	n.start()
+	n.client().want("OK", "CLUSTERX", "SETNODEID", string(id(letter)))
+}
+
 // testClient is a connection.
 type testClient struct {
 	t   *testing.T
@@ -438,7 +448,18 @@ func (w *world) born(lines ...string) []*testNode {
 	for _, n := range nodes {
 		n.client().want("OK", "CLUSTERX", "SETNODES", nodesText(lines...), "1")
 	}
+	for _, n := range nodes {
+		n.calls = nil
+	}
 	return nodes
+}
+
+// named opens a node and gives it its id and nothing else.
+func (w *world) named(letter string) *testNode {
+	w.t.Helper()
+	n := w.addNode(nil)
+	n.client().want("OK", "CLUSTERX", "SETNODEID", string(id(letter)))
+	return n
 }
 
 // keyIn finds a key whose slot is s.

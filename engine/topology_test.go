@@ -1,11 +1,9 @@
 package engine
 
 import (
-	"strings"
 	"testing"
 
 	"godwit/engine/cluster"
-	"godwit/engine/slot"
 )
 
 // setNodes pushes a map as a controller does.
@@ -102,34 +100,10 @@ func TestForcedMapSparesMoves(t *testing.T) {
 	}
 }
 
-// Birth is once: a node with data or records claims instead.
-func TestBirthNeedsAnEmptyNode(t *testing.T) {
-	w := newWorld(t)
-	n := w.addNode(standalone)
-	n.client().want("OK", "SET", "k", "v")
-	n.close()
-	n.opts.Cluster = true
-	n.start()
-	other := w.addNode(nil)
-	other.down = true
-	n.client().want("OK", "CLUSTERX", "SETNODEID", string(id("a")))
-	n.setNodes("1", "", "a 0-99", "b 100-16383")
-	w.advance(3 * claimRetry)
-	if n.serving() != "" {
-		t.Errorf("a node with data serves %s at once", n.serving())
-	}
-	other.down = false
-	other.client().want("OK", "CLUSTERX", "SETNODEID", string(id("b")))
-	other.setNodes("1", "", "a 0-99", "b 100-16383")
-	w.advance(3 * claimRetry)
-	if n.serving() != "0-99" {
-		t.Errorf("after everybody has answered it serves %s", n.serving())
-	}
-}
-
 func TestNodeIDIsDetected(t *testing.T) {
 	w := newWorld(t)
 	n := w.addNode(nil)
+	w.named("b")
 	n.setNodes("1", "", "a 0-99", "b 100-16383")
 	if n.ID() != id("a") || n.serving() != "0-99" {
 		t.Errorf("id %q, serving %s", n.ID(), n.serving())
@@ -154,132 +128,6 @@ func TestDetectSelf(t *testing.T) {
 		if got := n.detectSelf(m); got != want {
 			t.Errorf("%q is found as %q, want %q", addr, got, want)
 		}
-	}
-}
-
-// A new map gives b a slot that a serves: b asks and keeps redirecting to a.
-func TestClaimOfAServedSlot(t *testing.T) {
-	w := newWorld(t)
-	nodes := w.born("a 0-99", "b 100-16383")
-	b := nodes[1]
-	b.setNodes("2", "", "a 0-6 8-99", "b 7 100-16383")
-	if got := strings.Join(nodes[0].calls, ","); got != "OWNER 7" {
-		t.Errorf("a was asked %q", got)
-	}
-	w.advance(10 * claimRetry)
-	b.client().want("(error) MOVED 7 127.0.0.1:7000", "GET", keyIn(7))
-	if b.Record(7).State != cluster.None {
-		t.Errorf("record %+v", b.Record(7))
-	}
-}
-
-// A slot that nobody ever had is served once all have been asked; one of which anybody has a record is not, whatever it says.
-func TestClaimOfAnOrphan(t *testing.T) {
-	w := newWorld(t)
-	nodes := w.born("a 0-99", "b 200-300", "c 400-500")
-	a, b, c := nodes[0], nodes[1], nodes[2]
-	for s, state := range map[slot.Slot]cluster.State{110: cluster.Importing, 111: cluster.Prepared, 112: cluster.Aborted, 113: cluster.Released} {
-		c.Exclusive(s, func(o *Owned) {
-			o.Commit(c.Store().NewBatch(), cluster.Record{State: state, Epoch: 9, Peer: id("z")})
-		})
-	}
-	a.setNodes("2", "", "a 0-99 105-115", "b 200-300", "c 400-500")
-	if a.serving() != "0-99 105-109 114-115" {
-		t.Errorf("a serves %s", a.serving())
-	}
-	if len(b.calls) != 1 || len(c.calls) != 1 {
-		t.Errorf("asked: b %v, c %v", b.calls, c.calls)
-	}
-	if e := a.Record(105).Epoch; e != 1 {
-		t.Errorf("a slot that nobody ever had is served under epoch %d", e)
-	}
-	a.client().want("OK", "SET", keyIn(105), "v")
-	w.advance(10 * claimRetry)
-	if a.serving() != "0-99 105-109 114-115" {
-		t.Errorf("a serves %s after a while", a.serving())
-	}
-}
-
-// A claim that waits for a node of the old map still waits for it after a restart, though the new map does not have it.
-func TestClaimOutlivesARestart(t *testing.T) {
-	w := newWorld(t)
-	nodes := w.born("a 0-99", "b 100-200", "c 400-500")
-	a, b := nodes[0], nodes[1]
-	b.close()
-	a.setNodes("2", "", "a 0-200", "c 400-500")
-	w.advance(3 * claimRetry)
-	a.restart()
-	w.advance(10 * claimRetry)
-	if a.serving() != "0-99" {
-		t.Errorf("a serves %s before b has answered", a.serving())
-	}
-	b.start()
-	w.advance(10 * claimRetry)
-	if a.serving() != "0-99" || b.serving() != "100-200" {
-		t.Errorf("a serves %s, b %s", a.serving(), b.serving())
-	}
-}
-
-// As long as one node does not answer, nothing that is claimed is served.
-func TestClaimWaitsForEveryNode(t *testing.T) {
-	w := newWorld(t)
-	nodes := w.born("a 0-99", "b 200-300", "c 400-500")
-	a, c := nodes[0], nodes[2]
-	c.down = true
-	a.setNodes("2", "", "a 0-99 105", "b 200-300", "c 400-500")
-	w.advance(10 * claimRetry)
-	if a.serving() != "0-99" {
-		t.Errorf("with c down a serves %s", a.serving())
-	}
-	a.client().want("(error) CLUSTERDOWN Hash slot not served", "GET", keyIn(105))
-	// The claim outlives a restart.
-	a.restart()
-	w.advance(10 * claimRetry)
-	if a.serving() != "0-99" {
-		t.Errorf("after a restart with c down a serves %s", a.serving())
-	}
-	c.down = false
-	w.advance(3 * claimRetry)
-	if a.serving() != "0-99 105" {
-		t.Errorf("with c up a serves %s", a.serving())
-	}
-}
-
-// A node that left the map in the very version that gives its slot away is asked too: it was in the old one.
-func TestClaimAsksNodesOfTheOldMap(t *testing.T) {
-	w := newWorld(t)
-	nodes := w.born("a 0-99", "b 100-200", "c 400-500")
-	a := nodes[0]
-	a.setNodes("2", "", "a 0-200", "c 400-500")
-	w.advance(10 * claimRetry)
-	if a.serving() != "0-99" {
-		t.Errorf("a serves %s, which b still serves", a.serving())
-	}
-	if len(nodes[1].calls) == 0 {
-		t.Error("b was not asked")
-	}
-}
-
-// Two nodes claim the same slot at the same moment, each by a map of its own: one serves in the end, and never both.
-func TestTwoClaimants(t *testing.T) {
-	w := newWorld(t)
-	nodes := w.born("a 0-99", "b 100-200")
-	a, b := nodes[0], nodes[1]
-	ca, cb := a.client(), b.client()
-	ca.send("CLUSTERX", "SETNODES", nodesText("a 0-99 300", "b 100-200"), "2")
-	cb.send("CLUSTERX", "SETNODES", nodesText("a 0-99", "b 100-200 300"), "2")
-	both := func() bool { return a.Record(300).State == cluster.Serving && b.Record(300).State == cluster.Serving }
-	for range 200 {
-		w.advance(claimRetry / 10)
-		if both() {
-			t.Fatal("two nodes serve one slot")
-		}
-	}
-	if a.Record(300).State != cluster.Serving && b.Record(300).State != cluster.Serving {
-		t.Error("nobody serves the slot")
-	}
-	if len(a.Alarms()) == 0 && len(b.Alarms()) == 0 {
-		t.Error("two maps under one version raised no alarm")
 	}
 }
 

@@ -247,6 +247,7 @@ func (w *world) born(count int, cfg Config) {
 	for _, n := range w.nodes {
 		w.want(n, "OK", "CLUSTERX", "SETNODES", text.String(), "1")
 	}
+	w.until("the first node serves", func() bool { s := w.nodes[0].Serving(); return s.Len() == slot.Count })
 }
 
 func (n *node) open() {

@@ -57,8 +57,9 @@ func newCheckCommand() *cobra.Command {
 		Long: `Let recorded clients read and write on any Redis-protocol cluster or server, perhaps while a command disturbs it, and judge
 what they saw: could one copy of the data, changed by one command at a time, have answered so?
 
-Clients use registers (GET, SET, GETSET, SETNX, DEL), counters (INCR, INCRBY) and lists (APPEND) on keys of their own under a
-prefix that no other run uses; the keys are removed at the end. Clients follow redirects, wait where the cluster tells them
+Clients use registers (GET, SET, GETSET, SETNX, DEL), counters (INCR, INCRBY), texts (APPEND), lists (RPUSH, LPUSH, LPOP, LRANGE,
+LLEN) and sets (SADD, SREM, SMEMBERS, SISMEMBER, SCARD) on keys of their own under a prefix that no other run uses; the keys are
+removed at the end. What the servers do not know is left out, and the report says so. Clients follow redirects, wait where the cluster tells them
 to, and retry nothing else: an operation without an answer may have run, may run later, or never.
 
 The exit status is 0 if the history is linearizable, 1 if it is not, and 2 if that is unknown, the check could not be run, or
@@ -189,10 +190,11 @@ func runCheck(ctx context.Context, o checkOptions, say io.Writer) (*checkReport,
 	now := time.Now()
 	c := &checker{o: o, say: say, start: now, run: hex.EncodeToString(random[:4]), seed: binary.BigEndian.Uint64(random[8:]),
 		topology: topology, record: linearize.NewRecorder(now.UnixMilli())}
-	c.keys = newCheckKeySet("godwit-check:"+c.run, o.keys, slot.Slot(c.seed%slot.Count))
+	kinds, missing := c.kinds()
+	c.keys = newCheckKeySet("godwit-check:"+c.run, o.keys, slot.Slot(c.seed%slot.Count), kinds)
 	c.identities.Store(int64(2*o.clients - 1)) // clients, and those that read everything back
 
-	r := &checkReport{Run: c.run, Cluster: topology.Cluster, Nodes: len(topology.Nodes), Slots: len(topology.Owners)}
+	r := &checkReport{Run: c.run, Cluster: topology.Cluster, Nodes: len(topology.Nodes), Slots: len(topology.Owners), LeftOut: missing}
 	begun, cancel := context.WithTimeout(ctx, o.duration)
 	defer cancel()
 	c.stop = cancel
@@ -220,6 +222,28 @@ func runCheck(ctx context.Context, o checkOptions, say io.Writer) (*checkReport,
 		r.KeysLeft = c.remove()
 	}
 	return r, c.judge(r)
+}
+
+// kinds asks which kinds of keys the servers know, and names those that they do not. Who does not answer knows all.
+func (c *checker) kinds() (known []checkKind, missing []string) {
+	missing = []string{}
+	c.keys = newCheckKeySet("godwit-check:"+c.run, 1, slot.Slot(c.seed%slot.Count), []checkKind{registerKind})
+	link := c.newClient(0).link
+	defer link.close()
+	for kind := range checkKinds {
+		at := c.keys.keys[0]
+		_, err := link.ask(at.slot, kind.readAll(at.name())...)
+		var refused errReply
+		if errors.As(err, &refused) && strings.Contains(strings.ToLower(string(refused)), "unknown command") {
+			missing = append(missing, checkKindNames[kind])
+		} else {
+			known = append(known, kind)
+		}
+	}
+	if len(known) == 0 { // then nothing will be acknowledged, and the verdict says so
+		known = []checkKind{registerKind}
+	}
+	return known, missing
 }
 
 // disturbance is what became of the command of --during.
@@ -275,7 +299,7 @@ func (c *checker) readBack(r *checkReport) []*checkClient {
 			for n := next.Add(1) - 1; n < int64(len(names)) && k.err == nil; n = next.Add(1) - 1 {
 				read := false
 				for tries := 0; !read && tries < checkAfterTries && time.Now().Before(deadline); tries++ {
-					read = k.operate(names[n].key, names[n].slot, "GET", names[n].name)
+					read = k.operate(names[n].key, names[n].slot, names[n].kind.readAll(names[n].name)...)
 				}
 				if !read {
 					unread.Add(1)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,10 +60,13 @@ func every(n int, fault fakeFault, names ...string) func(int, []string) fakeFaul
 	}
 }
 
-var fakeWrites = []string{"SET", "GETSET", "SETNX", "DEL", "APPEND", "INCR", "INCRBY"}
+var (
+	fakeWrites   = []string{"SET", "GETSET", "SETNX", "DEL", "APPEND", "INCR", "INCRBY", "RPUSH", "LPUSH", "LPOP", "SADD", "SREM"}
+	fakeAllReads = []string{"GET", "LRANGE", "LLEN", "SMEMBERS", "SISMEMBER", "SCARD"}
+)
 
 func TestCheckPassesWhatIsLinearizable(t *testing.T) {
-	all := append([]string{"GET"}, fakeWrites...)
+	all := slices.Concat(fakeAllReads, fakeWrites)
 	for _, c := range []struct {
 		name  string
 		nodes int
@@ -71,7 +75,10 @@ func TestCheckPassesWhatIsLinearizable(t *testing.T) {
 		want  func(*checkReport) bool
 	}{
 		{"one server", 1, &fakeRedis{single: true}, nil, func(r *checkReport) bool { return !r.Cluster && len(r.Errors) == 0 }},
-		{"slots change owners", 3, &fakeRedis{}, nil, func(r *checkReport) bool { return r.Cluster && r.Redirects["MOVED"] > 0 && len(r.Errors) == 0 }},
+		{"strings only", 1, &fakeRedis{single: true, strings: true}, nil, func(r *checkReport) bool { return len(r.LeftOut) == 2 && len(r.Errors) == 0 }},
+		{"slots change owners", 3, &fakeRedis{}, nil, func(r *checkReport) bool {
+			return len(r.LeftOut) == 0 && r.Cluster && r.Redirects["MOVED"] > 0 && len(r.Errors) == 0
+		}},
 		{"by SHARDS", 2, &fakeRedis{noSlots: true}, nil, func(r *checkReport) bool { return r.Cluster && r.Nodes == 2 && r.Slots == 16384 }},
 		{"password", 2, &fakeRedis{password: "secret"}, []string{"--password", "secret"}, func(r *checkReport) bool { return len(r.Errors) == 0 }},
 		{"ASK", 2, &fakeRedis{fault: every(10, fakeAsk, all...)}, nil, func(r *checkReport) bool { return r.Redirects["ASK"] > 0 && len(r.Errors) == 0 }},
@@ -99,10 +106,18 @@ func TestCheckFindsWhatIsNot(t *testing.T) {
 		fault func(int, []string) fakeFault
 	}{
 		{"acknowledged writes lost", every(50, fakeLose, fakeWrites...)},
-		{"acknowledged SETs lost", every(50, fakeLose, "SET")},
-		{"acknowledged APPENDs lost", every(50, fakeLose, "APPEND")},
-		{"stale reads", every(50, fakeStale, "GET")},
-		{"executed twice", every(50, fakeTwice, "INCR", "INCRBY", "APPEND")},
+		{"acknowledged SETs lost", every(10, fakeLose, "SET")},
+		{"acknowledged APPENDs lost", every(20, fakeLose, "APPEND")},
+		{"acknowledged pushes lost", every(20, fakeLose, "RPUSH", "LPUSH")},
+		{"acknowledged pops lost", every(10, fakeLose, "LPOP")},
+		{"acknowledged members lost", every(20, fakeLose, "SADD")},
+		{"removed members back", every(5, fakeLose, "SREM")},
+		{"stale reads", every(20, fakeStale, "GET")},
+		{"stale lists", every(20, fakeStale, "LRANGE", "LLEN")},
+		{"stale sets", every(20, fakeStale, "SMEMBERS", "SCARD", "SISMEMBER")},
+		{"executed twice", every(20, fakeTwice, "INCR", "INCRBY", "APPEND")},
+		{"pushed twice", every(20, fakeTwice, "RPUSH", "LPUSH")},
+		{"added twice", every(20, fakeTwice, "SADD")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -194,7 +209,7 @@ func TestCheckUnproven(t *testing.T) {
 	if r, status := check(t, f.addrs()); status != statusUnproven || r.Verdict != "unknown" || r.Reason == "" {
 		t.Errorf("status %d, report %+v", status, *r)
 	}
-	f = startFakeRedis(t, 1, &fakeRedis{fault: every(1, fakeRefuse, append([]string{"GET"}, fakeWrites...)...)})
+	f = startFakeRedis(t, 1, &fakeRedis{fault: every(1, fakeRefuse, slices.Concat(fakeAllReads, fakeWrites)...)})
 	r, status := check(t, f.addrs(), "--timeout", "50ms", "--clients", "2")
 	if status != statusUnproven || r.Verdict != "unknown" || !r.StallNotOver {
 		t.Errorf("status %d, report %+v", status, *r)

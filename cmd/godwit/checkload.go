@@ -29,11 +29,22 @@ type checkKind int
 const (
 	registerKind checkKind = iota // SET, GETSET, SETNX, DEL with values that are never written twice
 	counterKind                   // INCR, INCRBY
-	listKind                      // APPEND of pieces that are never written twice, each ending in ';'
+	textKind                      // APPEND of pieces that are never written twice, each ending in ';'
+	listKind                      // RPUSH, LPUSH of elements that are never written twice; LPOP now and then
+	setKind                       // SADD, SREM of a few members, SADD of members that are never written twice
 	checkKinds                    // how many there are
 )
 
-var checkKindNames = [checkKinds]string{"register", "counter", "list"}
+var checkKindNames = [checkKinds]string{"register", "counter", "text", "list", "set"}
+
+// checkReads has a read of each kind that shows all there is.
+var checkReads = [checkKinds][]string{{"GET"}, {"GET"}, {"GET"}, {"LRANGE", "0", "-1"}, {"SMEMBERS"}}
+
+// readAll is the command that reads a key of the kind.
+func (k checkKind) readAll(name string) []string {
+	read := checkReads[k]
+	return append([]string{read[0], name}, read[1:]...)
+}
 
 // checkKey is one of the keys that the clients share: a slot, and a name in it that changes from time to time.
 type checkKey struct {
@@ -60,11 +71,11 @@ type checkStall struct {
 	ended      bool // false: when the check ended, it had not
 }
 
-func newCheckKeySet(prefix string, n int, first slot.Slot) *checkKeySet {
+func newCheckKeySet(prefix string, n int, first slot.Slot, kinds []checkKind) *checkKeySet {
 	s := &checkKeySet{keys: make([]checkKey, n)}
 	for i := range s.keys {
 		sl := slot.Slot((int(first) + i*slot.Count/n) % slot.Count)
-		kind := checkKind(i % int(checkKinds))
+		kind := kinds[i%len(kinds)]
 		s.keys[i] = checkKey{slot: sl, kind: kind, since: -1,
 			stem: fmt.Sprintf("%s:{%s}:%s", prefix, hashTag(sl), checkKindNames[kind])}
 	}
@@ -126,6 +137,7 @@ func (s *checkKeySet) longestStall(now int64) checkStall {
 type checkName struct {
 	slot slot.Slot
 	name string
+	kind checkKind
 	key  int
 }
 
@@ -137,7 +149,7 @@ func (s *checkKeySet) names() []checkName {
 	for i, k := range s.keys {
 		for last := k.gen; k.gen >= 0; k.gen-- {
 			if k.gen < last || k.ops > 0 {
-				out = append(out, checkName{k.slot, k.name(), i})
+				out = append(out, checkName{k.slot, k.name(), k.kind, i})
 			}
 		}
 	}
@@ -202,23 +214,64 @@ func (k *checkClient) run(ctx context.Context) {
 func (k *checkClient) draw(kind checkKind, name string) []string {
 	unique := strconv.FormatInt(k.c.written.Add(1), 10) + ";"
 	p := k.rng.IntN(100)
-	switch {
-	case p < 40:
-		return []string{"GET", name}
-	case kind == counterKind && p < 70:
-		return []string{"INCR", name}
-	case kind == counterKind:
-		return []string{"INCRBY", name, strconv.Itoa(2 + k.rng.IntN(8))}
-	case kind == listKind:
+	switch kind {
+	case counterKind:
+		switch {
+		case p < 40:
+			return kind.readAll(name)
+		case p < 70:
+			return []string{"INCR", name}
+		default:
+			return []string{"INCRBY", name, strconv.Itoa(2 + k.rng.IntN(8))}
+		}
+	case textKind:
+		if p < 40 {
+			return kind.readAll(name)
+		}
 		return []string{"APPEND", name, unique}
-	case p < 65:
-		return []string{"SET", name, unique}
-	case p < 78:
-		return []string{"GETSET", name, unique}
-	case p < 88:
-		return []string{"SETNX", name, unique}
+	case listKind:
+		switch {
+		case p < 35:
+			return kind.readAll(name)
+		case p < 45:
+			return []string{"LLEN", name}
+		case p < 75:
+			return []string{"RPUSH", name, unique}
+		case p < 90:
+			return []string{"LPUSH", name, unique}
+		default:
+			return []string{"LPOP", name}
+		}
+	case setKind:
+		// One of a few members that come and go; others are added once.
+		other := "m" + strconv.Itoa(k.rng.IntN(20)) + ";"
+		switch {
+		case p < 30:
+			return kind.readAll(name)
+		case p < 38:
+			return []string{"SCARD", name}
+		case p < 46:
+			return []string{"SISMEMBER", name, other}
+		case p < 75:
+			return []string{"SADD", name, unique}
+		case p < 90:
+			return []string{"SADD", name, unique, other}
+		default:
+			return []string{"SREM", name, other}
+		}
 	default:
-		return []string{"DEL", name}
+		switch {
+		case p < 40:
+			return kind.readAll(name)
+		case p < 65:
+			return []string{"SET", name, unique}
+		case p < 78:
+			return []string{"GETSET", name, unique}
+		case p < 88:
+			return []string{"SETNX", name, unique}
+		default:
+			return []string{"DEL", name}
+		}
 	}
 }
 

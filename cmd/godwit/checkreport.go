@@ -27,6 +27,8 @@ type checkReport struct {
 	Nodes   int     `json:"nodes"`   // known at the start
 	Slots   int     `json:"slots"`   // that had an owner at the start
 	Seconds float64 `json:"seconds"` // in which clients ran
+	// LeftOut names the kinds of keys that the servers do not know.
+	LeftOut []string `json:"left_out"`
 
 	Operations int `json:"operations"`
 	Reads      int `json:"reads"`
@@ -124,6 +126,9 @@ func (r *checkReport) print(out io.Writer) error {
 		row("cluster", "%d nodes, %s slots with an owner", r.Nodes, countText(r.Slots))
 	} else {
 		row("server", "not a cluster, %d address(es)", r.Nodes)
+	}
+	if len(r.LeftOut) > 0 {
+		row("left out", "the servers have no keys of kind %s", strings.Join(r.LeftOut, ", "))
 	}
 	row("operations", "%s in %.1f s: %s reads, %s writes of which %s acknowledged", countText(r.Operations), r.Seconds,
 		countText(r.Reads), countText(r.Writes), countText(r.Acked))

@@ -197,7 +197,7 @@ func (c *clusterClient) record(rec *linearize.Recorder, now func() int64, client
 	r, err := c.ask(sl, argv...)
 	done := recorded{Operation: op, End: now()}
 	if err == nil {
-		return done, rec.End(id, scalarReply(r), done.End)
+		return done, rec.End(id, historyReply(r), done.End)
 	}
 	done.Problem, done.Err = problemOf(err), err
 	var refused errReply
@@ -212,8 +212,8 @@ func (c *clusterClient) record(rec *linearize.Recorder, now func() int64, client
 	return done, rec.Unknown(id)
 }
 
-// scalarReply is a reply that is no error in the form of the judge.
-func scalarReply(r reply) linearize.Reply {
+// historyReply is a reply that is no error in the form of the judge.
+func historyReply(r reply) linearize.Reply {
 	switch {
 	case r.Null:
 		return linearize.Nil()
@@ -221,6 +221,14 @@ func scalarReply(r reply) linearize.Reply {
 		return linearize.Int(r.Int)
 	case r.Kind == '+':
 		return linearize.Status(r.Text)
+	case r.Kind == '-': // within an array
+		return linearize.Error(r.Text)
+	case r.Kind == '*':
+		items := make([]linearize.Reply, len(r.Items))
+		for i, item := range r.Items {
+			items[i] = historyReply(item)
+		}
+		return linearize.Array(items...)
 	default:
 		return linearize.Bulk(r.Text)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ const (
 type fakeRedis struct {
 	single   bool                                 // answers CLUSTER as a server does that knows no clusters
 	noSlots  bool                                 // knows SHARDS only
+	strings  bool                                 // knows commands on strings only
 	password string                               // "" for none
 	fault    func(n int, args []string) fakeFault // for the n-th command on a key
 	nodes    []*fakeNode
@@ -186,18 +188,27 @@ func (n *fakeNode) keyed(name string, args []string, asking bool) (string, bool)
 		}
 	default:
 	}
+	if f.strings && slices.Contains([]string{"LRANGE", "SMEMBERS"}, name) {
+		return "-ERR unknown command '" + name + "'\r\n", true
+	}
 	old, has := f.data[key]
-	if name == "GET" && fault == fakeStale {
-		if before := f.last[key]; before != nil {
-			return bulk(*before), true
+	if fault == fakeStale {
+		before := f.last[key]
+		if before == nil {
+			return fakeRead(name, args, "", false), true
 		}
-		return "$-1\r\n", true
+		return fakeRead(name, args, *before, true), true
+	}
+	if fakeReads(name) {
+		if fault != fakeHang && fault != fakeCutAfter && fault != fakeError {
+			return fakeRead(name, args, old, has), true
+		}
 	}
 	out := f.execute(name, args)
 	if fault == fakeTwice {
 		out = f.execute(name, args)
 	}
-	if name != "GET" {
+	if !fakeReads(name) {
 		if f.last[key] = nil; has {
 			f.last[key] = &old
 		}
@@ -219,16 +230,56 @@ func (n *fakeNode) keyed(name string, args []string, asking bool) (string, bool)
 	}
 }
 
+// fakeReads reports whether a command only reads.
+func fakeReads(name string) bool {
+	return slices.Contains([]string{"GET", "LRANGE", "LLEN", "SMEMBERS", "SISMEMBER", "SCARD"}, name)
+}
+
+// fakeItems are the elements or members that a text holds: each ends in ';'.
+func fakeItems(text string) []string {
+	items := strings.SplitAfter(text, ";")
+	return items[:len(items)-1]
+}
+
+// fakeRead answers a read of a key that holds a text, or is absent.
+func fakeRead(name string, args []string, text string, has bool) string {
+	items := fakeItems(text)
+	switch name {
+	case "LRANGE", "SMEMBERS":
+		out := fmt.Sprintf("*%d\r\n", len(items))
+		for _, item := range items {
+			out += bulk(item)
+		}
+		return out
+	case "LLEN", "SCARD":
+		return fmt.Sprintf(":%d\r\n", len(items))
+	case "SISMEMBER":
+		if slices.Contains(items, args[2]) {
+			return ":1\r\n"
+		}
+		return ":0\r\n"
+	}
+	if !has {
+		return "$-1\r\n"
+	}
+	return bulk(text)
+}
+
 func (f *fakeRedis) execute(name string, args []string) string {
 	key := args[1]
+	if fakeReads(name) {
+		old, has := f.data[key]
+		return fakeRead(name, args, old, has)
+	}
 	old, has := f.data[key]
 	null := "$-1\r\n"
 	if has {
 		null = bulk(old)
 	}
+	items := fakeItems(old)
 	switch name {
-	case "GET":
-		return null
+	case "RPUSH", "LPUSH", "LPOP", "SADD", "SREM":
+		return f.collect(name, key, items, args[2:])
 	case "SET":
 		f.data[key] = args[2]
 		return "+OK\r\n"
@@ -260,6 +311,40 @@ func (f *fakeRedis) execute(name string, args []string) string {
 		return fmt.Sprintf(":%d\r\n", n+delta)
 	}
 	return "-ERR unknown command\r\n"
+}
+
+// collect executes a write to a list or a set.
+func (f *fakeRedis) collect(name, key string, items, args []string) string {
+	n := len(items)
+	out := ""
+	switch name {
+	case "RPUSH":
+		items = append(items, args...)
+	case "LPUSH":
+		items = append(slices.Clone(args), items...)
+	case "LPOP":
+		out = "$-1\r\n"
+		if n > 0 {
+			out, items = bulk(items[0]), items[1:]
+		}
+	case "SADD":
+		for _, m := range args {
+			if !slices.Contains(items, m) {
+				items = append(items, m)
+			}
+		}
+		out = fmt.Sprintf(":%d\r\n", len(items)-n)
+	case "SREM":
+		items = slices.DeleteFunc(items, func(m string) bool { return slices.Contains(args, m) })
+		out = fmt.Sprintf(":%d\r\n", n-len(items))
+	}
+	if f.data[key] = strings.Join(items, ""); len(items) == 0 {
+		delete(f.data, key)
+	}
+	if out == "" {
+		out = fmt.Sprintf(":%d\r\n", len(items))
+	}
+	return out
 }
 
 func bulk(text string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(text), text) }

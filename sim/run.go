@@ -25,9 +25,10 @@ type Config struct {
 	Schedule *Schedule
 	// Panic lets a panic of the code under test through, with its stack, instead of making it a violation.
 	Panic bool
-
-	// planted makes the run depend on the order of a map, for the test that the hash shows it.
-	planted bool
+	// Checkpoints asks for those of the result.
+	Checkpoints bool
+	// Planted makes the run depend on the order of a map, to see that whoever compares runs notices.
+	Planted bool
 }
 
 // Result is what came of a run.
@@ -50,6 +51,8 @@ type Result struct {
 	Hits []HitCount
 	// Actions are what happened of what a schedule can leave out, in order; empty unless the run had one.
 	Actions []Action `json:"-"`
+	// Checkpoints are the hashes after each so many lines of the trace, if they were asked for.
+	Checkpoints []Checkpoint `json:",omitempty"`
 }
 
 // OK reports whether every property held.
@@ -80,7 +83,8 @@ func Run(seed uint64, cfg Config) (result Result) {
 		s, seed = cfg.Schedule.swarm, cfg.Schedule.Seed
 	}
 	w := newWorldOf(seed, s, caches, cfg.Trace)
-	w.planted = cfg.planted
+	w.planted = cfg.Planted
+	w.trace.marks = cfg.Checkpoints
 	w.trace.also(cfg.Watch)
 	if cfg.Schedule != nil {
 		w.plan = newPlan(w, cfg.Schedule)
@@ -369,6 +373,7 @@ func (w *world) result() Result {
 		Unknown: w.cover.unknown, Jobs: w.oper.jobs, Virtual: w.now, TraceHash: w.trace.sum(),
 		Cutovers: w.cover.cutovers, BusyCutovers: w.cover.busyCutovers, Hits: w.cover.list(),
 	}
+	r.Checkpoints = w.trace.checks
 	if w.plan != nil {
 		r.Actions = slices.SortedStableFunc(slices.Values(w.plan.happened), byTime)
 	}

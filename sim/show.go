@@ -27,6 +27,10 @@ func showArgs(args [][]byte) string {
 		}
 		return text + showBody(m.Body)
 	}
+	const most = 10 // a command on more keys than these fills screens
+	if len(args) > most {
+		return fmt.Sprintf("%.120q and %d more", args[:most], len(args)-most)
+	}
 	return fmt.Sprintf("%.120q", args)
 }
 

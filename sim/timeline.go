@@ -132,9 +132,13 @@ func NewTimeline(out io.Writer, f Filter) *Timeline { return &Timeline{out, f} }
 
 // Add writes a moment. Who reads the lines sees that they end should out fail.
 func (t *Timeline) Add(m *Moment) {
-	if !t.filter.Shows(m) {
-		return
+	if t.filter.Shows(m) {
+		_, _ = fmt.Fprintln(t.out, m) // see above
 	}
+}
+
+// String is the line of a timeline that shows the moment.
+func (m *Moment) String() string {
 	where := "-"
 	switch {
 	case m.Node >= 0:
@@ -142,5 +146,5 @@ func (t *Timeline) Add(m *Moment) {
 	case m.Client >= 0:
 		where = fmt.Sprintf("c%d", m.Client)
 	}
-	_, _ = fmt.Fprintf(t.out, "%12.6f  %-3s  %-7s  %s\n", m.At.Seconds(), where, m.Kind, m.Text) // see above
+	return fmt.Sprintf("%12.6f  %-3s  %-7s  %s", m.At.Seconds(), where, m.Kind, m.Text)
 }

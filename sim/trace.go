@@ -55,13 +55,29 @@ type Moment struct {
 	From, To int
 	// Op numbers the operation of a client from 1; 0: none.
 	Op int
+	// Hash is the trace hash up to here. Content is what it covers of the moment besides time, node and kind, nil for what only readable
+	// traces have; it must not be kept.
+	Hash    uint64
+	Content []byte
 }
+
+// Checkpoint is the trace hash at a moment of a run.
+type Checkpoint struct {
+	At   time.Duration
+	Hash uint64
+}
+
+// checkpointLines is how many lines of the trace lie between checkpoints; a run has some tens of thousands.
+const checkpointLines = 256
 
 // trace is the running hash over everything that can be observed of a run, and, if asked for, what happens for people.
 type trace struct {
 	hash  *xxh3.Hasher
 	lines uint64
 	buf   []byte
+	// checks has the hash after each checkpointLines lines, if marks is set.
+	marks  bool
+	checks []Checkpoint
 	// watch receives each moment; nil makes none, which is much faster.
 	watch func(*Moment)
 }
@@ -108,8 +124,11 @@ func (t *trace) message(at time.Duration, node int, kind traceKind, k *call, con
 	b = append(b, content...)
 	t.buf = b
 	_, _ = t.hash.Write(b) // a hash does not fail
+	if t.marks && t.lines%checkpointLines == 0 {
+		t.checks = append(t.checks, Checkpoint{at, t.sum()})
+	}
 	if t.watch != nil {
-		t.tell(at, node, kind, k, text())
+		t.show(at, node, kind, k, content, text())
 	}
 }
 
@@ -120,8 +139,15 @@ func (t *trace) say(at time.Duration, node int, kind traceKind, text string) {
 	}
 }
 
+// tell is say for what happens to a call; nil if it is none.
 func (t *trace) tell(at time.Duration, node int, kind traceKind, k *call, text string) {
-	m := &Moment{At: at, Node: node, Kind: traceNames[kind], Text: text, Client: -1, Slot: -1, From: -1, To: -1}
+	t.show(at, node, kind, k, nil, text)
+}
+
+func (t *trace) show(at time.Duration, node int, kind traceKind, k *call, content []byte, text string) {
+	m := &Moment{
+		At: at, Node: node, Kind: traceNames[kind], Text: text, Client: -1, Slot: -1, From: -1, To: -1, Hash: t.sum(), Content: content,
+	}
 	if k != nil {
 		m.Call, m.From = k.number, k.conn.caller()
 		if k.conn.to != nil {
@@ -159,7 +185,7 @@ func (t *trace) operation(c *client, kind traceKind, text string) {
 	if t.watch != nil {
 		t.watch(&Moment{
 			At: c.w.now, Node: -1, Kind: traceNames[kind], Text: text, Client: c.index, Slot: int(c.w.keys.slots[c.slot]),
-			From: -1, To: -1, Op: c.op,
+			From: -1, To: -1, Op: c.op, Hash: t.sum(),
 		})
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -19,7 +20,7 @@ func newSimCommand() *cobra.Command {
 		RunE:  groupOnly,
 	}
 	c.AddCommand(newSimRunCommand(), newSimReplayCommand(), newSimShrinkCommand(), newSimMutantsCommand(), newSimCrashPointsCommand(),
-		newSimWorkCommand())
+		newSimDeterminismCommand(), newSimWorkCommand())
 	return c
 }
 
@@ -53,8 +54,10 @@ func (r seedRange) each() func() (uint64, bool) {
 	}
 }
 
-// simConfig tunes this process for runs that follow one another.
+// simConfig tunes this process for runs that follow one another, unless the environment does.
 func simConfig() sim.Config {
-	debug.SetGCPercent(400)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 	return sim.Config{Caches: store.NewCaches()}
 }

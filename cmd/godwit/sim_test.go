@@ -45,38 +45,49 @@ func TestSeedRange(t *testing.T) {
 // TestSimWork runs what a worker process runs: the seeds that it is told, one JSON object a line.
 func TestSimWork(t *testing.T) {
 	var out bytes.Buffer
-	if err := simWork(strings.NewReader("2\n4\n"), &out); err != nil {
+	if err := simWork(strings.NewReader(`{"Seed":2}{"Seed":4,"Checkpoints":true,"Lines":true}`), &out); err != nil {
 		t.Fatal(err)
 	}
 	var seeds []uint64
+	lines, checkpoints := 0, 0
 	for line := range strings.Lines(out.String()) {
-		var r sim.Result
-		if err := json.Unmarshal([]byte(line), &r); err != nil {
+		var a simAnswer
+		if err := json.Unmarshal([]byte(line), &a); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
-		if !r.OK() {
-			t.Errorf("seed %d: %v", r.Seed, r.Violation)
+		if a.Result == nil {
+			lines++
+			continue
 		}
-		seeds = append(seeds, r.Seed)
+		if !a.Result.OK() {
+			t.Errorf("seed %d: %v", a.Result.Seed, a.Result.Violation)
+		}
+		if seeds = append(seeds, a.Result.Seed); len(seeds) == 1 && lines > 0 {
+			t.Error("lines that nobody asked for")
+		}
+		checkpoints += len(a.Result.Checkpoints)
+	}
+	if lines < 1000 || checkpoints == 0 || checkpoints > lines {
+		t.Errorf("%d lines, %d checkpoints", lines, checkpoints)
 	}
 	if len(seeds) != 2 || seeds[0] != 2 || seeds[1] != 4 {
 		t.Errorf("ran seeds %v, want 2 and 4", seeds)
 	}
-	if err := simWork(strings.NewReader("x\n"), &out); err == nil {
+	if err := simWork(strings.NewReader(`{"Seed":"x"}`), &out); err == nil {
 		t.Error("the seed x was accepted")
 	}
 }
 
-// fakeWorker is a pool whose workers are this shell script, run for each seed that it reads into $seed.
+// fakeWorker is a pool whose workers are this shell script, which is run for each task, with its seed in $seed.
 func fakeWorker(script string) *simPool {
 	return &simPool{hang: time.Second, command: func() *exec.Cmd {
-		return exec.Command("sh", "-c", "while read -r seed; do "+script+"; done")
+		return exec.Command("sh", "-c", "while read -r task; do seed=${task##*:}; seed=${seed%?}; "+script+"; done")
 	}}
 }
 
 // TestSimPool runs seeds in workers of which some end, hang or print what is no result: each seed has a result, and the pool goes on.
 func TestSimPool(t *testing.T) {
-	pool := fakeWorker(`case $seed in 3) exit 7;; 5) exec sleep 60;; 6) echo "?";; *) echo "{\"Seed\": $seed}";; esac`)
+	pool := fakeWorker(`case $seed in 3) exit 7;; 5) exec sleep 60;; 6) echo "?";; *) echo "{\"Result\": {\"Seed\": $seed}}";; esac`)
 	ordered, next := newInOrder(), uint64(1)
 	for s := range pool.run(3, seedRange{1, 12}.each()) {
 		err := ordered.add(s, func(r *sim.Result) error {

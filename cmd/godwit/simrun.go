@@ -96,7 +96,7 @@ func simRun(ctx context.Context, out, errOut io.Writer, o *simRunOptions, next f
 	started := time.Now()
 	var broken error // of the output: nobody reads it any more
 	stopped := make(chan struct{})
-	pool := &simPool{command: simWorkerCommand(self, nil, []string{"GOMAXPROCS=1"}), hang: o.hang}
+	pool := &simPool{command: simWorkerCommand(self, "GOMAXPROCS=1"), hang: o.hang}
 	results := pool.run(o.workers, func() (uint64, bool) {
 		select {
 		case <-stopped:

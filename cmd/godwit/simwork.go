@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -24,7 +23,7 @@ import (
 func newSimWorkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "work",
-		Short:  "Run the seeds that standard input names, one a line, and print each result as JSON",
+		Short:  "Run the seeds that standard input asks for, and print what comes of them, as JSON",
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -34,21 +33,46 @@ func newSimWorkCommand() *cobra.Command {
 	}
 }
 
-// simWork runs the seeds that in names until it ends.
+// simTask is what a worker is asked for: a JSON object.
+type simTask struct {
+	Seed        uint64
+	Lines       bool `json:",omitempty"` // print the trace line by line
+	Checkpoints bool `json:",omitempty"` // with the result
+	Planted     bool `json:",omitempty"` // see sim.Config
+}
+
+// simAnswer is what a worker prints: lines, if they were asked for, and then the result.
+type simAnswer struct {
+	Line   *sim.Line   `json:",omitempty"`
+	Result *sim.Result `json:",omitempty"`
+}
+
+// simWork does the tasks in in until it ends.
 func simWork(in io.Reader, out io.Writer) error {
 	cfg := simConfig()
-	enc := json.NewEncoder(out)
-	lines := bufio.NewScanner(in)
-	for lines.Scan() {
-		seed, err := strconv.ParseUint(lines.Text(), 10, 64)
-		if err != nil {
-			return fmt.Errorf("seed %q is not a number", lines.Text())
+	tasks, buffered := json.NewDecoder(in), bufio.NewWriterSize(out, 1<<16)
+	enc := json.NewEncoder(buffered)
+	for {
+		var task simTask
+		if err := tasks.Decode(&task); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("a worker's task: %w", err)
 		}
-		if err := enc.Encode(sim.Run(seed, cfg)); err != nil {
+		var broken error
+		cfg.Checkpoints, cfg.Planted, cfg.Watch = task.Checkpoints, task.Planted, nil
+		if task.Lines {
+			cfg.Watch = sim.Lines(func(l sim.Line) {
+				if broken == nil {
+					broken = enc.Encode(simAnswer{Line: &l})
+				}
+			})
+		}
+		r := sim.Run(task.Seed, cfg)
+		if err := errors.Join(broken, enc.Encode(simAnswer{Result: &r}), buffered.Flush()); err != nil {
 			return err
 		}
 	}
-	return lines.Err()
 }
 
 // propertyProcess is violated by a run that ends its process, or that does not end.
@@ -120,7 +144,7 @@ func (p *simPool) serve(results chan<- seedResult) error {
 	var w *simWorker
 	defer func() {
 		if w != nil {
-			w.end()
+			_ = w.end() // it has said all that it had to say
 		}
 	}()
 	for {
@@ -134,9 +158,9 @@ func (p *simPool) serve(results chan<- seedResult) error {
 				return err
 			}
 		}
-		r, err := w.run(seed, p.hang)
+		r, err := w.run(simTask{Seed: seed}, p.hang, nil)
 		if err != nil {
-			w.end()
+			_ = w.end() // err says why
 			w = nil
 			r = sim.Result{Seed: seed, Violation: &sim.Violation{Property: propertyProcess, Detail: err.Error()}}
 			if p.deaths.Add(1) > maxWorkerDeaths {
@@ -170,8 +194,8 @@ func startSimWorker(cmd *exec.Cmd) (*simWorker, error) {
 	return &simWorker{cmd: cmd, in: in, out: json.NewDecoder(bufio.NewReader(out))}, nil
 }
 
-// run runs a seed. An error says that the worker has ended.
-func (w *simWorker) run(seed uint64, hang time.Duration) (r sim.Result, err error) {
+// run gives the worker a task and passes on the lines that it asks for. An error says that the worker has ended.
+func (w *simWorker) run(task simTask, hang time.Duration, each func(sim.Line)) (r sim.Result, err error) {
 	var hung atomic.Bool
 	timer := time.AfterFunc(hang, func() {
 		hung.Store(true)
@@ -179,8 +203,8 @@ func (w *simWorker) run(seed uint64, hang time.Duration) (r sim.Result, err erro
 		time.AfterFunc(5*time.Second, func() { _ = w.cmd.Process.Kill() })
 	})
 	defer timer.Stop()
-	if _, err = fmt.Fprintln(w.in, seed); err == nil {
-		err = w.out.Decode(&r)
+	if err = json.NewEncoder(w.in).Encode(task); err == nil {
+		r, err = w.read(each)
 	}
 	if err == nil {
 		return r, nil
@@ -195,6 +219,23 @@ func (w *simWorker) run(seed uint64, hang time.Duration) (r sim.Result, err erro
 	return r, fmt.Errorf("a worker's output: %w", err)
 }
 
+// read reads what the worker prints for a task.
+func (w *simWorker) read(each func(sim.Line)) (sim.Result, error) {
+	for {
+		var a simAnswer
+		switch err := w.out.Decode(&a); {
+		case err != nil:
+			return sim.Result{}, err
+		case a.Result != nil:
+			return *a.Result, nil
+		case a.Line != nil && each != nil:
+			each(*a.Line)
+		default:
+			return sim.Result{}, errors.New("neither a line nor a result")
+		}
+	}
+}
+
 // end lets the worker end and waits for it.
 func (w *simWorker) end() error {
 	if w.ended {
@@ -205,10 +246,10 @@ func (w *simWorker) end() error {
 	return w.cmd.Wait()
 }
 
-// simWorkerCommand makes commands that start workers of this binary, or of another, with further arguments and environment.
-func simWorkerCommand(path string, args, env []string) func() *exec.Cmd {
+// simWorkerCommand makes commands that start workers of the godwit at a path, with further variables of the environment.
+func simWorkerCommand(path string, env ...string) func() *exec.Cmd {
 	return func() *exec.Cmd {
-		cmd := exec.Command(path, append([]string{"sim", "work"}, args...)...)
+		cmd := exec.Command(path, "sim", "work")
 		cmd.Env = append(os.Environ(), env...)
 		cmd.Stderr = os.Stderr
 		return cmd

@@ -74,13 +74,14 @@ const (
 
 // Run runs one seed.
 func Run(seed uint64, cfg Config) (result Result) {
-	caches := cfg.Caches
-	if caches == nil {
-		caches = store.NewCaches()
-	}
 	s := drawSwarm(seed)
 	if cfg.Schedule != nil {
 		s, seed = cfg.Schedule.swarm, cfg.Schedule.Seed
+	}
+	caches := cfg.Caches
+	if caches == nil || s.misreads() {
+		caches = store.NewCaches()
+		defer caches.Close()
 	}
 	w := newWorldOf(seed, s, caches, cfg.Trace)
 	w.planted = cfg.Planted

@@ -75,6 +75,10 @@ type swarm struct {
 	driver driver.Config
 }
 
+// misreads reports whether reads of disks fail or are wrong. Then it matters which blocks are in memory, which what ran before in the
+// process must not decide.
+func (s *swarm) misreads() bool { return s.readErrors > 0 || s.flips > 0 }
+
 // drawSwarm draws the swarm of a seed.
 func drawSwarm(seed uint64) swarm {
 	d := newDice(seed, streamSwarm, 0)

@@ -102,6 +102,12 @@ func NewCaches() *Caches {
 	return &Caches{blocks: pebble.NewCache(8 << 20), files: pebble.NewFileCache(1, 1000)}
 }
 
+// Close gives the memory back. The stores that used the caches must be closed, or never be used again.
+func (c *Caches) Close() {
+	c.blocks.Unref()
+	c.files.Unref()
+}
+
 // Store is an open store.
 type Store struct {
 	kv    kv

@@ -55,7 +55,9 @@ func (s *Session) runClient(spec *command.Spec, args [][]byte) {
 	case "client|no-touch":
 		s.clientSwitch(args[2], func(c *clientInfo, on bool) { c.noTouch = on })
 	default:
-		s.out.Error(errNotHere(spec.Name))
+		if !s.runClients(spec, args) {
+			s.out.Error(errNotHere(spec.Name))
+		}
 	}
 }
 
@@ -148,15 +150,19 @@ func (s *Session) describe() string {
 	if info.noTouch {
 		flags = strings.TrimPrefix(flags, "N") + "T"
 	}
+	queued := s.queuedInMulti.Load() - 1
+	if queued >= 0 {
+		flags = strings.TrimPrefix(flags, "N") + "x"
+	}
 	cmd := "NULL"
 	if spec := s.lastCmd.Load(); spec != nil {
 		cmd = spec.Name
 	}
-	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=-1 name=%s age=%d idle=%d flags=%s db=0 sub=0 psub=0 ssub=0 multi=-1 "+
+	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=-1 name=%s age=%d idle=%d flags=%s db=0 sub=0 psub=0 ssub=0 multi=%d "+
 		"qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=%s user=default "+
 		"redir=-1 resp=%d lib-name=%s lib-ver=%s",
 		s.id, s.opts.Remote, s.opts.Local, info.name, int64((now-s.created)/time.Second),
-		int64((now-time.Duration(s.active.Load()))/time.Second), flags, cmd, info.protocol, info.lib, info.libVersion)
+		int64((now-time.Duration(s.active.Load()))/time.Second), flags, queued, cmd, info.protocol, info.lib, info.libVersion)
 }
 
 // auth answers AUTH [user] password.
@@ -263,6 +269,9 @@ func (s *Session) hello(args [][]byte) {
 
 // reset answers RESET: the connection is as new.
 func (s *Session) reset() {
+	s.endMulti()
+	s.endMonitor()
+	s.reply = replyOn
 	s.authed = s.n.password() == ""
 	s.tell(func(c *clientInfo) { *c = clientInfo{lib: c.lib, libVersion: c.libVersion, protocol: resp.V2} })
 	s.out.SetVersion(resp.V2)

@@ -13,6 +13,27 @@ import (
 func (s *Session) runServer(spec *command.Spec, args [][]byte) {
 	container, _, _ := strings.Cut(spec.Name, "|")
 	switch container {
+	case "multi":
+		s.startMulti()
+	case "exec":
+		s.exec(spec, args)
+	case "discard":
+		s.discard()
+	case "watch":
+		s.watch(spec, args)
+	case "unwatch":
+		s.unwatch()
+		s.out.OK()
+	case "wait":
+		s.waitReplicas(args)
+	case "slowlog":
+		s.slowlog(spec, args)
+	case "monitor":
+		if s.multi != nil {
+			s.out.Error(errMonitorInMulti)
+			return
+		}
+		s.startMonitor()
 	case "ping":
 		s.ping(args)
 	case "echo":

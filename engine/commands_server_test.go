@@ -267,6 +267,7 @@ func TestServerCommandsAreAllKnown(t *testing.T) {
 				t.Errorf("%q: %s", args, v.Str)
 			}
 			c.s.Close()
+			n.unpauseClients(0) // CLIENT PAUSE 1 was one of them
 		}
 	}
 	for _, s := range command.NewTable().All() {

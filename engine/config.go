@@ -62,6 +62,8 @@ func settings() []setting {
 		{name: "proto-max-bulk-len", get: func(n *Node) string { return strconv.Itoa(n.opts.Limits.BulkBytes) }},
 		{name: "requirepass", get: (*Node).password, check: checkPassword},
 		{name: "save", get: fixed("")},
+		{name: "slowlog-log-slower-than", get: func(n *Node) string { return strconv.FormatInt(n.slow.slowerThanUs.Load(), 10) }, check: checkSlowerThan},
+		{name: "slowlog-max-len", get: func(n *Node) string { return strconv.FormatInt(n.slow.maxLen.Load(), 10) }, check: checkSlowLogLen},
 		{name: "sync", get: func(n *Node) string { return n.syncMode().String() }, check: checkSync},
 		{name: "timeout", get: fixed("0")},
 	}

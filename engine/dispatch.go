@@ -10,6 +10,7 @@ import (
 	"godwit/engine/data"
 	"godwit/engine/mutant"
 	"godwit/engine/slot"
+	"godwit/engine/store"
 )
 
 // verdictKind is what routing says of a command.
@@ -18,7 +19,7 @@ type verdictKind uint8
 const (
 	verdictServe verdictKind = iota // run it here and now
 	verdictPark                     // run it when the slot's state has changed
-	verdictError                    // answer text: a redirect or an error
+	verdictError                    // answer text, a redirect or an error; without a text, a null array
 )
 
 type verdict struct {
@@ -27,186 +28,276 @@ type verdict struct {
 	slot slot.Slot // for which to park
 }
 
-// run runs one command to its end or parks it. s.mu is held. A verdict other than serve is what the command's wait came to
-// and is answered instead of running it.
+// run runs one command to its end or makes it wait. s.mu is held. A verdict other than serve is what the command's wait came
+// to and is answered instead of running it.
 func (s *Session) run(args [][]byte, waited verdict) {
 	n := s.n
+	start := s.out.Len()
+	muted := s.reply != replyOn
 	spec, text := n.table.Check(args)
 	if text != "" {
 		if spec == nil && strings.EqualFold(string(args[0]), "peer") {
 			s.runPeer(args)
 			return
 		}
-		s.out.Error(text)
-		return
+		s.refuse(args, text)
+	} else {
+		s.runKnown(spec, args, waited)
 	}
-	s.active.Store(int64(n.opts.Clock.Mono()))
+	if muted {
+		s.mute(start)
+	}
+}
+
+// runKnown runs a command that the table has and whose arguments are of the right number.
+func (s *Session) runKnown(spec *command.Spec, args [][]byte, waited verdict) {
+	n := s.n
+	began := n.opts.Clock.Mono()
+	s.active.Store(int64(began))
 	s.lastCmd.Store(spec)
 	n.stats.commands.Add(1)
-	if !s.authed && spec.Flags&command.NoAuth == 0 {
-		s.out.Error(errNoAuth)
-		return
+	switch {
+	case !s.authed && spec.Flags&command.NoAuth == 0:
+		s.refuse(args, errNoAuth)
+	case waited.kind == verdictError:
+		if s.multi != nil { // only EXEC waits then
+			s.endMulti()
+		}
+		s.answer(waited)
+	case n.pause.mode.Load() != pauseOff && s.waitForPause(spec, args):
+	case s.multi != nil && !runsInMulti(spec):
+		s.enqueue(spec, args)
+	default:
+		if n.monitors.count.Load() != 0 {
+			n.monitors.tell(s, spec, args)
+		}
+		if spec.Flags&command.Server != 0 {
+			s.runServer(spec, args)
+		} else {
+			s.runData(spec, args)
+		}
+		n.slow.note(s, spec, args, began)
 	}
-	if waited.kind == verdictError {
-		s.out.Error(waited.text)
-		return
-	}
-	if spec.Flags&command.Server != 0 {
-		s.runServer(spec, args)
-		return
-	}
-	s.runData(spec, args)
+}
+
+// work is what runs under the locks of some slots: a command on keys, or a transaction.
+type work struct {
+	spec  *command.Spec // for a transaction, that of EXEC
+	args  [][]byte
+	slots []slot.Slot // that it reads and writes, sorted by stripe
+	locks []slot.Slot // that it locks: slots, and those of watched keys
+	all   bool        // it looks at, or changes, every slot that is visible
+	write bool
+	// do runs it under the locks, which route let it take, and reports that it must be run again, as a write.
+	do func(*Session, *work) (again bool)
 }
 
 // runData runs a command on keys: lock the slots, then route, then read and write the store.
 func (s *Session) runData(spec *command.Spec, args [][]byte) {
-	n := s.n
-	positions, err := spec.KeyPositions(args, s.positions[:0])
-	if err != nil {
-		positions = positions[:0] // the handler answers an error before it looks at a key: see command.Spec.Count
-	}
+	positions := positionsOf(spec, args, s.positions[:0])
 	s.positions = positions
-	slots, text := n.slotsOf(args, positions)
+	slots, text := s.n.slotsOf(args, positions)
 	if text != "" {
 		s.out.Error(text)
 		return
 	}
-	write := spec.Flags&command.Write != 0
+	s.work = work{
+		spec: spec, args: args, slots: slots, locks: slots, do: (*Session).serve,
+		all: spec.Flags&command.NodeWide != 0, write: spec.Flags&command.Write != 0,
+	}
+	s.runLocked(&s.work)
+}
+
+// runLocked runs a piece of work under its locks: routed, and to its end unless it has to wait.
+func (s *Session) runLocked(w *work) {
+	n := s.n
 	for {
 		mode := shared
-		if write {
+		if w.write {
 			mode = exclusive
 		}
 		var early verdict
 		if mutant.On(mutant.RouteBeforeLock) {
-			early = n.route(spec, slots, write)
+			early = n.route(w)
 		}
-		n.lockSlots(spec, slots, mode)
+		n.lockSlots(w, mode)
 		v := early
 		if !mutant.On(mutant.RouteBeforeLock) {
-			v = n.route(spec, slots, write)
+			v = n.route(w)
 		}
-		if mutant.On(mutant.AskingServes) && s.asking && len(slots) == 1 && n.slots[slots[0]].state() == cluster.Importing {
+		if w.spec.Flags&command.Server != 0 { // EXEC or WATCH: a watched key whose slot has left decides first
+			v = s.routeWatched(v)
+		}
+		if mutant.On(mutant.AskingServes) && s.asking && len(w.slots) == 1 && n.slots[w.slots[0]].state() == cluster.Importing {
 			v, s.asking = verdict{}, false
 		}
 		switch v.kind {
 		case verdictError:
-			n.unlockSlots(spec, slots, mode)
-			s.out.Error(v.text)
+			n.unlockSlots(w, mode)
+			s.answer(v)
 			return
 		case verdictPark:
-			n.unlockSlots(spec, slots, mode)
-			if s.parkIfStill(spec, args, slots, v.slot, write) {
+			n.unlockSlots(w, mode)
+			if s.parkIfStill(w, v.slot) {
 				return
 			}
 			continue
 		case verdictServe:
 		}
-		if mutant.On(mutant.TornBatch) && spec.Name == "mset" && len(args) > 3 {
-			s.tear(spec, args, slots, mode)
+		if mutant.On(mutant.TornBatch) && w.spec.Name == "mset" && len(w.args) > 3 {
+			s.tear(w, mode)
 			return
 		}
-		again := s.serve(spec, args, slots, write)
-		n.unlockSlots(spec, slots, mode)
+		again := w.do(s, w)
+		n.unlockSlots(w, mode)
 		if !again {
 			return
 		}
-		write = true // an answer "expired" is a write: look again under the exclusive lock
+		w.write = true // an answer "expired" is a write: look again under the exclusive lock
 	}
 }
 
 // tear runs the first pair of an MSET and then, as a command of its own that is locked and routed anew, the others: what the
 // mutant torn-batch does. The stripes are held.
-func (s *Session) tear(spec *command.Spec, args [][]byte, slots []slot.Slot, mode lockMode) {
-	start := s.out.Len()
-	s.serve(spec, args[:3], slots, true)
-	s.n.unlockSlots(spec, slots, mode)
+func (s *Session) tear(w *work, mode lockMode) {
+	start, args := s.out.Len(), w.args
+	w.args = args[:3]
+	s.serve(w)
+	s.n.unlockSlots(w, mode)
 	s.out.Truncate(start)
-	rest, size := cloneArgs(append([][]byte{args[0]}, args[3:]...))
-	p := &parkedCommand{session: s, args: rest, bytes: size}
-	s.pending, s.slot = p, slots[0]
+	s.slot = w.slots[0]
+	p := s.wait(append([][]byte{args[0]}, args[3:]...))
 	s.n.opts.Workers.Submit(func() { s.resume(p, verdict{}) })
+}
+
+// answer writes a verdict that is an error.
+func (s *Session) answer(v verdict) {
+	if v.text == "" {
+		s.dependOn(s.n.store.Last(), false) // the change of a watched key that it tells of
+		s.out.NullArray()
+	} else {
+		s.out.Error(v.text)
+	}
 }
 
 // parkIfStill parks the command if routing, read again under the exclusive lock, still says so; otherwise the caller starts
 // over.
-func (s *Session) parkIfStill(spec *command.Spec, args [][]byte, slots []slot.Slot, at slot.Slot, write bool) bool {
+func (s *Session) parkIfStill(w *work, at slot.Slot) bool {
 	n := s.n
 	mu := &n.stripes[stripeOf(at)]
 	mu.Lock()
 	defer mu.Unlock()
-	if v := n.routeOne(at, write); v.kind != verdictPark {
+	if v := n.routeOne(at, w.write); v.kind != verdictPark {
 		return false
 	}
-	owned, size := cloneArgs(args)
-	p := &parkedCommand{session: s, args: owned, bytes: size}
-	s.pending, s.slot = p, at
-	n.park(at, p)
+	s.slot = at
+	n.park(at, s.wait(w.args))
 	n.stats.parked.Add(1)
 	return true
 }
 
 // serve runs the handler under the locks and commits what it wrote. It reports that the command must be run again, as a
 // write.
-func (s *Session) serve(spec *command.Spec, args [][]byte, slots []slot.Slot, write bool) (again bool) {
-	n := s.n
-	mode := spec.Mode(args)
-	if write && mode == data.Read {
+func (s *Session) serve(w *work) (again bool) {
+	n, spec := s.n, w.spec
+	mode := spec.Mode(w.args)
+	if w.write && mode == data.Read {
 		mode = data.Write
 	}
-	tx := &s.tx
-	tx.Reset(n.store, mode, n.opts.Clock.WallMs())
-	nodeWide := spec.Flags&command.NodeWide != 0
-	if nodeWide {
-		visible := n.visible()
-		tx.SetVisible(&visible)
-	}
-	if n.opts.Observer != nil {
-		for _, sl := range slots {
-			n.opts.Observer.Served(sl, write)
-		}
-	}
+	tx := s.begin(w, mode)
 	start := s.out.Len()
-	s.ctx = command.Context{Args: args, Out: &s.out, Tx: tx, Rand: n.opts.Rand.Uint64}
+	s.ctx = command.Context{Args: w.args, Out: &s.out, Tx: tx, Rand: n.opts.Rand.Uint64}
+	if spec.Flags&command.Blocking != 0 {
+		s.ctx.Waiter = s
+	}
 	spec.Handler(&s.ctx)
-	if err := tx.Err(); err != nil {
-		tx.Discard()
-		s.out.Truncate(start)
-		if errors.Is(err, data.ErrTooLarge) {
-			s.out.Error(errTooLarge)
-			return false
-		}
-		n.opts.Log.Error("reading the store failed", "command", spec.Name, "error", err)
-		s.out.Error(errInternal)
+	if tx.Err() != nil {
+		s.blocks, s.untried = nil, false
+		s.fail(w, start)
 		return false
 	}
-	if !write && tx.NeedsWrite() && !mutant.On(mutant.ExpiredResurrect) {
+	if !w.write && tx.NeedsWrite() && !mutant.On(mutant.ExpiredResurrect) {
 		tx.Discard()
 		s.out.Truncate(start)
 		return true
 	}
-	wrote := false
-	if p, ok := tx.Commit(); ok {
-		wrote = true
-		if nodeWide {
-			for i := range n.slots {
-				n.slots[i].lastWrite = p
-			}
-		}
-		for _, sl := range slots {
-			n.slots[sl].lastWrite = p
-		}
-	}
-	if nodeWide {
-		s.dependOn(n.store.Last(), wrote)
-	}
-	for _, sl := range slots {
-		s.dependOn(n.slots[sl].lastWrite, wrote)
+	s.commit(w)
+	if s.blocks != nil {
+		s.block(w.args)
 	}
 	return false
 }
 
-// slotsOf lists the slots of a command's keys, each once. In cluster mode they must all be one.
+// begin begins the transaction of a piece of work.
+func (s *Session) begin(w *work, mode data.Mode) *data.Tx {
+	n := s.n
+	tx := &s.tx
+	tx.Reset(n.store, mode, n.opts.Clock.WallMs())
+	if w.all {
+		visible := n.visible()
+		tx.SetVisible(&visible)
+	}
+	if n.opts.Observer != nil {
+		for _, sl := range w.slots {
+			n.opts.Observer.Served(sl, w.write)
+		}
+	}
+	return tx
+}
+
+// fail drops what was written, and what was replied from a place on, and answers why.
+func (s *Session) fail(w *work, start int) {
+	err := s.tx.Err()
+	s.tx.Discard()
+	s.out.Truncate(start)
+	if errors.Is(err, data.ErrTooLarge) {
+		s.out.Error(errTooLarge)
+		return
+	}
+	s.n.opts.Log.Error("reading the store failed", "command", w.spec.Name, "error", err)
+	s.out.Error(errInternal)
+}
+
+// commit commits what the transaction wrote, in one batch, and makes the replies wait for what they depend on.
+func (s *Session) commit(w *work) {
+	n := s.n
+	p, wrote := n.commit(&s.tx)
+	if wrote && w.all {
+		for i := range n.slots {
+			n.slots[i].lastWrite = p
+		}
+	}
+	if w.all {
+		s.dependOn(n.store.Last(), wrote)
+	}
+	for _, sl := range w.locks {
+		if wrote {
+			n.slots[sl].lastWrite = p
+		}
+		s.dependOn(n.slots[sl].lastWrite, wrote)
+	}
+}
+
+// commit commits a client's or the sweeper's transaction. Whoever watches a key that it writes, or waits for one, is told,
+// from the batch itself: no handler can forget it. The stripes of what it writes are held exclusively, so that nobody sees
+// the one without the other.
+func (n *Node) commit(tx *data.Tx) (store.Position, bool) {
+	if b := tx.Batch(); b != nil && (n.watches.count.Load() != 0 || n.blocking.count.Load() != 0) {
+		n.touch(b)
+	}
+	return tx.Commit()
+}
+
+// positionsOf appends the positions of a command's keys: none if they cannot be found, since then the handler answers an error
+// before it looks at a key (command.Spec.Count).
+func positionsOf(spec *command.Spec, args [][]byte, dst []int) []int {
+	if positions, err := spec.KeyPositions(args, dst); err == nil {
+		return positions
+	}
+	return dst
+}
+
+// slotsOf lists the slots of a command's keys, each once, sorted by stripe. In cluster mode they must all be one.
 func (n *Node) slotsOf(args [][]byte, positions []int) ([]slot.Slot, string) {
 	switch len(positions) {
 	case 0:
@@ -218,29 +309,34 @@ func (n *Node) slotsOf(args [][]byte, positions []int) ([]slot.Slot, string) {
 	for _, i := range positions {
 		slots = append(slots, slot.OfKey(args[i]))
 	}
-	slices.SortFunc(slots, func(a, b slot.Slot) int {
-		if d := stripeOf(a) - stripeOf(b); d != 0 {
-			return d
-		}
-		return int(a) - int(b)
-	})
-	slots = slices.Compact(slots)
+	slots = lockOrder(slots)
 	if len(slots) > 1 && n.opts.Cluster {
 		return nil, cluster.CrossSlot
 	}
 	return slots, ""
 }
 
-// lockSlots takes the stripes of the slots, which are sorted by stripe, each once; all stripes for a node-wide command.
-func (n *Node) lockSlots(spec *command.Spec, slots []slot.Slot, m lockMode) {
-	if spec.Flags&command.NodeWide != 0 {
+// lockOrder sorts slots by stripe and drops repetitions, in place.
+func lockOrder(slots []slot.Slot) []slot.Slot {
+	slices.SortFunc(slots, func(a, b slot.Slot) int {
+		if d := stripeOf(a) - stripeOf(b); d != 0 {
+			return d
+		}
+		return int(a) - int(b)
+	})
+	return slices.Compact(slots)
+}
+
+// lockSlots takes the stripes of a piece of work in ascending order, each once; all of them for a node-wide one.
+func (n *Node) lockSlots(w *work, m lockMode) {
+	if w.all {
 		for i := range n.stripes {
 			n.stripes.lock(i, m)
 		}
 		return
 	}
 	last := -1
-	for _, sl := range slots {
+	for _, sl := range w.locks {
 		if i := stripeOf(sl); i != last {
 			n.stripes.lock(i, m)
 			last = i
@@ -248,15 +344,15 @@ func (n *Node) lockSlots(spec *command.Spec, slots []slot.Slot, m lockMode) {
 	}
 }
 
-func (n *Node) unlockSlots(spec *command.Spec, slots []slot.Slot, m lockMode) {
-	if spec.Flags&command.NodeWide != 0 {
+func (n *Node) unlockSlots(w *work, m lockMode) {
+	if w.all {
 		for i := range n.stripes {
 			n.stripes.unlock(i, m)
 		}
 		return
 	}
 	last := -1
-	for _, sl := range slots {
+	for _, sl := range w.locks {
 		if i := stripeOf(sl); i != last {
 			n.stripes.unlock(i, m)
 			last = i
@@ -264,17 +360,17 @@ func (n *Node) unlockSlots(spec *command.Spec, slots []slot.Slot, m lockMode) {
 	}
 }
 
-// route says what to do with a command. The stripes are held.
-func (n *Node) route(spec *command.Spec, slots []slot.Slot, write bool) verdict {
+// route says what to do with a piece of work. The stripes are held.
+func (n *Node) route(w *work) verdict {
 	if !n.opts.Cluster {
 		return verdict{}
 	}
-	for _, sl := range slots {
-		if v := n.routeOne(sl, write); v.kind != verdictServe {
+	for _, sl := range w.slots {
+		if v := n.routeOne(sl, w.write); v.kind != verdictServe {
 			return v
 		}
 	}
-	if write && spec.Flags&command.NodeWide != 0 {
+	if w.write && w.all {
 		for i := range n.slots {
 			if st := &n.slots[i]; st.state() == cluster.Serving && (st.paused || st.sealed) {
 				return verdict{kind: verdictPark, slot: slot.Slot(i)}

@@ -29,6 +29,33 @@ const (
 	errMigration  = "ERR GODWIT MIGRATION takes START ranges node-id, STATUS [counter] or CANCEL counter"
 )
 
+// Errors of transactions and of waiting.
+const (
+	errNestedMulti      = "ERR MULTI calls can not be nested"
+	errWatchInMulti     = "ERR WATCH inside MULTI is not allowed"
+	errAlone            = "ERR Command not allowed inside a transaction"
+	errExec             = "ERR EXEC without MULTI"
+	errDiscard          = "ERR DISCARD without MULTI"
+	errExecAbort        = "EXECABORT Transaction discarded because of previous errors."
+	errExecAbortBecause = "EXECABORT Transaction discarded because of: "
+	errQueuedCommands   = "ERR a transaction holds %d commands at most"
+	errQueuedBytes      = "ERR the arguments of a transaction's commands hold %d bytes together at most"
+	errTransactionSize  = "ERR the transaction writes or answers more than 1 GiB: nothing of it was done"
+	errWatchedKeys      = "ERR a connection watches %d keys at most"
+	errUnblocked        = "UNBLOCKED client unblocked via CLIENT UNBLOCK"
+	errUnblockReason    = "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"
+	errTimeoutInteger   = "ERR timeout is not an integer or out of range"
+	errTimeoutNegative  = "ERR timeout is negative"
+	errPauseMode        = "ERR CLIENT PAUSE mode must be WRITE or ALL"
+	errNoSuchClient     = "ERR No such client"
+	errKillID           = "ERR client-id should be greater than 0"
+	errMonitorInMulti   = "ERR MONITOR isn't allowed for DENY BLOCKING client"
+	errSlowLogCount     = "ERR count should be greater than or equal to -1"
+)
+
+// errNoSuchUser is the error for CLIENT KILL USER with a name that is not the only user's.
+func errNoSuchUser(name []byte) string { return "ERR No such user '" + string(name) + "'" }
+
 // errJobFailed is what CLUSTERX MIGRATE … SYNC says of a job that failed without saying why.
 const errJobFailed = "ERR the migration failed"
 
@@ -70,5 +97,7 @@ const (
 	whyNotInteger = "argument couldn't be parsed into an integer"
 	whySyncMode   = "argument(s) must be one of the following: always, interval, never"
 	whyFsync      = "argument(s) must be one of the following: everysec, always, no"
+	whySlowerThan = "argument must be between -1 and 9223372036854775807 inclusive"
+	whySlowLogLen = "argument must be between 0 and 1048576 inclusive"
 	whyMaxClients = "argument must be between 1 and 4294967295 inclusive"
 )

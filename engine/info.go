@@ -99,7 +99,7 @@ func (n *Node) infoClients(l *infoLines) {
 	open, _ := n.sessions.count()
 	l.add("connected_clients", open)
 	l.add("maxclients", n.maxClients())
-	l.add("blocked_clients", n.countParked())
+	l.add("blocked_clients", n.blocking.count.Load()+int64(n.countParked()))
 }
 
 // countParked is the number of commands that wait for a slot.

@@ -44,6 +44,11 @@ type Node struct {
 	oneSlot [slot.Count][1]slot.Slot
 
 	sessions sessions
+	watches  watches
+	blocking blocking
+	pause    clientPause
+	slow     slowLog
+	monitors monitors
 	stats    stats
 	config   config
 	started  time.Duration
@@ -74,6 +79,7 @@ func Open(o Options) (*Node, error) {
 		n.oneSlot[i][0] = slot.Slot(i)
 	}
 	n.config.init(&n.opts)
+	n.slow.init()
 	st, err := store.Open(store.Options{
 		FS: o.FS, Dir: o.Dir, CacheBytes: o.CacheBytes, MemTableBytes: o.MemTableBytes,
 		Syncer: o.Syncer, Fatal: o.Fatal, Log: o.Log, Sim: o.StoreSim,

@@ -56,6 +56,15 @@ type Limits struct {
 	// request. Defaults 10,000 and 64 MiB.
 	ParkedCommands int
 	ParkedBytes    int
+	// QueuedCommands and QueuedBytes bound what one connection queues between MULTI and EXEC. Reaching either refuses the
+	// command, and so the transaction. Defaults 65,536 and 64 MiB.
+	QueuedCommands int
+	QueuedBytes    int
+	// WatchedKeys is how many keys one connection may watch. Default 10,000.
+	WatchedKeys int
+	// MonitorBytes is how many bytes may wait to be written to a connection that said MONITOR; one that reads too slowly is
+	// closed. Default 1 MiB.
+	MonitorBytes int
 	// ParkDeadline is how long a command may wait for a slot that is changing hands before it is answered TRYAGAIN by
 	// the target or MOVED by the source. Default 5 s.
 	ParkDeadline time.Duration
@@ -73,6 +82,10 @@ func (l *Limits) setDefaults() {
 	def(&l.PipelineBytes, 64<<20)
 	def(&l.ParkedCommands, 10_000)
 	def(&l.ParkedBytes, 64<<20)
+	def(&l.QueuedCommands, 1<<16)
+	def(&l.QueuedBytes, 64<<20)
+	def(&l.WatchedKeys, 10_000)
+	def(&l.MonitorBytes, 1<<20)
 	if l.ParkDeadline == 0 {
 		l.ParkDeadline = 5 * time.Second
 	}

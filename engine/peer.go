@@ -143,6 +143,7 @@ func (s *Session) peerHello(args [][]byte) {
 		s.out.Error("ERR PEER HELLO takes a node id of 40 bytes and an incarnation in hex")
 		return
 	}
+	s.isPeer.Store(true)
 	s.peer = &PeerInfo{ID: cluster.NodeID(args[4]), Incarnation: cluster.Incarnation(incarnation)}
 	s.authed = true
 	n.compareMaps(s.peer.ID, string(args[7]), string(args[8]))

@@ -24,6 +24,9 @@ type SessionOptions struct {
 	// Execute or Flush or, when something had to be waited for, on another; it must not block nor call back. The slice is
 	// valid only during the call.
 	Deliver func(b []byte)
+	// Hangup ends the connection at once, as CLIENT KILL asks; nil if nobody can. It is called without locks, when the session
+	// has been closed.
+	Hangup func()
 }
 
 // Session is one connection of a client or a peer: it runs commands one after another and delivers their replies, in
@@ -38,6 +41,7 @@ type Session struct {
 	need    store.Position // what the replies in out depend on
 	held    []heldReplies  // flushed, waiting for the gate, oldest first
 	pending *parkedCommand // the command that waits; those behind it are in queue
+	resumed *parkedCommand // the one that runs again after a wait
 	slot    slot.Slot      // for which pending waits
 	queue   [][][]byte
 	queued  int    // bytes in queue
@@ -50,14 +54,23 @@ type Session struct {
 	peer    *PeerInfo
 	asking  bool          // said ASKING just before; only a mutant cares
 	created time.Duration // on the monotonic clock
-	// shown, active and lastCmd are read by other sessions' CLIENT LIST.
-	shown   atomic.Pointer[clientInfo]
-	active  atomic.Int64 // monotonic clock of the latest command
-	lastCmd atomic.Pointer[command.Spec]
+	reply   replyMode
+	multi   *transaction // the commands since MULTI
+	watched *watchSet    // what EXEC depends on
+	monitor *monitor     // what MONITOR shows
+	// shown, active, lastCmd, queuedInMulti and isPeer are read by other sessions' CLIENT LIST.
+	shown         atomic.Pointer[clientInfo]
+	active        atomic.Int64 // monotonic clock of the latest command
+	lastCmd       atomic.Pointer[command.Spec]
+	queuedInMulti atomic.Int32 // one more than the commands since MULTI, 0 without
+	isPeer        atomic.Bool  // peer is not nil
 
 	tx        data.Tx
 	positions []int
 	ctx       command.Context
+	work      work
+	blocks    *command.Wait // what the handler that just ran wants to wait for
+	untried   bool          // without having looked
 }
 
 // heldReplies is a run of replies and the position at which they may leave.
@@ -89,6 +102,8 @@ func (s *Session) Close() {
 	s.closed = true
 	p, at := s.pending, s.slot
 	s.pending, s.queue, s.held = nil, nil, nil
+	s.endMulti()
+	s.endMonitor()
 	s.mu.Unlock()
 	s.n.sessions.remove(s)
 	if p != nil {
@@ -150,6 +165,21 @@ func (s *Session) Closing() bool {
 	return s.closing
 }
 
+// wait makes the command that is being run the pending one. s.mu is held; whatever will end the wait cannot do so yet.
+func (s *Session) wait(args [][]byte) *parkedCommand {
+	p := &parkedCommand{session: s}
+	if was := s.resumed; was != nil {
+		p.args, p.bytes, p.blocked = was.args, was.bytes, was.blocked
+	} else {
+		p.args, p.bytes = cloneArgs(args)
+		if s.multi != nil {
+			p.bytes += s.multi.bytes
+		}
+	}
+	s.pending = p
+	return p
+}
+
 // resume runs a parked command again, or answers it with the verdict that its wait came to, and then those behind it.
 func (s *Session) resume(p *parkedCommand, v verdict) {
 	s.mu.Lock()
@@ -158,7 +188,20 @@ func (s *Session) resume(p *parkedCommand, v verdict) {
 		return
 	}
 	s.pending = nil
+	b := p.blocked
+	if b != nil {
+		if end := s.n.blocking.begin(b); end != waitGoesOn {
+			s.endWait(p, end)
+			s.drain()
+			return
+		}
+	}
+	s.resumed = p
 	s.run(p.args, v)
+	s.resumed = nil
+	if b != nil {
+		s.n.blocking.ran(b, s.pending)
+	}
 	s.drain()
 }
 
@@ -170,7 +213,11 @@ func (s *Session) complete(p *parkedCommand, reply func()) {
 		return
 	}
 	s.pending = nil
+	start := s.out.Len()
 	reply()
+	if s.reply != replyOn {
+		s.mute(start)
+	}
 	s.drain()
 }
 

@@ -37,6 +37,13 @@ func (r *sessions) remove(s *Session) {
 	delete(r.open, s.id)
 }
 
+// find returns an open session by its id, nil if there is none.
+func (r *sessions) find(id uint64) *Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.open[id]
+}
+
 // count is how many sessions are open and how many ever were.
 func (r *sessions) count() (open int, ever uint64) {
 	r.mu.Lock()

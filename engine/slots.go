@@ -68,12 +68,14 @@ func (n *Node) slotsWhere(match func(*slotState) bool) slot.Set {
 	return out
 }
 
-// parkedCommand is a command that waits for its slot. It is in the slot's list exactly as long as it waits.
+// parkedCommand is a command that waits: for its slot, in whose list it then is, for a key (blocked), or for the end of
+// CLIENT PAUSE.
 type parkedCommand struct {
 	session *Session
 	args    [][]byte // owned
 	bytes   int
 	timer   env.Timer
+	blocked *blockedCommand // nil unless it is one, even while it waits for something else
 }
 
 type stripes [stripeCount]sync.RWMutex
@@ -166,6 +168,9 @@ func (o *Owned) setRecord(r *cluster.Record) {
 	o.n.claims.Drop(o.slot)
 	o.n.mu.Unlock()
 	o.n.version.Add(1)
+	if r.State != cluster.Serving && o.n.blocking.count.Load() != 0 {
+		o.n.blocking.wakeSlot(o.slot) // to be redirected
+	}
 	if o.n.opts.Observer != nil {
 		o.n.opts.Observer.Recorded(o.slot, *r)
 	}
@@ -266,8 +271,12 @@ func (st *slotState) unpark(p *parkedCommand) bool {
 	return false
 }
 
-// forget removes the parked command of a session that is closing.
+// forget removes a command that waits no longer: its session closes, or it was answered otherwise.
 func (n *Node) forget(s slot.Slot, p *parkedCommand) {
+	n.pause.forget(p)
+	if p.blocked != nil {
+		n.blocking.finish(p.blocked)
+	}
 	mu := &n.stripes[stripeOf(s)]
 	mu.Lock()
 	n.slots[s].unpark(p)

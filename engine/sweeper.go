@@ -73,7 +73,7 @@ func (n *Node) sweepSlot(sl slot.Slot, nowMs int64) (more bool) {
 			more = false
 			return
 		}
-		if p, ok := tx.Commit(); ok {
+		if p, ok := n.commit(&tx); ok {
 			o.st.lastWrite = p
 			n.stats.expired.Add(uint64(deleted))
 		}

@@ -92,7 +92,7 @@ func categories(s *Spec) (names []string) {
 		in   bool
 		name string
 	}{
-		{s.Group == "generic" || s.Group == "server" && s.Is(NodeWide), "@keyspace"},
+		{s.Group == "generic" && !s.Is(Connection) || s.Group == "server" && s.Is(NodeWide), "@keyspace"},
 		{s.Is(ReadOnly), "@read"},
 		{s.Is(Write), "@write"},
 		{s.Group == "string", "@string"},
@@ -105,6 +105,7 @@ func categories(s *Spec) (names []string) {
 		{!s.Is(Fast), "@slow"},
 		{s.Is(Blocking), "@blocking"},
 		{s.Is(Admin) || s.Is(Dangerous), "@dangerous"},
+		{s.Group == "transactions", "@transaction"},
 		{s.Group == "connection" && len(s.Sub) == 0 || s.Is(Connection), "@connection"},
 	} {
 		if c.in {

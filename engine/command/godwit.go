@@ -5,14 +5,14 @@ package command
 func godwitSpecs() []*Spec {
 	const group = "cluster"
 	return []*Spec{
-		{Name: "godwit", Arity: -2, Flags: Admin | NoScript | Stale | Server,
+		{Name: "godwit", Arity: -2, Flags: Admin | NoScript | Stale | Alone | Server,
 			Group: group, Since: "0.1.0", Complexity: "Depends on subcommand.", Summary: "A container for commands about slots and their moves",
 			Sub: []*Spec{
-				{Name: "godwit|migration", Arity: -3, Flags: Admin | NoScript | Stale | Server,
+				{Name: "godwit|migration", Arity: -3, Flags: Admin | NoScript | Stale | Alone | Server,
 					Group: group, Since: "0.1.0", Complexity: "O(N) where N is the number of jobs or slots.", Summary: "Start, show or cancel jobs that move slots"},
-				{Name: "godwit|owners", Arity: 3, Flags: Admin | NoScript | Stale | Server,
+				{Name: "godwit|owners", Arity: 3, Flags: Admin | NoScript | Stale | Alone | Server,
 					Group: group, Since: "0.1.0", Complexity: "O(N) where N is the number of slots.", Summary: "Show the ownership records of slots as JSON"},
-				{Name: "godwit|status", Arity: 2, Flags: Admin | NoScript | Stale | Server,
+				{Name: "godwit|status", Arity: 2, Flags: Admin | NoScript | Stale | Alone | Server,
 					Group: group, Since: "0.1.0", Complexity: "O(N) where N is the number of slots.", Summary: "Show what this node serves and moves as JSON"},
 			}},
 	}

@@ -5,7 +5,8 @@
 // *container* is a command with subcommands, whose names are "container|sub" as in Redis.
 //
 // Invariants.
-//  1. A handler appends exactly one reply, whatever its arguments, and never panics for them.
+//  1. A handler appends exactly one reply, whatever its arguments, and never panics for them. One of a blocking command may
+//     append none if Context.InLine or Context.Block said that it waits.
 //  2. A handler writes only if its command has the flag Write; it has no state, and needs nothing but its Context.
 //  3. A handler that replies with an error has written nothing but the deletion of expired keys.
 //  4. Every error that a handler or Check gives is one of errors.go.
@@ -49,6 +50,7 @@ const (
 	Dangerous                   // may hurt other users of the node: an ACL category
 	Connection                  // an ACL category, for commands of other groups than "connection"
 	Apart                       // the first key plays another part than those after it: COMMAND INFO describes it by itself
+	Alone                       // not allowed in a transaction
 )
 
 // Context is what a handler works with. It is valid during the call only.
@@ -61,6 +63,8 @@ type Context struct {
 	Tx *data.Tx
 	// Rand gives random bits to commands with the flag Random.
 	Rand func() uint64
+	// Waiter lets a command with the flag Blocking wait; nil if it may not.
+	Waiter Waiter
 	// Slot is the slot of a key; nil means slot.OfKey.
 	Slot func(key []byte) slot.Slot
 

@@ -17,7 +17,7 @@ type Table struct {
 // NewTable returns the table of all commands.
 func NewTable() *Table {
 	t := &Table{byName: map[string]*Spec{}, subs: map[string]*Spec{}}
-	for _, group := range [][]*Spec{stringSpecs(), hashSpecs(), setSpecs(), keySpecs(), serverSpecs(), godwitSpecs()} {
+	for _, group := range [][]*Spec{stringSpecs(), hashSpecs(), setSpecs(), keySpecs(), serverSpecs(), transactionSpecs(), observationSpecs(), godwitSpecs()} {
 		t.all = append(t.all, group...)
 	}
 	sort.Slice(t.all, func(i, j int) bool { return t.all[i].Name < t.all[j].Name })

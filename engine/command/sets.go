@@ -148,10 +148,7 @@ func spop(c *Context) {
 		c.Out.Null()
 		return
 	}
-	s.Random(c.Rand, func(member, _ []byte) {
-		c.Out.Bulk(member)
-		s.Take(member)
-	})
+	c.Out.Bulk(s.Pop(c.Rand))
 	s.Save()
 }
 

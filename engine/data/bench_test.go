@@ -61,3 +61,43 @@ func BenchmarkDrop(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkPop takes random members out of a set until it is empty, and fills it again.
+func BenchmarkPop(b *testing.B) {
+	st := openSized(b, 0, 0)
+	const n = 100_000
+	left := 0
+	for b.Loop() {
+		if left == 0 {
+			b.StopTimer()
+			putMembers(b, st, "k", Set, n)
+			left = n
+			b.StartTimer()
+		}
+		tx := begin(st, Write, 1)
+		c, _ := tx.Open([]byte("k"), Set)
+		c.Pop(testBits.next)
+		c.Save()
+		tx.Commit()
+		left--
+	}
+}
+
+// BenchmarkPut writes single members of one large set: the path of HSET and SADD.
+func BenchmarkPut(b *testing.B) {
+	st := openSized(b, 0, 0)
+	putMembers(b, st, "k", Set, 100_000)
+	var tx Tx
+	tx.SetRand(testBits.next)
+	var member []byte
+	user := []byte("k")
+	b.ReportAllocs()
+	for b.Loop() {
+		tx.Reset(st, Write, 1)
+		c, _ := tx.Open(user, Set)
+		member = fmt.Appendf(member[:0], "m%07d", testBits.next()%200_000)
+		c.Put(member, nil)
+		c.Save()
+		tx.Commit()
+	}
+}

@@ -335,7 +335,7 @@ func TestCollectionScan(t *testing.T) {
 
 // TestRandomMembers: samples have the right size and no member twice, and each member is drawn about as often as any other.
 func TestRandomMembers(t *testing.T) {
-	for _, n := range []int{1, 2, sampleWalk, sampleWalk + 1, 5000} {
+	for _, n := range []int{1, 2, int(drawWalk.whole), int(drawWalk.whole) + 1, 5000} {
 		st := openStore(t)
 		putMembers(t, st, "k", Set, n)
 		tx := begin(st, Read, 1)
@@ -360,7 +360,15 @@ func TestRandomMembers(t *testing.T) {
 		if len(drawn) != n || counts[0] == 0 || counts[len(counts)-1] > 4*each {
 			t.Errorf("of %d members %d were drawn, %d to %d times, %d on average", n, len(drawn), counts[0], counts[len(counts)-1], each)
 		}
-		if n <= sampleWalk && n > 1 && counts[0] < each/3 {
+		update(t, st, Write, 1, func(tx *Tx) {
+			c, _ := tx.Open([]byte("k"), Set)
+			member := c.Pop(testBits.next)
+			if c.Save(); member == nil || drawn[string(member)] == 0 || c.Len() != uint64(n-1) {
+				t.Errorf("of %d members %q was popped, and %d are left", n, member, c.Len())
+			}
+		})
+		checkAll(t, st, slot.OfKey([]byte("k")))
+		if n <= int(drawWalk.whole) && n > 1 && counts[0] < each/3 {
 			t.Errorf("of %d members one was drawn %d times, %d on average", n, counts[0], each)
 		}
 	}

@@ -16,9 +16,15 @@ func (inlineSyncer) Schedule(run func()) { run() }
 
 func openStore(t testing.TB) *store.Store {
 	t.Helper()
+	return openSized(t, 8<<20, 4<<20)
+}
+
+// openSized opens a store with memory for blocks and for a memory table; 0 means what production has.
+func openSized(t testing.TB, cacheBytes int64, memTableBytes uint64) *store.Store {
+	t.Helper()
 	st, err := store.Open(store.Options{
 		FS: vfs.NewMem(), Dir: "d", Syncer: inlineSyncer{}, Fatal: func(err error) { panic(err) },
-		CacheBytes: 8 << 20, MemTableBytes: 4 << 20,
+		CacheBytes: cacheBytes, MemTableBytes: memTableBytes,
 	})
 	if err != nil {
 		t.Fatal(err)

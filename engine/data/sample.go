@@ -1,14 +1,39 @@
 package data
 
-import "godwit/engine/key"
+import (
+	"bytes"
 
-// Random members. Up to sampleWalk members, each is as likely as any other. Of more, the place is found by a random hash and
-// a random walk of up to sampleSteps from there: hashes are even but the gaps between them are not, and the walk averages
-// over them, so that the chance of a member differs from the mean by about a sixth, either way.
-const (
-	sampleWalk  = 128
-	sampleSteps = 32
+	"godwit/engine/key"
 )
+
+// randomWalk is how a random member is found. Up to whole members, each is as likely as any other. Of more, the place is found by a
+// random hash and a random walk of up to steps from there: hashes are even but the gaps between them are not, and the walk
+// averages over them.
+type randomWalk struct{ whole, steps uint64 }
+
+// drawWalk is for members that stay: the chance of one differs from the mean by about a sixth, either way. popWalk is for those
+// that are taken out, by about a half: a set that is emptied member by member is a graveyard of deletions until the store
+// compacts it, and each step passes over all that lie between two members.
+var (
+	drawWalk = randomWalk{whole: 128, steps: 32}
+	popWalk  = randomWalk{whole: 16, steps: 4}
+)
+
+// Pop takes out a random member and returns it. The collection is not empty.
+func (c *Collection) Pop(rand func() uint64) (member []byte) {
+	it := c.Iter(key.Element)
+	found := c.seekRandom(it, rand, popWalk)
+	if found {
+		member = bytes.Clone(it.Member())
+	}
+	it.Close()
+	if !found {
+		c.expect(0, c.size)
+		return nil
+	}
+	c.Take(member)
+	return member
+}
 
 // Random visits a random member of a collection that is not empty. The slices are valid during the call only.
 func (c *Collection) Random(rand func() uint64, visit func(member, value []byte)) {
@@ -23,7 +48,7 @@ func (c *Collection) Random(rand func() uint64, visit func(member, value []byte)
 func (c *Collection) Draws(n uint64, rand func() uint64, visit func(member, value []byte) bool) {
 	it := c.Iter(key.Element)
 	left := n
-	for ; left > 0 && c.tx.err == nil && c.seekRandom(it, rand); left-- {
+	for ; left > 0 && c.tx.err == nil && c.seekRandom(it, rand, drawWalk); left-- {
 		if !visit(it.Member(), it.Value()) {
 			left = 0
 			break
@@ -36,7 +61,7 @@ func (c *Collection) Draws(n uint64, rand func() uint64, visit func(member, valu
 // Sample visits n different random members, all of them if there are no more, until visit returns false. It remembers those
 // that it has visited only where n is a small part of a large collection.
 func (c *Collection) Sample(n uint64, rand func() uint64, visit func(member, value []byte) bool) {
-	if n > c.size/sampleShare || c.size <= sampleWalk {
+	if n > c.size/sampleShare || c.size <= drawWalk.whole {
 		c.sampleAll(n, rand, visit)
 		return
 	}
@@ -44,7 +69,7 @@ func (c *Collection) Sample(n uint64, rand func() uint64, visit func(member, val
 	seen := make(map[string]struct{}, n)
 	for tries := uint64(0); uint64(len(seen)) < n && c.tx.err == nil; tries++ {
 		// Of a collection that is as large as its record says, few tries are lost to members drawn before.
-		if tries > sampleTries*(n+1) || !c.seekRandom(it, rand) {
+		if tries > sampleTries*(n+1) || !c.seekRandom(it, rand, drawWalk) {
 			c.expect(uint64(len(seen)), c.size)
 			break
 		}
@@ -60,7 +85,7 @@ func (c *Collection) Sample(n uint64, rand func() uint64, visit func(member, val
 }
 
 // sampleShare is the part of a collection, one in so many, up to which random places are cheaper than reading all: a place costs
-// a seek and on average sampleSteps/2 steps.
+// a seek and on average half of drawWalk.steps.
 const sampleShare = 32
 
 // sampleTries is how many tries for each member end a sample of a collection that cannot have as many.
@@ -85,20 +110,20 @@ func (c *Collection) sampleAll(n uint64, rand func() uint64, visit func(member, 
 }
 
 // seekRandom moves an iterator over members to a random one, and reports false if there is none.
-func (c *Collection) seekRandom(it *Elements, rand func() uint64) bool {
+func (c *Collection) seekRandom(it *Elements, rand func() uint64, w randomWalk) bool {
 	if c.size == 0 {
 		return false
 	}
 	var ok bool
 	var steps uint64
-	if c.size <= sampleWalk {
+	if c.size <= w.whole {
 		ok, steps = it.First(), rand()%c.size
 	} else {
 		bits := rand()
 		if ok = it.SeekHash(uint32(bits)); !ok {
 			ok = it.First()
 		}
-		steps = bits >> 32 % sampleSteps
+		steps = bits >> 32 % w.steps
 	}
 	for ; ok && steps > 0; steps-- {
 		if ok = it.Next(); !ok {

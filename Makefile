@@ -17,7 +17,7 @@ DEMOFLAGS ?=
 # packages-with PATTERN lists the packages that have a test file with a line like that.
 packages-with = $(addprefix ./,$(sort $(dir $(shell git grep -lE --untracked '$(1)' -- '*_test.go' ':!*/testdata/*'))))
 
-.PHONY: help build demo test race lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants bench clean
+.PHONY: help build demo test race lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants bench bench-sim clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ mutants: ## plant each known bug in the real code and require that the simulator
 
 bench: ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem $(call packages-with,^func Benchmark)
+
+bench-sim: ## measure how many seeds a worker runs a second, on each engine of the store
+	GOGC=400 go test -run '^$$' -bench Seeds -benchtime 100x ./sim
 
 clean: ## remove what was built, but not the linter
 	rm -rf bin .cache demo-*

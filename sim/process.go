@@ -115,7 +115,7 @@ func (p *process) open() {
 	o := &observer{p: p, life: p.life}
 	n, err := engine.Open(engine.Options{
 		Clock: p.seat, Peers: p.seat, Rand: p.seat, Workers: p.seat, Syncer: p.seat, FS: p.disk, Fatal: p.fatal, Dir: dataDir,
-		StoreSim: &store.Sim{IgnoreLogSync: p.disk.IgnoreLogSync, MayFlush: p.mayFlush, Caches: w.caches},
+		StoreSim: &store.Sim{Memory: w.engine == EngineMemory, IgnoreLogSync: p.disk.IgnoreLogSync, MayFlush: p.mayFlush, Caches: w.caches},
 		Observer: o, Log: slog.New(&logWatch{o: o}),
 		Cluster: true, Addr: p.addr(), Sync: engine.SyncAlways, PeerSecret: "secret",
 		SweepInterval: cfg.sweep,

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,8 @@ type Config struct {
 	Watch func(*Moment)
 	// Schedule replaces what the seed draws; Run then goes by the schedule's own seed. nil for none.
 	Schedule *Schedule
+	// Engine is what the nodes keep their records in; "" lets the seed choose.
+	Engine Engine
 	// Panic lets a panic of the code under test through, with its stack, instead of making it a violation.
 	Panic bool
 	// Checkpoints asks for those of the result.
@@ -34,6 +37,7 @@ type Config struct {
 // Result is what came of a run.
 type Result struct {
 	Seed       uint64
+	Engine     Engine
 	Violation  *Violation // nil if every property held
 	Events     uint64
 	Operations int // of clients, redirections and repetitions not counted
@@ -86,6 +90,7 @@ func Run(seed uint64, cfg Config) (result Result) {
 	w := newWorldOf(seed, s, caches, cfg.Trace)
 	w.planted = cfg.Planted
 	w.trace.marks = cfg.Checkpoints
+	w.engine = cmp.Or(cfg.Engine, engineOf(seed))
 	w.trace.also(cfg.Watch)
 	if cfg.Schedule != nil {
 		w.plan = newPlan(w, cfg.Schedule)
@@ -370,7 +375,7 @@ func (w *world) shutdown() {
 
 func (w *world) result() Result {
 	r := Result{
-		Seed: w.seed, Violation: w.failed, Events: w.events, Operations: w.cover.operations, Succeeded: w.cover.succeeded,
+		Seed: w.seed, Engine: w.engine, Violation: w.failed, Events: w.events, Operations: w.cover.operations, Succeeded: w.cover.succeeded,
 		Unknown: w.cover.unknown, Jobs: w.oper.jobs, Virtual: w.now, TraceHash: w.trace.sum(),
 		Cutovers: w.cover.cutovers, BusyCutovers: w.cover.busyCutovers, Hits: w.cover.list(),
 	}

@@ -10,6 +10,7 @@ type Totals struct {
 	OK, Failed            int
 	Operations, Succeeded int
 	Cutovers              int
+	Pebble                int // runs on Pebble; the others keep their records in memory
 	Busy                  int // runs with a cutover while a client wrote to the slot
 	Crashed               int // runs with a crash in a move
 	Hits                  map[Hit]int
@@ -26,6 +27,9 @@ func (t *Totals) Add(r *Result) {
 		t.OK++
 	} else {
 		t.Failed++
+	}
+	if r.Engine == EnginePebble {
+		t.Pebble++
 	}
 	if r.BusyCutovers > 0 {
 		t.Busy++

@@ -39,6 +39,7 @@ type world struct {
 	lostClients int
 	history     *linearize.Recorder
 	caches      *store.Caches
+	engine      Engine // of the stores; Pebble unless Run says otherwise
 	failed      *Violation
 	plan        *plan // nil: everything that the seed draws happens
 	planted     bool  // see Config
@@ -72,7 +73,7 @@ func newWorld(seed uint64, caches *store.Caches, out io.Writer) *world {
 func newWorldOf(seed uint64, s swarm, caches *store.Caches, out io.Writer) *world {
 	w := &world{
 		seed: seed, swarm: s, trace: newTrace(out), times: newDice(seed, streamTime, 0),
-		history: linearize.NewRecorder(unixMs), caches: caches, cover: newCoverage(),
+		history: linearize.NewRecorder(unixMs), caches: caches, engine: EnginePebble, cover: newCoverage(),
 	}
 	w.configs = w.configurations()
 	w.keys = newKeyspace(w.swarm.slots)

@@ -94,6 +94,7 @@ type summaryLine struct {
 	First          uint64                       `json:"first_seed"`
 	Last           uint64                       `json:"last_seed"`
 	Version        string                       `json:"version"`
+	Pebble         int                          `json:"on_pebble"` // seeds; the others keep their records in memory
 	SeedsPerSecond float64                      `json:"seeds_per_second"`
 	Busy           float64                      `json:"cutover_under_writes"` // share of the seeds
 	Crashed        float64                      `json:"crash_in_move"`        // share of the seeds
@@ -110,7 +111,7 @@ type summaryLine struct {
 func (s *simSummary) print(out io.Writer, took time.Duration, asJSON bool) error {
 	all, missing := s.marks()
 	line := summaryLine{
-		OK: s.OK, Failed: s.Failed, First: s.first, Last: s.last, Version: version(),
+		OK: s.OK, Failed: s.Failed, First: s.first, Last: s.last, Pebble: s.Pebble, Version: version(),
 		SeedsPerSecond: round(float64(s.Seeds())/took.Seconds(), 1),
 		Busy:           round(s.Share(s.Busy), 3), Crashed: round(s.Share(s.Crashed), 3), Succeeded: round(s.SucceededShare(), 3),
 		Cutovers: s.Cutovers, Crashes: map[string]map[string]int{}, Faults: s.Faults, Marks: all, MarksMissing: missing, Properties: s.byProperty,
@@ -124,8 +125,8 @@ func (s *simSummary) print(out io.Writer, took time.Duration, asJSON bool) error
 	if asJSON {
 		return json.NewEncoder(out).Encode(line)
 	}
-	_, err := fmt.Fprintf(out, "%d ok, %d failed (seeds %d to %d); %.1f seeds/s; %d cutovers; seeds with a cutover under writes %.1f %%, with a crash in a move %.1f %%; operations ok %.1f %%\n",
-		s.OK, s.Failed, s.first, s.last, line.SeedsPerSecond, line.Cutovers, 100*line.Busy, 100*line.Crashed, 100*line.Succeeded)
+	_, err := fmt.Fprintf(out, "%d ok, %d failed (seeds %d to %d); %.1f seeds/s; %d cutovers; seeds with a cutover under writes %.1f %%, with a crash in a move %.1f %%; operations ok %.1f %%; %d seeds on Pebble\n",
+		s.OK, s.Failed, s.first, s.last, line.SeedsPerSecond, line.Cutovers, 100*line.Busy, 100*line.Crashed, 100*line.Succeeded, s.Pebble)
 	if err != nil {
 		return err
 	}

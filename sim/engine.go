@@ -1,0 +1,23 @@
+package sim
+
+// Engine names what the nodes of a run keep their records in, below the store.
+type Engine string
+
+// The engines.
+const (
+	EngineMemory Engine = "memory" // a tree and a log
+	EnginePebble Engine = "pebble"
+)
+
+// pebbleEvery says which seeds run on Pebble: those that it divides. What the other eight of nine have instead must behave
+// equally, which the tests of engine/store demand, and costs a small part of it. It is odd so that two or four workers, each
+// of which takes every second or fourth seed, get as many of the slow ones.
+const pebbleEvery = 9
+
+// engineOf is the engine of a seed.
+func engineOf(seed uint64) Engine {
+	if seed%pebbleEvery == 0 {
+		return EnginePebble
+	}
+	return EngineMemory
+}

@@ -132,31 +132,60 @@ func (p *process) files(glob string) []string {
 // flipIn inverts a bit of what reads of a file return, somewhere in it.
 func (p *process) flipIn(name string, dice dice) {
 	info, err := p.disk.Stat(name)
-	if err != nil || info.Size() == 0 {
+	if err != nil {
+		return
+	}
+	size := p.vouched(name, info.Size())
+	if size == 0 {
 		return
 	}
 	p.misread = true
-	at := dice.Int64N(p.vouched(name, info.Size()))
+	at := dice.Int64N(size)
 	p.w.must(p.disk.FlipRead(name, at))
 	p.w.notef(p.index, traceNemesis, "reads of %s have byte %d wrong", name, at)
 }
 
-// vouched is up to where a flipped bit of a file must be noticed. The engine in memory vouches for what its log held when it was put in
-// place, whose length the header has; behind that a flipped bit can look like a torn end.
+// vouched is up to where a flipped bit of a file must be noticed: it can look like a torn end in what was written last. The engine in memory
+// vouches for what its log held when it was put in place, whose length the header has; Pebble for all of a log or MANIFEST but the last
+// chunk, and what a crash has torn behind that.
 func (p *process) vouched(name string, size int64) int64 {
-	if path.Base(name) != "memory.log" {
+	base := path.Base(name)
+	isLog, isManifest := path.Ext(name) == ".log", strings.HasPrefix(base, "MANIFEST-")
+	if !isLog && !isManifest {
 		return size
 	}
-	var header [16]byte
+	b := make([]byte, size)
 	f, err := p.disk.Open(name)
 	if err == nil {
-		_, err = f.ReadAt(header[:], 0)
+		_, err = f.ReadAt(b, 0)
 		err = errors.Join(err, f.Close())
 	}
-	if err != nil {
-		return 1 // it has no header yet; a start that meets it so fails
+	switch {
+	case err != nil:
+		p.w.must(err)
+		return 0
+	case base == "memory.log" && size < 16:
+		return 0
+	case base == "memory.log":
+		return min(size, int64(binary.LittleEndian.Uint64(b[8:])))
 	}
-	return min(size, int64(binary.LittleEndian.Uint64(header[8:])))
+	var before, last, at int
+	for at+11 <= len(b) {
+		header, kind := 7, b[at+6]
+		switch {
+		case isManifest == (kind > 4) || kind == 0 || kind > 12: // behind the end
+			return int64(before)
+		case kind > 8:
+			header = 19
+		case kind > 4:
+			header = 11
+		}
+		if isLog && fmt.Sprintf("%06d.log", binary.LittleEndian.Uint32(b[at+7:])) != base { // of an older log
+			break
+		}
+		before, last, at = last, at, at+header+int(binary.LittleEndian.Uint16(b[at+4:]))
+	}
+	return int64(before)
 }
 
 // spoilStart lets reads fail while the machine starts, or return a bit that has flipped, of one kind of its files.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,11 +20,13 @@ import (
 // takes everything away that was written after it, acknowledged writes and ownership records among it, and nothing tells. So
 // before Pebble opens a directory its logs and its MANIFEST are read once: a chunk that is wrong is damage, not the end, when
 //
-//   - one bit makes it right: what a crash tears differs in more than one, but for one case in a million; or
+//   - one bit makes it right, and what is behind it was written as well: in a log a right chunk, in a MANIFEST anything but zeros; or
 //   - behind it is a chunk that was written when the place of the wrong one had been synced: in a log each chunk says up to where that
-//     was so, and a MANIFEST is synced after each record.
+//     was so, but not in the first one of a directory, and a MANIFEST is synced after each record.
 //
-// What is left unnoticed is damage of several bits in what was written last of all: that cannot be told from a torn write.
+// One bit alone is not enough. Of a chunk that a crash has torn the rest is what the place held before: zeros, or in a log, which is written
+// over an older one, what was written there then, perhaps nearly the same. So damage of the last chunk of a log stays unnoticed, as does that
+// of several bits in the last record of a MANIFEST.
 
 // ErrDamaged says that a file of the directory is not as it was written. Nothing was touched.
 var ErrDamaged = errors.New("the file is damaged")
@@ -32,18 +35,20 @@ var ErrDamaged = errors.New("the file is damaged")
 //
 //	0  4  checksum of everything behind the size, masked CRC-32C, little-endian as all numbers
 //	4  2  size of the payload
-//	6  1  kind: full, first, middle or last part of a record, 1 to 4 in a MANIFEST, 9 to 12 in a log
+//	6  1  kind: full, first, middle or last part of a record: 1 to 4 in a MANIFEST, 5 to 8 in the first log, 9 to 12 in others
 //	7  4  number of the log; logs only
-//	11 8  up to where the log was synced when the chunk was written, an offset; logs only
+//	11 8  up to where the log was synced when the chunk was written, an offset; kinds 9 to 12 only
 //
 // A rest of a block that is too short for a header is filled with zeros.
 const (
 	chunkBlock     = 32 << 10
-	manifestHeader = 7
-	logHeader      = 19
+	headerManifest = 7
+	headerFirstLog = 11
+	headerLog      = 19
 	kindFirst      = 2 // 1 is full
-	kindLog        = 8 // added to the kinds in a log
-	kinds          = 4 // of each
+	kindManifest   = 4 // and below
+	kindFirstLog   = 8
+	kindLog        = 12
 )
 
 // checkDamage reads the logs and the MANIFEST of a directory, if there are any, and fails with ErrDamaged if one is not as it was
@@ -56,7 +61,7 @@ func checkDamage(fs vfs.FS, dir string) error {
 	if !desc.Exists {
 		return nil
 	}
-	if err := checkChunks(fs, desc.ManifestFilename, chunks{header: manifestHeader}); err != nil {
+	if err := checkChunks(fs, desc.ManifestFilename, chunks{}); err != nil {
 		return err
 	}
 	names, err := fs.List(dir)
@@ -69,7 +74,7 @@ func checkDamage(fs vfs.FS, dir string) error {
 		if !isLog || err != nil {
 			continue
 		}
-		if err := checkChunks(fs, fs.PathJoin(dir, name), chunks{header: logHeader, log: uint32(n)}); err != nil {
+		if err := checkChunks(fs, fs.PathJoin(dir, name), chunks{isLog: true, log: uint32(n)}); err != nil {
 			return err
 		}
 	}
@@ -78,9 +83,9 @@ func checkDamage(fs vfs.FS, dir string) error {
 
 // chunks reads the chunks of a file of one kind.
 type chunks struct {
-	header int
-	log    uint32 // number of the log
-	wrong  int64  // where the first chunk is that is not right; -1 while there is none
+	isLog bool
+	log   uint32 // number of the log
+	wrong int64  // where the first chunk is that is not right; -1 while there is none
 }
 
 // checkChunks reads a file block by block.
@@ -109,11 +114,11 @@ func checkChunks(fs vfs.FS, path string, c chunks) error {
 // block reads the chunks of a block that begins at an offset of the file, and reports that the file is damaged.
 func (c *chunks) block(b []byte, start int64) (damaged bool) {
 	at := 0
-	for c.wrong < 0 && len(b)-at >= c.header {
+	for c.wrong < 0 && !c.filling(b[at:]) {
 		size, ok := c.right(b[at:])
 		if !ok {
 			c.wrong = start + int64(at)
-			if c.almost(b[at:]) {
+			if c.flipped(b[at:]) {
 				return true
 			}
 			break
@@ -123,7 +128,7 @@ func (c *chunks) block(b []byte, start int64) (damaged bool) {
 	if c.wrong < 0 {
 		return false
 	}
-	for at++; len(b)-at >= c.header; at++ {
+	for at++; at < len(b); at++ {
 		if _, ok := c.right(b[at:]); ok && c.proves(b[at:]) {
 			return true
 		}
@@ -131,61 +136,90 @@ func (c *chunks) block(b []byte, start int64) (damaged bool) {
 	return false
 }
 
+// least is the size of the smallest header.
+func (c *chunks) least() int {
+	if c.isLog {
+		return headerFirstLog
+	}
+	return headerManifest
+}
+
+// filling reports whether the rest of a block is too short for a chunk.
+func (c *chunks) filling(rest []byte) bool {
+	return len(rest) < c.least() || c.isLog && len(rest) < headerLog && bytes.Count(rest, []byte{0}) == len(rest)
+}
+
 // right reports whether b begins with a chunk that is as it was written, and its size.
 func (c *chunks) right(b []byte) (size int, ok bool) {
 	size, ok = c.shape(b)
-	if !ok || !c.mine(b) {
+	if !ok || c.isLog && binary.LittleEndian.Uint32(b[7:]) != c.log { // logs are written over older ones
 		return 0, false
 	}
 	return size, checksum(b[6:size]) == binary.LittleEndian.Uint32(b)
 }
 
-// shape is the size of the chunk that b begins with, header included; not ok if b ends before.
+// shape is the size of the chunk that b begins with, header included; not ok if it is none of this kind of file, or b ends before.
 func (c *chunks) shape(b []byte) (size int, ok bool) {
-	if len(b) < c.header {
+	if len(b) < c.least() {
 		return 0, false
 	}
-	size = c.header + int(binary.LittleEndian.Uint16(b[4:]))
-	return size, size <= len(b)
-}
-
-// mine reports whether the header is one of this kind of file, and of this log: logs are written over older ones.
-func (c *chunks) mine(b []byte) bool {
-	kind := int(b[6])
-	if c.header == logHeader {
-		return kind > kindLog && kind <= kindLog+kinds && binary.LittleEndian.Uint32(b[7:]) == c.log
+	switch kind := b[6]; {
+	case kind == 0 || kind > kindLog || c.isLog != (kind > kindManifest):
+		return 0, false
+	case kind <= kindManifest:
+		size = headerManifest
+	case kind <= kindFirstLog:
+		size = headerFirstLog
+	default:
+		size = headerLog
 	}
-	return kind > 0 && kind <= kinds
+	size += int(binary.LittleEndian.Uint16(b[4:]))
+	return size, size <= len(b)
 }
 
 // proves reports whether a right chunk behind the wrong one shows that the wrong one had been synced.
 func (c *chunks) proves(b []byte) bool {
-	if c.header == logHeader {
-		return binary.LittleEndian.Uint64(b[11:]) > uint64(c.wrong)
+	if c.isLog {
+		return b[6] > kindFirstLog && binary.LittleEndian.Uint64(b[11:]) > uint64(c.wrong)
 	}
 	return b[6] <= kindFirst // it begins a record of its own, so the one before had been synced
 }
 
-// almost reports whether one bit makes a right chunk of what b begins with.
-func (c *chunks) almost(b []byte) bool {
-	try := append(make([]byte, 0, chunkBlock), b...)
-	for bit := range 8 * 6 { // of the checksum and of the size
-		try[bit/8] ^= 1 << (bit % 8)
-		if _, ok := c.right(try); ok {
-			return true
+// flipped reports whether one bit makes a right chunk of what b begins with, and what is behind the bit shows that the chunk was whole.
+func (c *chunks) flipped(b []byte) bool {
+	at, size, found := c.mend(bytes.Clone(b))
+	switch {
+	case !found:
+		return false
+	case c.isLog:
+		_, ok := c.right(b[size:])
+		return ok
+	default:
+		return bytes.Count(b[at:], []byte{0}) < len(b)-at
+	}
+}
+
+// mend looks for the bit that makes a right chunk of what b begins with, and flips it. It returns the byte that has it and the size of the chunk.
+func (c *chunks) mend(b []byte) (at, size int, found bool) {
+	for bit := range 8 * 7 { // of the checksum, of the size and of the kind
+		b[bit/8] ^= 1 << (bit % 8)
+		if size, ok := c.right(b); ok {
+			return bit / 8, size, true
 		}
-		try[bit/8] ^= 1 << (bit % 8)
+		b[bit/8] ^= 1 << (bit % 8)
 	}
 	size, ok := c.shape(b)
 	if !ok {
-		return false
+		return 0, 0, false
 	}
-	at, found := flippedBit(b[6:size], binary.LittleEndian.Uint32(b))
-	if found {
-		try[6+at/8] ^= 1 << (at % 8)
-		_, found = c.right(try)
+	bit, found := flippedBit(b[6:size], binary.LittleEndian.Uint32(b))
+	if !found {
+		return 0, 0, false
 	}
-	return found
+	at = 6 + bit/8
+	b[at] ^= 1 << (bit % 8)
+	size, ok = c.right(b)
+	return at, size, ok
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -89,6 +89,7 @@ func (s *Session) block(args [][]byte) {
 	n, w, untried := s.n, s.blocks, s.untried
 	s.blocks, s.untried = nil, false
 	p := s.wait(args)
+	s.waitsForKey.Store(true)
 	if p.blocked != nil {
 		n.blocking.looked(p.blocked) // it keeps its places; resume says what comes next
 		return

@@ -154,6 +154,9 @@ func (s *Session) describe() string {
 	if queued >= 0 {
 		flags = strings.TrimPrefix(flags, "N") + "x"
 	}
+	if s.waitsForKey.Load() {
+		flags = strings.TrimPrefix(flags, "N") + "b"
+	}
 	cmd := "NULL"
 	if spec := s.lastCmd.Load(); spec != nil {
 		cmd = spec.Name

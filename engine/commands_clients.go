@@ -128,6 +128,7 @@ func (s *Session) end(o *Session) {
 		s.queue, s.queued, s.closing = nil, 0, true
 		return
 	}
+	o.doomed.Store(true)
 	s.n.opts.Workers.Submit(o.kill)
 }
 

@@ -58,12 +58,14 @@ type Session struct {
 	multi   *transaction // the commands since MULTI
 	watched *watchSet    // what EXEC depends on
 	monitor *monitor     // what MONITOR shows
-	// shown, active, lastCmd, queuedInMulti and isPeer are read by other sessions' CLIENT LIST.
+	// What follows is read by other sessions' CLIENT LIST and the like.
 	shown         atomic.Pointer[clientInfo]
 	active        atomic.Int64 // monotonic clock of the latest command
 	lastCmd       atomic.Pointer[command.Spec]
 	queuedInMulti atomic.Int32 // one more than the commands since MULTI, 0 without
 	isPeer        atomic.Bool  // peer is not nil
+	waitsForKey   atomic.Bool  // pending waits for a key
+	doomed        atomic.Bool  // it is about to be closed by another's CLIENT KILL: it runs nothing more
 
 	tx        data.Tx
 	positions []int
@@ -117,7 +119,7 @@ func (s *Session) Execute(args [][]byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.closed || s.closing || s.failure != "" || len(args) == 0:
+	case s.closed || s.closing || s.doomed.Load() || s.failure != "" || len(args) == 0:
 	case s.pending != nil:
 		c, n := cloneArgs(args)
 		s.queue = append(s.queue, c)
@@ -150,6 +152,9 @@ func (s *Session) Idle() bool {
 	defer s.mu.Unlock()
 	return s.pending == nil && len(s.held) == 0 && s.out.Len() == 0
 }
+
+// WaitsForKey reports whether the command that runs waits for a key to hold something, which it may do for ever.
+func (s *Session) WaitsForKey() bool { return s.waitsForKey.Load() }
 
 // Backlog reports how many bytes of commands wait behind an unfinished one; the listener stops reading over its limit.
 func (s *Session) Backlog() int {
@@ -184,10 +189,11 @@ func (s *Session) wait(args [][]byte) *parkedCommand {
 func (s *Session) resume(p *parkedCommand, v verdict) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.pending != p {
+	if s.closed || s.pending != p || s.doomed.Load() {
 		return
 	}
 	s.pending = nil
+	s.waitsForKey.Store(false)
 	b := p.blocked
 	if b != nil {
 		if end := s.n.blocking.begin(b); end != waitGoesOn {

@@ -42,6 +42,23 @@ func (c *Context) Block(w *Wait) bool {
 	return true
 }
 
+// TakeOrWait is the frame of a blocking command: it tries the keys of w in their order with take, which replies and reports true
+// if the key ended the search, by what it held or by an error. If none does, the command waits, or, where it may not, nothing
+// replies.
+func (c *Context) TakeOrWait(w *Wait, take func(user []byte) (done bool), nothing func()) {
+	if c.InLine(w) {
+		return
+	}
+	for _, k := range w.Keys {
+		if take(k) {
+			return
+		}
+	}
+	if !c.Block(w) {
+		nothing()
+	}
+}
+
 // Timeout reads the timeout of a blocking command, in seconds with a fraction; problem is the error to be replied, or "".
 func Timeout(arg []byte) (d time.Duration, problem string) {
 	seconds, err := strconv.ParseFloat(string(arg), 64)

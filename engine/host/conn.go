@@ -49,8 +49,9 @@ type conn struct {
 	from       int
 	requests   requests
 	argv       [][]byte
-	ahead      int // commands since the session was last seen idle
-	aheadBytes int // their bytes
+	ahead      int  // commands since the session was last seen idle
+	aheadBytes int  // their bytes
+	ending     bool // the client sends no more, or the server shuts down
 
 	// progress gets a token when a reply was delivered or written: what the reader may wait for has come nearer.
 	progress chan struct{}
@@ -155,8 +156,10 @@ func (c *conn) serve() {
 		c.settle(0)
 		c.linger()
 	case errors.Is(err, io.EOF):
+		c.ending = true
 		c.settle(endGrace)
 	case errors.Is(err, os.ErrDeadlineExceeded): // QUIT behind a command that waited, or the server shuts down
+		c.ending = true
 		c.settle(0)
 	case err == nil: // QUIT
 		c.settle(0)
@@ -297,6 +300,9 @@ func (c *conn) settle(limit time.Duration) {
 	}
 	for {
 		if c.session.Idle() && !c.writing() { // in this order: what is delivered is written next
+			return
+		}
+		if c.ending && c.session.WaitsForKey() { // perhaps for ever; and who has gone should not be given what others wait for
 			return
 		}
 		select {

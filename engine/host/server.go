@@ -167,6 +167,7 @@ func (s *Server) open(nc net.Conn) {
 	session, err := s.node.NewSession(engine.SessionOptions{
 		Remote: nc.RemoteAddr().String(), Local: nc.LocalAddr().String(),
 		Loopback: remote != nil && remote.IP.IsLoopback(), Deliver: c.deliver,
+		Hangup: func() { _ = nc.Close() }, // wakes the reader, which ends
 	})
 	if err != nil {
 		// The socket of a new connection takes so few bytes without waiting.

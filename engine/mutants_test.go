@@ -32,6 +32,10 @@ func TestMutantsFailTests(t *testing.T) {
 		mutant.FlushImport:      "TestKeysInSlotNotServed",
 		mutant.SweepImport:      "TestSweeper",
 		mutant.WrongTarget:      "TestPeerNeedsHandshake",
+		mutant.BirthUnasked:     "TestBirthOfAWipedNode",
+		mutant.ClaimMissing:     "TestBirthWaitsForEveryNode",
+		mutant.ClaimReleased:    "TestClaimOfAnOrphan",
+		mutant.ClaimNarrow:      "TestBirthLearnsOfLaterNodes",
 	} {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$")
 		cmd.Env = append(os.Environ(), "GODWIT_TEST_MUTANT="+string(name))

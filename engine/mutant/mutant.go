@@ -28,6 +28,7 @@ const (
 	MapSteals        Name = "map-steals"          // a pushed map takes a serving slot away or gives it to a second node
 	BirthUnasked     Name = "birth-unasked"       // a node serves what its map newly gives it without asking the others
 	ClaimMissing     Name = "claim-missing"       // a node that did not answer a claim is taken for one that knows nothing
+	ClaimNarrow      Name = "claim-narrow"        // a claim asks the nodes of this node's maps only, not those that others name
 	ClaimOnce        Name = "claim-once"          // a claim is settled by one round of answers, whatever directories they come from
 	ClaimReleased    Name = "claim-released"      // a claim passes over records that say that the slot was given away
 	TrackGap         Name = "track-gap"           // change tracking starts after the snapshot

@@ -1,0 +1,92 @@
+package cluster
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"godwit/engine/slot"
+)
+
+// TestClaimsRules: whatever happens in whatever order, the numbered rules of Claims hold, and slots are served only by complete rounds.
+func TestClaimsRules(t *testing.T) {
+	served := 0
+	rapid.Check(t, func(t *rapid.T) {
+		var c Claims
+		c.SetSelf(id("b"))
+		anySlot := rapid.Map(rapid.IntRange(0, 3), func(n int) slot.Slot { return slot.Slot(n) })
+		anyNode := rapid.Map(rapid.SampledFrom([]string{"a", "c", "d"}), id)
+		settled := map[uint64]bool{}
+		records := map[slot.Slot]bool{}
+		said := map[NodeID]bool{} // answered this round
+		var r Round
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			switch rapid.IntRange(0, 8).Draw(t, "step") {
+			case 0:
+				c.SetBase([]Contact{{ID: id("a")}, {ID: id("b")}, {ID: anyNode.Draw(t, "base")}})
+				r = Round{}
+			case 1:
+				if s := anySlot.Draw(t, "claim"); !records[s] {
+					c.Claim(s)
+				}
+			case 2:
+				s := anySlot.Draw(t, "record")
+				records[s] = true
+				c.Drop(s)
+			case 3:
+				r = c.Ask()
+				clear(said)
+				if r.Number != 0 && slices.ContainsFunc(r.Whom, func(to Contact) bool { return to.ID == id("b") }) {
+					t.Fatal("it asks itself")
+				}
+			case 4, 5:
+				from := anyNode.Draw(t, "from")
+				a := Answer{Incarnation: Incarnation(rapid.IntRange(1, 2).Draw(t, "incarnation"))}
+				if rapid.Bool().Draw(t, "knows") {
+					a.Slots = []SlotAnswer{{Slot: anySlot.Draw(t, "slot"), State: State(rapid.IntRange(0, int(Aborted)).Draw(t, "state"))}}
+				}
+				if rapid.Bool().Draw(t, "names") {
+					a.Known = []Contact{{ID: anyNode.Draw(t, "named")}}
+				}
+				c.Answered(r.Number, from, a)
+				said[from] = true
+			case 6:
+				c.Failed(r.Number, anyNode.Draw(t, "failed"))
+			case 7:
+				c.Resume()
+			case 8:
+				out := c.Settle(r.Number)
+				if len(out.Serve) > 0 && (settled[r.Number] || r.Number == 0) {
+					t.Fatalf("round %d serves %v a second time", r.Number, out.Serve)
+				}
+				settled[r.Number] = true
+				for _, s := range out.Serve {
+					if records[s] || !slices.Contains(r.Slots, s) {
+						t.Fatalf("slot %d is served, of which there is a record or no question", s)
+					}
+					records[s] = true
+					served++
+				}
+				for _, to := range c.Base() {
+					if len(out.Serve) > 0 && to.ID != id("b") && !said[to.ID] {
+						t.Fatalf("slots are served although %s has not answered", to.ID.Short())
+					}
+				}
+			}
+			for s := range records {
+				if c.Claiming(s) || slices.Contains(c.yielded, s) {
+					t.Fatalf("slot %d is claimed and has a record", s)
+				}
+			}
+			for _, s := range c.open {
+				if slices.Contains(c.yielded, s) {
+					t.Fatalf("slot %d is open and yielded", s)
+				}
+			}
+		}
+	})
+	if served == 0 {
+		t.Error("nothing was ever served: the test draws too badly to mean anything")
+	}
+}

@@ -35,6 +35,9 @@ type local struct {
 	out   resp.Writer
 	now   func() int64
 	bits  uint64
+
+	replyLimit int // Context.lowReplyLimit of all requests
+	written    int // size in bytes of the batch of the latest request
 }
 
 func newLocal(t testing.TB, version resp.Version, now func() int64) *local {
@@ -102,7 +105,7 @@ func (l *local) run(t testing.TB, args [][]byte) {
 	mode := spec.Mode(args)
 	for {
 		l.tx.Reset(l.st, mode, l.now())
-		spec.Handler(&Context{Args: args, Out: &l.out, Tx: &l.tx, Rand: l.rand})
+		spec.Handler(&Context{Args: args, Out: &l.out, Tx: &l.tx, Rand: l.rand, lowReplyLimit: l.replyLimit})
 		if err := l.tx.Err(); err != nil {
 			t.Fatalf("%q: %v", args, err)
 		}
@@ -114,6 +117,10 @@ func (l *local) run(t testing.TB, args [][]byte) {
 		}
 		mode = data.Write
 		l.out.Truncate(0)
+	}
+	l.written = 0
+	if b := l.tx.Batch(); b != nil {
+		l.written = b.Bytes()
 	}
 	l.tx.Commit()
 }

@@ -17,7 +17,7 @@ DEMOFLAGS ?=
 # packages-with PATTERN lists the packages that have a test file with a line like that.
 packages-with = $(addprefix ./,$(sort $(dir $(shell git grep -lE --untracked '$(1)' -- '*_test.go' ':!*/testdata/*'))))
 
-.PHONY: help build demo test race lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants bench bench-sim clean
+.PHONY: help build demo test race lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants mutants-table bench bench-sim clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ sim-determinism: build ## simulate DETSEEDS (1-200) thrice, in two processes, an
 sim-determinism-race: build ## simulate RACESEEDS (1-10) under the race detector too, and compare
 	go build -race -o bin/godwit-race ./cmd/godwit
 	bin/godwit sim determinism --seeds $(RACESEEDS) --binary bin/godwit-race
+
+mutants-table: ## look for each planted bug 20 times and write the table in sim/README.md
+	go run -tags mutants ./cmd/godwit sim mutants --searches 20 --markdown sim/README.md
 
 mutants: ## plant each known bug in the real code and require that the simulator, or the stress test over sockets, finds it
 	go run -tags mutants ./cmd/godwit sim mutants

@@ -58,6 +58,7 @@ func (o *observer) Recorded(sl slot.Slot, r cluster.Record) {
 	w.checks.pauses.recorded(p, sl)
 	w.cover.recorded(p, sl, old, r)
 	w.nemesis.recorded(p, sl, r)
+	w.oper.recorded(p, sl, r)
 	w.points.reach(p, "records "+r.State.String())
 }
 

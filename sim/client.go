@@ -148,7 +148,7 @@ func (c *client) answered(conn *conn, id linearize.ID, v resp.Value, err error) 
 	}
 	w.must(w.history.End(id, reply, int64(w.now)))
 	if reply.Outcome() == linearize.Ok {
-		if reply.Kind == linearize.ErrorReply && !strings.HasPrefix(reply.Text, "ERR value is not an integer") {
+		if reply.Kind == linearize.ErrorReply && !strings.HasPrefix(reply.Text, "ERR value is not an integer") && reply.Text != "ERR no such key" {
 			w.violate("replies", "%q was answered %s", c.argv, v)
 			return
 		}
@@ -216,6 +216,16 @@ func historyReply(v resp.Value) (linearize.Reply, error) {
 		return linearize.Bulk(v.Str), nil
 	case resp.NullKind:
 		return linearize.Nil(), nil
+	case resp.ArrayKind:
+		items := make([]linearize.Reply, len(v.Elems))
+		for i, e := range v.Elems {
+			item, err := historyReply(e)
+			if err != nil {
+				return linearize.Reply{}, err
+			}
+			items[i] = item
+		}
+		return linearize.Array(items...), nil
 	default:
 		return linearize.Reply{}, fmt.Errorf("no modelled command is answered with a reply of kind %q", byte(v.Kind))
 	}

@@ -99,7 +99,7 @@ func crashSwarm() swarm {
 		latency: 300 * time.Microsecond, lateness: 10 * time.Millisecond, fifo: true,
 		restart: 50 * time.Millisecond, sync: 500 * time.Microsecond, work: 50 * time.Microsecond,
 		think: 8 * time.Millisecond, rush: 4 * time.Millisecond, patience: 300 * time.Millisecond,
-		jobs: time.Second, park: time.Second,
+		jobs: time.Second, park: time.Second, sweep: 400 * time.Millisecond,
 		driver: driver.Config{
 			Source: migration.Config{
 				WindowBytes: 600, PauseDeadline: 200 * time.Millisecond, RetryMin: 5 * time.Millisecond, RetryMax: 60 * time.Millisecond,

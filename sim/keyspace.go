@@ -36,11 +36,23 @@ const (
 	text     keyKind = 'a' // pieces are appended
 	counter  keyKind = 'n'
 	mortal   keyKind = 'x' // values that expire
+	batch    keyKind = 'b' // several keys, which commands touch together
 	filling  keyKind = 'f'
 )
 
-// opsPerKey is after how many operations a key is left for its successor.
-const opsPerKey = 110
+// opsPerKey is after how many operations a key is left for its successor, opsPerBatch the same of keys that are judged together,
+// and unknownPerBatch after how many writes of unknown outcome to one of them: such a judgement costs more.
+const (
+	opsPerKey       = 110
+	opsPerBatch     = 50
+	unknownPerBatch = 3
+)
+
+// mortals is how many of the hot keys of a slot, the last ones, have values that expire.
+const mortals = 2
+
+// batchKeys is how many keys of a batch commands touch together.
+const batchKeys = 3
 
 func newKeyspace(slots int) *keyspace {
 	k := &keyspace{index: map[slot.Slot]int{}}
@@ -52,7 +64,7 @@ func newKeyspace(slots int) *keyspace {
 		}
 		k.index[s] = len(k.slots)
 		k.tags, k.slots = append(k.tags, tag), append(k.slots, s)
-		k.hot = append(k.hot, []hotKey{{kind: register}, {kind: register}, {kind: text}, {kind: counter}, {kind: mortal}})
+		k.hot = append(k.hot, []hotKey{{kind: register}, {kind: register}, {kind: text}, {kind: counter}, {kind: batch}, {kind: mortal}, {kind: mortal}})
 	}
 	return k
 }
@@ -64,18 +76,40 @@ func (k *keyspace) unique() string {
 
 func (k *keyspace) fillerKey(slot, i int) string { return fmt.Sprintf("%sf%d", k.tags[slot], i) }
 
-// hotName is the present name of a hot key, whose use is counted.
-func (k *keyspace) hotName(slot, i int, rec *linearize.Recorder) string {
+// hotNames are the names of a hot key in a generation: one, or those of a batch.
+func (k *keyspace) hotNames(slot, i, generation int) []string {
 	h := &k.hot[slot][i]
-	name := func() string { return fmt.Sprintf("%s%c%d.%d", k.tags[slot], h.kind, i, h.generation) }
-	if h.ops++; h.ops > opsPerKey || rec.UnknownMutations(name()) >= linearize.RetireAfter {
+	name := fmt.Sprintf("%s%c%d.%d", k.tags[slot], h.kind, i, generation)
+	if h.kind != batch {
+		return []string{name}
+	}
+	names := make([]string, batchKeys)
+	for n := range names {
+		names[n] = fmt.Sprintf("%s.%c", name, 'a'+n)
+	}
+	return names
+}
+
+// use gives the present names of a hot key, whose use is counted.
+func (k *keyspace) use(slot, i int, rec *linearize.Recorder) []string {
+	h := &k.hot[slot][i]
+	ops, unknown := opsPerKey, linearize.RetireAfter
+	if h.kind == batch {
+		ops, unknown = opsPerBatch, unknownPerBatch
+	}
+	h.ops++
+	worn := h.ops > ops
+	for _, name := range k.hotNames(slot, i, h.generation) {
+		worn = worn || rec.UnknownMutations(name) >= unknown
+	}
+	if worn {
 		h.ops = 1
 		h.generation++
 	}
-	return name()
+	return k.hotNames(slot, i, h.generation)
 }
 
-// draw draws a command on a slot, by weight.
+// drawCommand draws a command on a slot, by weight.
 func (w *world) drawCommand(d dice, slot int) []string {
 	k := w.keys
 	s := &w.swarm
@@ -92,10 +126,11 @@ func (w *world) drawCommand(d dice, slot int) []string {
 	}
 	kinds := len(k.hot[slot])
 	if !s.expiry {
-		kinds--
+		kinds -= mortals
 	}
 	i := d.IntN(kinds)
-	name := k.hotName(slot, i, w.history)
+	names := k.use(slot, i, w.history)
+	name := names[0]
 	read := d.chance(0.38)
 	n := d.IntN(100)
 	switch k.hot[slot][i].kind {
@@ -121,6 +156,8 @@ func (w *world) drawCommand(d dice, slot int) []string {
 		}
 	case mortal:
 		return w.drawMortal(d, name, read, n)
+	case batch:
+		return w.drawBatch(d, names, read, n)
 	default:
 		switch {
 		case read && n < 85:
@@ -141,8 +178,47 @@ func (w *world) drawCommand(d dice, slot int) []string {
 	}
 }
 
+// drawBatch draws a command on some of the keys of a batch, in any order.
+func (w *world) drawBatch(d dice, names []string, read bool, n int) []string {
+	d.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	some := names[:2+d.IntN(len(names)-1)]
+	with := func(command string) []string { return append([]string{command}, some...) }
+	withValues := func(command string) []string {
+		argv := []string{command}
+		for _, name := range some {
+			argv = append(argv, name, w.keys.unique())
+		}
+		return argv
+	}
+	switch {
+	case read && n < 85:
+		return append([]string{"MGET"}, names...)
+	case read:
+		return with("EXISTS")
+	case n < 60:
+		return withValues("MSET")
+	case n < 70:
+		return withValues("MSETNX")
+	case n < 78:
+		return with("DEL")
+	case n < 84:
+		return with("UNLINK")
+	case n < 90:
+		return []string{"RENAME", names[0], names[1]}
+	case n < 95:
+		return []string{"RENAMENX", names[0], names[1]}
+	default:
+		return []string{"SET", names[0], w.keys.unique()}
+	}
+}
+
 func (w *world) drawMortal(d dice, name string, read bool, n int) []string {
-	ms := strconv.FormatInt(int64(d.between(20*time.Millisecond, 3*time.Second)/time.Millisecond), 10)
+	long := 3 * time.Second
+	if skew := w.swarm.skew; skew > 0 { // nodes disagree about more of these
+		long = pick(d, skew, 2*skew, long)
+		read = read || d.chance(0.4)
+	}
+	ms := strconv.FormatInt(int64(d.between(20*time.Millisecond, long)/time.Millisecond), 10)
 	switch {
 	case read && n < 75:
 		return []string{"GET", name}

@@ -83,14 +83,13 @@ type call struct {
 	over   bool // done has been called
 }
 
-// carriesRecords reports whether the call is a message of the final round: those travel on the control lane, too, but a
-// storm that strikes them keeps every pause from coming as far as its prepare.
-func (k *call) carriesRecords() bool {
+// carries reports whether the call is a message of a move, of a kind.
+func (k *call) carries(kind migration.MessageKind) bool {
 	if len(k.args) != 3 || string(k.args[1]) != "MIGRATION" {
 		return false
 	}
 	m, err := migration.DecodeMessage(k.args[2])
-	return err == nil && m.Kind == migration.MsgData
+	return err == nil && m.Kind == kind
 }
 
 // served is a call whose command was given to a session.
@@ -262,7 +261,8 @@ func (n *network) transmit(k *call, direction int, arrive func()) {
 		if direction == 1 {
 			loss = s.lostReply
 		}
-		if s.controlLate > 0 && c.from != nil && c.key.lane == env.Control && !k.carriesRecords() {
+		if s.controlLate > 0 && c.from != nil && c.key.lane == env.Control && !k.carries(migration.MsgData) {
+			// Records of the final round travel on that lane, too, but if they suffered no pause would come as far as its prepare.
 			loss, late = max(loss, s.controlLoss), max(late, s.controlLate)
 		}
 		switch {
@@ -275,6 +275,10 @@ func (n *network) transmit(k *call, direction int, arrive func()) {
 		case d.chance(late) && n.w.plan.act("late"):
 			n.w.nemesis.count(markLate)
 			delay += d.around(s.lateness)
+		case s.heldPrepares > 0 && direction == 1 && k.carries(migration.MsgPrepare) && d.chance(s.heldPrepares) && n.w.plan.act("late"):
+			n.w.nemesis.count(markLate)
+			pause := s.driver.Source.PauseDeadline
+			delay += d.between(pause, 4*pause)
 		}
 		if direction == 0 && c.from != nil && d.chance(s.duplicate) && n.w.plan.act("duplicate") {
 			n.w.nemesis.count(markDuplicate)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -114,7 +115,7 @@ func (o *operator) turn() {
 		o.start(slots)
 	}
 	if o.flushed < maxFlushes && o.dice.chance(s.flushes) && w.plan.act("flush-all") {
-		o.flushAll()
+		o.flushAll(w.procs[o.dice.IntN(len(w.procs))])
 	}
 	if o.dice.chance(s.flush) {
 		if p := w.procs[o.dice.IntN(len(w.procs))]; p.ready() {
@@ -134,13 +135,29 @@ func (o *operator) start(n int) {
 	}
 	to := w.procs[(from.index+1+o.dice.IntN(len(w.procs)-1))%len(w.procs)]
 	var chosen []int
-	var names []string
 	for k := range w.keys.slots {
 		j := (i + k) % len(w.keys.slots)
 		if len(chosen) < n && from.serves(w.keys.slots[j]) {
 			chosen = append(chosen, j)
-			names = append(names, strconv.Itoa(int(w.keys.slots[j])))
 		}
+	}
+	o.move(from, to, chosen)
+	if o.flushed < maxFlushes && o.dice.chance(w.swarm.flushes) {
+		p := pick(o.dice, from, to)
+		w.after(o.dice.between(0, 60*time.Millisecond), func() {
+			if !o.over && w.plan.act("flush-all") {
+				o.flushAll(p)
+			}
+		})
+	}
+}
+
+// move starts a job.
+func (o *operator) move(from, to *process, chosen []int) {
+	w := o.w
+	var names []string
+	for _, j := range chosen {
+		names = append(names, strconv.Itoa(int(w.keys.slots[j])))
 	}
 	o.migrate(from, to, strings.Join(names, " "), func(v resp.Value) {
 		if v.Kind == resp.ErrorKind {
@@ -156,6 +173,32 @@ func (o *operator) start(n int) {
 	}
 }
 
+// recorded acts on what a record says of a move, now and then: a slot that has just been decided is cancelled, too late, and one that has
+// just arrived is sent back to where it came from.
+func (o *operator) recorded(p *process, sl slot.Slot, r cluster.Record) {
+	w, s := o.w, &o.w.swarm
+	if o.over || w.nemesis.over || r.Job.IsZero() {
+		return
+	}
+	soon := func(most time.Duration, class string, fn func()) {
+		w.after(o.dice.between(0, most), func() {
+			if !o.over && p.ready() && w.plan.act(class) {
+				fn()
+			}
+		})
+	}
+	switch {
+	case r.State == cluster.Released && !r.DataGone && o.dice.chance(s.cancels):
+		soon(5*time.Millisecond, "cancel", func() { o.cancelJob(p, r.Job.Counter) })
+	case r.State == cluster.Serving && o.dice.chance(s.returns):
+		soon(pick(o.dice, time.Millisecond, 30*time.Millisecond), "job", func() {
+			if to := w.procOf(r.Peer); to != nil && p.serves(sl) {
+				o.move(p, to, []int{w.keys.index[sl]})
+			}
+		})
+	}
+}
+
 func (o *operator) migrate(from, to *process, slots string, done func(resp.Value)) {
 	o.w.notef(from.index, traceNote, "migrate %s to node %d", slots, to.index)
 	_ = from.local([]string{"CLUSTERX", "MIGRATE", slots, string(to.id), "ASYNC"}, done) // it was up a moment ago
@@ -166,10 +209,9 @@ const maxFlushes = 2
 
 // flushAll tells a node to delete what it has. It has no model of its own: for the history each key may be deleted at any
 // time from now on, those included that come into use while the command waits for a slot that is paused.
-func (o *operator) flushAll() {
+func (o *operator) flushAll(p *process) {
 	w := o.w
-	p := w.procs[o.dice.IntN(len(w.procs))]
-	if !p.ready() {
+	if !p.ready() || o.flushed >= maxFlushes {
 		return
 	}
 	o.flushed++
@@ -187,7 +229,9 @@ func (o *operator) flushAll() {
 		}
 		for j, h := range w.keys.hot[i] {
 			for g := range h.generation + 4 {
-				perhaps(i, fmt.Sprintf("%s%c%d.%d", w.keys.tags[i], h.kind, j, g))
+				for _, name := range w.keys.hotNames(i, j, g) {
+					perhaps(i, name)
+				}
 			}
 		}
 	}
@@ -195,7 +239,7 @@ func (o *operator) flushAll() {
 	_ = p.local([]string{"FLUSHALL"}, func(resp.Value) {}) // it was up a moment ago
 }
 
-// cancel cancels a live job, if there is one.
+// cancel cancels a live job, if there is one; in half of the cases the same slot is asked to move to the same node again at once.
 func (o *operator) cancel() {
 	w := o.w
 	p := w.procs[o.dice.IntN(len(w.procs))]
@@ -212,8 +256,31 @@ func (o *operator) cancel() {
 		return
 	}
 	j := live[o.dice.IntN(len(live))]
-	w.notef(p.index, traceNote, "cancel job %d", j.ID.Counter)
-	_ = p.local([]string{"GODWIT", "MIGRATION", "CANCEL", strconv.FormatUint(j.ID.Counter, 10)}, func(resp.Value) {}) // it was up a moment ago
+	o.cancelJob(p, j.ID.Counter)
+	to, again := w.procOf(j.Target), o.dice.chance(0.5)
+	w.after(o.dice.around(20*time.Millisecond), func() {
+		if again && !o.over && w.plan.act("job") {
+			o.again(p, to, j.Ranges)
+		}
+	})
+}
+
+// again asks a node to move to another what it still serves of some slots.
+func (o *operator) again(from, to *process, ranges []slot.Range) {
+	var chosen []int
+	for i, sl := range o.w.keys.slots {
+		if from.serves(sl) && slices.ContainsFunc(ranges, func(r slot.Range) bool { return r.First <= sl && sl <= r.Last }) {
+			chosen = append(chosen, i)
+		}
+	}
+	if len(chosen) > 0 && from.ready() && to != nil {
+		o.move(from, to, chosen)
+	}
+}
+
+func (o *operator) cancelJob(p *process, counter uint64) {
+	o.w.notef(p.index, traceNote, "cancel job %d", counter)
+	_ = p.local([]string{"GODWIT", "MIGRATION", "CANCEL", strconv.FormatUint(counter, 10)}, func(resp.Value) {}) // it was up a moment ago
 }
 
 // push pushes a map, right or wrong, to some nodes or to all.

@@ -319,7 +319,9 @@ func (w *world) readAll() {
 		for j, h := range w.keys.hot[i] {
 			if h.ops > 0 {
 				for g := range h.generation + 1 {
-					list = append(list, wanted{i, fmt.Sprintf("%s%c%d.%d", w.keys.tags[i], h.kind, j, g)})
+					for _, name := range w.keys.hotNames(i, j, g) {
+						list = append(list, wanted{i, name})
+					}
 				}
 			}
 		}

@@ -26,6 +26,7 @@ type swarm struct {
 	fifo      bool    // messages of one connection keep their order
 	// Control messages decide: in a part of the runs they suffer more.
 	controlLate, controlLoss float64
+	heldPrepares             float64       // chance that an answer to a prepare comes after the pause, in the next or the one after that
 	partitions               time.Duration // mean time between, 0: none
 	partitioned              time.Duration // mean length
 
@@ -66,12 +67,14 @@ type swarm struct {
 
 	// Operator.
 	jobs    time.Duration // mean time between starts of jobs
-	cancels float64       // chance that a job is cancelled
-	flushes float64       // chance per turn of the operator that a node is told to flush all its data
+	cancels float64       // chance that a job is cancelled, and that one is that has just been decided
+	returns float64       // chance that a slot is sent back to where it has just come from
+	flushes float64       // chance per turn of the operator, and per job, that a node is told to flush all its data
 	maps    time.Duration // mean time between pushed maps, 0: none
 	settled bool          // a true map is pushed before the liveness phase
 
 	park   time.Duration
+	sweep  time.Duration // between rounds of the sweeper
 	driver driver.Config
 }
 
@@ -197,6 +200,19 @@ func drawSwarm(seed uint64) swarm {
 	}
 	if on(0.3) {
 		s.oldMaps = pick(d, 0.2, 0.6)
+	}
+	s.returns = pick(d, 0, 0.1, 0.4)
+	s.sweep = pick(d, 400*time.Millisecond, 3*time.Second)
+	if s.skew > 0 && d.chance(0.6) {
+		s.expiry = true // clocks matter little otherwise
+	}
+	if !storm && on(0.12) { // many short attempts, whose messages come late
+		s.heldPrepares = 0.5
+		s.duplicate, s.late = max(s.duplicate, 0.08), max(s.late, 0.04)
+		s.lateness = pick(d, 50*time.Millisecond, 150*time.Millisecond)
+		s.driver.Source.PauseDeadline = pick(d, 30*time.Millisecond, 60*time.Millisecond)
+		s.driver.Source.GiveUpAfter = 8 * time.Second
+		s.driver.CallTimeout = 900 * time.Millisecond
 	}
 	if wiping && on(0.25) {
 		s.wipes = pick(d, time.Second, 2*time.Second)

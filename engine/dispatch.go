@@ -297,13 +297,23 @@ func positionsOf(spec *command.Spec, args [][]byte, dst []int) []int {
 	return dst
 }
 
+// oneSlot holds each slot as an array of one, so that a command with one key need not allocate its slot list. All nodes share
+// it, and nobody writes to it.
+var oneSlot = func() *[slot.Count][1]slot.Slot {
+	var all [slot.Count][1]slot.Slot
+	for i := range all {
+		all[i][0] = slot.Slot(i)
+	}
+	return &all
+}()
+
 // slotsOf lists the slots of a command's keys, each once, sorted by stripe. In cluster mode they must all be one.
 func (n *Node) slotsOf(args [][]byte, positions []int) ([]slot.Slot, string) {
 	switch len(positions) {
 	case 0:
 		return nil, ""
 	case 1:
-		return n.oneSlot[slot.OfKey(args[positions[0]])][:], ""
+		return oneSlot[slot.OfKey(args[positions[0]])][:], ""
 	}
 	slots := make([]slot.Slot, 0, len(positions))
 	for _, i := range positions {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"godwit/engine/key"
+	"godwit/engine/slot"
 )
 
 // Versions that tools ask for.
@@ -199,7 +200,7 @@ func (n *Node) countExpiring() (total int64, err error) {
 	}
 	serving := n.Serving()
 	for i := range n.slots {
-		sl := n.oneSlot[i][0]
+		sl := slot.Slot(i)
 		if n.opts.Cluster && !serving.Has(sl) {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,8 +41,8 @@ type Node struct {
 
 	stripes stripes
 	slots   [slot.Count]slotState
-	// oneSlot holds each slot as an array of one, so that a command with one key need not allocate its slot list.
-	oneSlot [slot.Count][1]slot.Slot
+	// recorded says where slots has records.
+	recorded recorded
 
 	sessions sessions
 	watches  watches
@@ -75,9 +76,6 @@ func Open(o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{opts: o, table: command.NewTable(), hints: map[slot.Slot]cluster.Hint{}, started: o.Clock.Mono()}
-	for i := range n.oneSlot {
-		n.oneSlot[i][0] = slot.Slot(i)
-	}
 	n.config.init(&n.opts)
 	n.slow.init()
 	st, err := store.Open(store.Options{
@@ -159,6 +157,7 @@ func (n *Node) loadRecords() error {
 			}
 		}
 		n.slots[sl].record = &r
+		n.recorded.add(sl)
 		if n.opts.Observer != nil {
 			n.opts.Observer.Recorded(sl, r)
 		}
@@ -227,7 +226,7 @@ func (n *Node) Peer(id cluster.NodeID) (env.Peer, bool) {
 	if node == nil {
 		return env.Peer{}, false
 	}
-	return env.Peer{ID: string(id), Addr: fmt.Sprintf("%s:%d", node.Host, node.Port)}, true
+	return env.Peer{ID: string(id), Addr: node.Host + ":" + strconv.Itoa(node.Port)}, true
 }
 
 // Record is the ownership record of a slot at this moment.
@@ -240,12 +239,12 @@ func (n *Node) Record(s slot.Slot) cluster.Record {
 
 // Serving is the set of slots that this node serves.
 func (n *Node) Serving() slot.Set {
-	return n.slotsWhere(func(st *slotState) bool { return st.state() == cluster.Serving })
+	return n.slotsWhere(func(s cluster.State) bool { return s == cluster.Serving })
 }
 
 // Recorded is the set of slots of which this node has an ownership record.
 func (n *Node) Recorded() slot.Set {
-	return n.slotsWhere(func(st *slotState) bool { return st.state() != cluster.None })
+	return n.slotsWhere(func(s cluster.State) bool { return s != cluster.None })
 }
 
 // ownerOf is who is thought to own a slot: this node's own record if it says so, then the highest epoch among the record's

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"math/bits"
 	"sync"
+	"sync/atomic"
 
 	"godwit/engine/cluster"
 	"godwit/engine/env"
@@ -53,17 +55,35 @@ func (st *slotState) state() cluster.State {
 	return st.record.State
 }
 
-// slotsWhere is the set of slots of which match holds, each seen under its lock.
-func (n *Node) slotsWhere(match func(*slotState) bool) slot.Set {
+// recorded is the slots that have had a record since the node was opened: where a walk over the records has to look. A slot
+// is added while its stripe is held exclusively, and stays.
+type recorded [slot.Count / 64]atomic.Uint64
+
+func (r *recorded) add(s slot.Slot) { r[s/64].Or(1 << (s % 64)) }
+
+// stripes lists the stripes of these slots among those from 64*group on, as bits.
+func (r *recorded) stripes(group int) (mask uint64) {
+	for i := group; i < len(r); i += stripeCount / 64 {
+		mask |= r[i].Load()
+	}
+	return mask
+}
+
+// slotsWhere is the set of slots of whose state match holds, each seen under its lock. Slots without a record are passed over:
+// a node that has a few slots, or none, would else take a thousand locks for them.
+func (n *Node) slotsWhere(match func(cluster.State) bool) slot.Set {
 	var out slot.Set
-	for i := range n.stripes {
-		n.stripes.lock(i, shared)
-		for sl := i; sl < slot.Count; sl += stripeCount {
-			if match(&n.slots[sl]) {
-				out.Add(slot.Slot(sl))
+	for group := range stripeCount / 64 {
+		for mask := n.recorded.stripes(group); mask != 0; mask &= mask - 1 {
+			i := group*64 + bits.TrailingZeros64(mask)
+			n.stripes.lock(i, shared)
+			for sl := i; sl < slot.Count; sl += stripeCount {
+				if st := &n.slots[sl]; st.record != nil && match(st.state()) {
+					out.Add(slot.Slot(sl))
+				}
 			}
+			n.stripes.unlock(i, shared)
 		}
-		n.stripes.unlock(i, shared)
 	}
 	return out
 }
@@ -164,6 +184,7 @@ func (o *Owned) Write(b *store.Batch) store.Position {
 
 func (o *Owned) setRecord(r *cluster.Record) {
 	o.st.record = r
+	o.n.recorded.add(o.slot)
 	o.n.mu.Lock()
 	o.n.claims.Drop(o.slot)
 	o.n.mu.Unlock()

@@ -27,6 +27,7 @@ type network struct {
 	slow  []slowLink
 	// swapped are two machines that are found at each other's address; nil for none. Clients know better.
 	swapped []*process
+	joined  []byte // arguments of the request that arrives
 }
 
 type linkKey struct {
@@ -356,8 +357,9 @@ func (c *conn) arrive(k *call) {
 			c.session = s
 			n.conns = append(n.conns, c)
 		}
-		b := binary.BigEndian.AppendUint32(nil, uint32(c.id))
-		b = binary.BigEndian.AppendUint64(b, xxh3.Hash(join(nil, k.args)))
+		n.joined = join(n.joined[:0], k.args)
+		b := binary.BigEndian.AppendUint32(n.w.trace.room(), uint32(c.id))
+		b = binary.BigEndian.AppendUint64(b, xxh3.Hash(n.joined))
 		n.w.trace.message(n.w.now, p.index, traceArrive, k, b, func() string { return c.show(k) })
 		c.served = append(c.served, served{k, n.w.now})
 		c.session.Execute(k.args)

@@ -18,11 +18,12 @@ import (
 
 // process is a machine with one node on it. Its disk outlives its crashes.
 type process struct {
-	w     *world
-	index int
-	id    cluster.NodeID
-	host  string
-	port  int
+	w       *world
+	index   int
+	id      cluster.NodeID
+	host    string
+	port    int
+	address string // host:port
 
 	up   bool
 	life int // counts the times that it was started
@@ -53,7 +54,7 @@ type process struct {
 }
 
 func newProcess(w *world, i int) *process {
-	p := &process{w: w, index: i, host: fmt.Sprintf("10.0.0.%d", i+1), port: 6379, dice: newDice(w.seed, streamDisk, uint64(i))}
+	p := &process{w: w, index: i, host: fmt.Sprintf("10.0.0.%d", i+1), port: 6379, address: fmt.Sprintf("10.0.0.%d:6379", i+1), dice: newDice(w.seed, streamDisk, uint64(i))}
 	p.id = cluster.NodeID(fmt.Sprintf("%040d", i+1))
 	p.disk = p.newDisk()
 	return p
@@ -67,10 +68,10 @@ func (p *process) newDisk() *disk.FS {
 // dataDir is where a node keeps its data.
 const dataDir = "/data"
 
-func (p *process) addr() string { return fmt.Sprintf("%s:%d", p.host, p.port) }
+func (p *process) addr() string { return p.address }
 
 func (p *process) onOp(o disk.Op) {
-	b := append(make([]byte, 0, 96), byte(o.Kind))
+	b := append(p.w.trace.room(), byte(o.Kind))
 	b = append(append(b, o.Path...), 0)
 	b = append(append(b, o.To...), 0)
 	b = binary.BigEndian.AppendUint64(b, uint64(o.Offset))

@@ -58,16 +58,24 @@ func TestDeterminism(t *testing.T) {
 func TestQueueOrder(t *testing.T) {
 	var q queue
 	d := newDice(1, 1, 1)
+	lives := 0 // number the events in the order in which they are added
+	add := func(from time.Duration) {
+		lives++
+		q.push(event{at: from + time.Duration(d.IntN(20)), life: lives})
+	}
 	for range 500 {
-		q.push(event{at: time.Duration(d.IntN(20))})
+		add(0)
 	}
 	last := event{at: -1}
-	for range 500 {
+	for n := 500; n > 0; n-- {
 		e, ok := q.pop()
-		if !ok || !last.before(&e) {
-			t.Fatalf("event %d at %v after event %d at %v (%v)", e.seq, e.at, last.seq, last.at, ok)
+		if !ok || e.at < last.at || e.at == last.at && e.life < last.life {
+			t.Fatalf("event %d at %v after event %d at %v (%v)", e.life, e.at, last.life, last.at, ok)
 		}
-		last = e
+		if last = e; lives < 2000 && d.chance(0.7) { // later ones take the places of those that were
+			add(e.at)
+			n++
+		}
 	}
 	if _, ok := q.pop(); ok {
 		t.Error("an event too many")

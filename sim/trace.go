@@ -75,6 +75,7 @@ type trace struct {
 	hash  *xxh3.Hasher
 	lines uint64
 	buf   []byte
+	spare []byte // see room
 	// checks has the hash after each checkpointLines lines, if marks is set.
 	marks  bool
 	checks []Checkpoint
@@ -132,6 +133,17 @@ func (t *trace) message(at time.Duration, node int, kind traceKind, k *call, con
 	}
 }
 
+// room is an empty slice to make the content of a line in. Who watches keeps the content, so only then it is a new one.
+func (t *trace) room() []byte {
+	if t.watch != nil {
+		return nil
+	}
+	if t.spare == nil {
+		t.spare = make([]byte, 0, 512)
+	}
+	return t.spare
+}
+
 // say adds a line to the readable trace only.
 func (t *trace) say(at time.Duration, node int, kind traceKind, text string) {
 	if t.watch != nil {
@@ -163,7 +175,11 @@ func (t *trace) show(at time.Duration, node int, kind traceKind, k *call, conten
 }
 
 // begins tells that a client begins an operation.
-func (t *trace) begins(c *client) { t.operation(c, traceBegin, fmt.Sprintf("%.120q", c.argv)) }
+func (t *trace) begins(c *client) {
+	if t.watch != nil {
+		t.operation(c, traceBegin, fmt.Sprintf("%.120q", c.argv))
+	}
+}
 
 // ends tells how an operation of a client ended.
 func (t *trace) ends(c *client, v resp.Value, ok bool) {

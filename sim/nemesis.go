@@ -77,7 +77,10 @@ func (n *nemesis) count(kind string) {
 }
 
 // mark counts what a fault has brought about, or that one was of a special kind.
-func (n *nemesis) mark(kind string) { n.counts[kind]++ }
+func (n *nemesis) mark(kind string) {
+	n.counts[kind]++
+	n.w.features.struck(n.w, kind)
+}
 
 // kinds lists the faults that have struck, sorted.
 func (n *nemesis) kinds() []string {

@@ -26,6 +26,8 @@ type Config struct {
 	Schedule *Schedule
 	// Engine is what the nodes keep their records in; "" lets the seed choose.
 	Engine Engine
+	// Decisions replace single draws of a short run of the seed; nil for the whole run as it is drawn. See Decisions in decisions.go.
+	Decisions []byte
 	// Panic lets a panic of the code under test through, with its stack, instead of making it a violation.
 	Panic bool
 	// Checkpoints asks for those of the result.
@@ -57,6 +59,8 @@ type Result struct {
 	Actions []Action `json:"-"`
 	// Checkpoints are the hashes after each so many lines of the trace, if they were asked for.
 	Checkpoints []Checkpoint `json:",omitempty"`
+	// Features are what happened in a run with decisions that tells it from others, sorted.
+	Features []string `json:",omitempty"`
 }
 
 // OK reports whether every property held.
@@ -79,6 +83,12 @@ const (
 // Run runs one seed.
 func Run(seed uint64, cfg Config) (result Result) {
 	s := drawSwarm(seed)
+	var decided *decisions
+	if cfg.Decisions != nil {
+		decided = parseDecisions(cfg.Decisions)
+		s = rollSwarm(decided.decide(laneSwarm, newDice(seed, streamSwarm, 0)))
+		s.short()
+	}
 	if cfg.Schedule != nil {
 		s, seed = cfg.Schedule.swarm, cfg.Schedule.Seed
 	}
@@ -90,6 +100,10 @@ func Run(seed uint64, cfg Config) (result Result) {
 	w := newWorldOf(seed, s, caches, cfg.Trace)
 	w.planted = cfg.Planted
 	w.trace.marks = cfg.Checkpoints
+	if decided != nil {
+		w.decide(decided)
+		w.features.seen = map[string]bool{}
+	}
 	w.engine = cmp.Or(cfg.Engine, engineOf(seed))
 	w.trace.also(cfg.Watch)
 	if cfg.Schedule != nil {
@@ -382,6 +396,7 @@ func (w *world) result() Result {
 		Cutovers: w.cover.cutovers, BusyCutovers: w.cover.busyCutovers, Hits: w.cover.list(),
 	}
 	r.Checkpoints = w.trace.checks
+	r.Features = w.features.list(&r)
 	if w.plan != nil {
 		r.Actions = slices.SortedStableFunc(slices.Values(w.plan.happened), byTime)
 	}

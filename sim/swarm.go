@@ -83,8 +83,9 @@ type swarm struct {
 func (s *swarm) misreads() bool { return s.readErrors > 0 || s.flips > 0 }
 
 // drawSwarm draws the swarm of a seed.
-func drawSwarm(seed uint64) swarm {
-	d := newDice(seed, streamSwarm, 0)
+func drawSwarm(seed uint64) swarm { return rollSwarm(newDice(seed, streamSwarm, 0)) }
+
+func rollSwarm(d dice) swarm {
 	s := swarm{
 		nodes: 3 + d.IntN(3), clients: 4 + d.IntN(4), slots: 5 + d.IntN(4),
 		safety: d.between(4*time.Second, 7*time.Second),

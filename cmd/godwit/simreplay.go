@@ -21,6 +21,7 @@ import (
 type replayOptions struct {
 	trace          bool
 	html, schedule string
+	decisions      string
 	mutant         string
 	nodes          []string
 	slots          []int
@@ -34,22 +35,29 @@ type replayOptions struct {
 func newSimReplayCommand() *cobra.Command {
 	var o replayOptions
 	c := &cobra.Command{
-		Use:   "replay SEED | --schedule FILE",
-		Short: "Run one seed or schedule again, and show what happens in it as lines or as a page",
-		Long: "Run one seed or schedule again. --trace prints a line for everything that happens: seconds of virtual time, where (node n0, client c0),\n" +
+		Use:   "replay SEED | --schedule FILE | --decisions FILE",
+		Short: "Run one seed, schedule or input of the fuzzer again, and show what happens in it as lines or as a page",
+		Long: "Run one seed, schedule or input of FuzzSchedule again. --trace prints a line for everything that happens: seconds of virtual time, where (node n0, client c0),\n" +
 			"kind, text. The filters narrow it, and imply it. --html writes one page that shows the run in any browser, without a network.\n" +
 			"The exit status says whether every property held.\n\nKinds: " + strings.Join(sim.MomentKinds(), ", ") + ".",
 		Example: "  godwit sim replay 763 --slot 15891 --kind record,fault,client\n" +
 			"  godwit sim replay 763 --node n1 --from 2.1s --to 2.4s\n" +
 			"  godwit sim replay 763 --html run.html\n" +
-			"  godwit sim replay --schedule sim/testdata/late-unpause.schedule --trace --kind record,client",
+			"  godwit sim replay --schedule sim/testdata/late-unpause.schedule --trace --kind record,client\n" +
+			"  godwit sim replay --decisions fuzz/testdata/fuzz/FuzzSchedule/caf81e9797b19c76 --trace",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			for _, name := range []string{"node", "slot", "job", "kind", "from", "to"} {
 				o.filtered = o.filtered || c.Flags().Changed(name)
 			}
-			if (len(args) == 1) == (o.schedule != "") {
-				return errors.New("want a seed or --schedule FILE, and not both")
+			given := len(args)
+			for _, file := range []string{o.schedule, o.decisions} {
+				if file != "" {
+					given++
+				}
+			}
+			if given != 1 {
+				return errors.New("want one of a seed, --schedule FILE and --decisions FILE")
 			}
 			if len(args) == 1 {
 				seed, err := strconv.ParseUint(args[0], 10, 64)
@@ -65,6 +73,7 @@ func newSimReplayCommand() *cobra.Command {
 	f.BoolVar(&o.trace, "trace", false, "print messages, replies, file operations, records, faults and what clients do")
 	f.StringVar(&o.html, "html", "", "write the run as one page to this file")
 	f.StringVar(&o.schedule, "schedule", "", "run the schedule in this file instead of a seed, with the mutant that it names if this binary has mutants")
+	f.StringVar(&o.decisions, "decisions", "", "run this input of FuzzSchedule: a seed, and bytes that decide in its place")
 	f.StringVar(&o.mutant, "mutant", "", "plant this bug (needs the build tag mutants)")
 	f.StringSliceVar(&o.nodes, "node", nil, "show these nodes only, and messages to and from them: n0,n2")
 	f.IntSliceVar(&o.slots, "slot", nil, "show what is about these slots only")
@@ -73,6 +82,23 @@ func newSimReplayCommand() *cobra.Command {
 	f.DurationVar(&o.from, "from", 0, "show from this virtual time on, such as 2.1s")
 	f.DurationVar(&o.to, "to", 0, "show until this virtual time")
 	return c
+}
+
+// again is the command that replays the run, with the mutant if there is one.
+func (o *replayOptions) again(bug mutant.Name) string {
+	text := "godwit sim replay "
+	switch {
+	case o.schedule != "":
+		text += "--schedule " + o.schedule
+	case o.decisions != "":
+		text += "--decisions " + o.decisions
+	default:
+		text += strconv.FormatUint(o.seed, 10)
+	}
+	if bug != "" {
+		text += " --mutant " + string(bug)
+	}
+	return text + " --trace"
 }
 
 // filter is the filter that the flags ask for.
@@ -124,6 +150,19 @@ func openSchedule(path string) (*sim.Schedule, error) {
 	return s, nil
 }
 
+// openDecisions reads an input of the fuzzer from a file.
+func openDecisions(path string) (seed uint64, decisions []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = f.Close() }() // read only
+	if seed, decisions, err = sim.ReadDecisions(f); err != nil {
+		return 0, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return seed, decisions, nil
+}
+
 // simReplay runs what the options ask for.
 func simReplay(out io.Writer, o *replayOptions) error {
 	filter, err := o.filter()
@@ -138,6 +177,11 @@ func simReplay(out io.Writer, o *replayOptions) error {
 		}
 		if bug == "" && mutant.Built {
 			bug = cfg.Schedule.Mutant
+		}
+	}
+	if o.decisions != "" {
+		if o.seed, cfg.Decisions, err = openDecisions(o.decisions); err != nil {
+			return err
 		}
 	}
 	uproot, err := plant(bug)
@@ -160,7 +204,7 @@ func simReplay(out io.Writer, o *replayOptions) error {
 		cfg.Watch = nil
 	}
 	r := sim.Run(o.seed, cfg)
-	if err := errors.Join(printSeed(lines, &r, true), lines.Flush()); err != nil {
+	if err := errors.Join(printRun(lines, &r, true, o.again(bug)), lines.Flush()); err != nil {
 		return err
 	}
 	if o.html != "" {

@@ -45,7 +45,7 @@ func TestSimReplay(t *testing.T) {
 	if page, err := os.ReadFile(path); err != nil || !bytes.HasPrefix(page, []byte("<!DOCTYPE html>")) || !bytes.HasSuffix(page, []byte("</html>\n")) {
 		t.Errorf("%v: no page", err)
 	}
-	for _, args := range [][]string{{}, {"x"}, {"2", "--schedule", "y"}, {"2", "--node", "z"}, {"2", "--kind", "sends"}, {"2", "--job", "a"}, {"--schedule", "none"}} {
+	for _, args := range [][]string{{}, {"x"}, {"2", "--schedule", "y"}, {"2", "--decisions", "y"}, {"--schedule", "y", "--decisions", "y"}, {"--decisions", "none"}, {"--decisions", "simreplay_test.go"}, {"2", "--node", "z"}, {"2", "--kind", "sends"}, {"2", "--job", "a"}, {"--schedule", "none"}} {
 		if out, err := simOut(append([]string{"replay"}, args...)...); err == nil {
 			t.Errorf("replay %q was accepted: %.100s", args, out)
 		}
@@ -67,5 +67,21 @@ func TestSimSchedule(t *testing.T) {
 	out, err := simOut("replay", "--schedule", "../../sim/testdata/late-unpause.schedule", "--kind", "record,client")
 	if mutant.Built != (err != nil) || !strings.Contains(out, "  begin  ") {
 		t.Errorf("mutants: %v; %v: %.500s", mutant.Built, err, out)
+	}
+}
+
+// TestSimDecisions replays an input of the fuzzer, which is a run of its own, and short.
+func TestSimDecisions(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "input")
+	if err := os.WriteFile(path, []byte("go test fuzz v1\nuint16(2)\n[]byte(\"\\x01\\x02\\x00\")\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	short, err := simOut("replay", "--decisions", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long, err := simOut("replay", "2")
+	if err != nil || short == long || !strings.Contains(short, `"seed":2,"verdict":"ok"`) {
+		t.Errorf("%v: %s", err, short)
 	}
 }

@@ -169,13 +169,18 @@ type seedLine struct {
 func replaySeed(seed uint64) string { return fmt.Sprintf("godwit sim replay %d --trace", seed) }
 
 func printSeed(out io.Writer, r *sim.Result, asJSON bool) error {
+	return printRun(out, r, asJSON, replaySeed(r.Seed))
+}
+
+// printRun prints the line of a run; without JSON, if it has failed only. replay is the command that runs it again.
+func printRun(out io.Writer, r *sim.Result, asJSON bool, replay string) error {
 	line := seedLine{
 		Seed: r.Seed, Verdict: "ok", Events: r.Events, Operations: r.Operations, Jobs: r.Jobs, Faults: r.Faults,
 		VirtualMs: r.Virtual.Milliseconds(), TraceHash: fmt.Sprintf("%016x", r.TraceHash),
 	}
 	if v := r.Violation; v != nil {
 		line.Verdict, line.Property, line.Detail, line.AtMs = "violation", v.Property, v.Detail, v.At.Milliseconds()
-		line.Version, line.Replay = version(), replaySeed(r.Seed)
+		line.Version, line.Replay = version(), replay
 	}
 	if asJSON {
 		return json.NewEncoder(out).Encode(line)
@@ -183,7 +188,7 @@ func printSeed(out io.Writer, r *sim.Result, asJSON bool) error {
 	if r.Violation == nil {
 		return nil
 	}
-	_, err := fmt.Fprintln(out, failureLine(fmt.Sprintf("seed %d", r.Seed), r.Violation, replaySeed(r.Seed)))
+	_, err := fmt.Fprintln(out, failureLine(fmt.Sprintf("seed %d", r.Seed), r.Violation, replay))
 	return err
 }
 

@@ -168,36 +168,54 @@ func (w *world) owner(sl slot.Slot) *process {
 // event is a function with a time. With a process, it runs only in that life of it.
 type event struct {
 	at    time.Duration
-	seq   uint64
 	fn    func()
 	proc  *process
 	life  int
 	timer *timer // nil unless it can be stopped
 }
 
-func (e *event) before(o *event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
-
-// queue is a heap of events, ordered by time and then by the order in which they were added.
+// queue is a heap of events, ordered by time and then by the order in which they were added. What is moved about in the heap has
+// no pointers, which would cost more than the order does.
 type queue struct {
-	heap []event
-	next uint64
+	heap   []queued
+	events []event
+	free   []int32 // places in events
+	next   uint64
 }
+
+// queued is an event in the heap.
+type queued struct {
+	at    time.Duration
+	seq   uint64
+	place int32 // in events
+}
+
+func (e *queued) before(o *queued) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
 
 func (q *queue) len() int { return len(q.heap) }
 
 func (q *queue) push(e event) {
 	q.next++
-	e.seq = q.next
-	q.heap = append(q.heap, e)
+	entry := queued{at: e.at, seq: q.next}
+	if n := len(q.free); n > 0 {
+		entry.place = q.free[n-1]
+		q.free = q.free[:n-1]
+		q.events[entry.place] = e
+	} else {
+		entry.place = int32(len(q.events))
+		q.events = append(q.events, e)
+	}
+	q.heap = append(q.heap, entry)
 	i := len(q.heap) - 1
 	for i > 0 {
 		up := (i - 1) / 2
-		if !q.heap[i].before(&q.heap[up]) {
-			return
+		if !entry.before(&q.heap[up]) {
+			break
 		}
-		q.heap[i], q.heap[up] = q.heap[up], q.heap[i]
+		q.heap[i] = q.heap[up]
 		i = up
 	}
+	q.heap[i] = entry
 }
 
 func (q *queue) pop() (event, bool) {
@@ -205,22 +223,23 @@ func (q *queue) pop() (event, bool) {
 	if n < 0 {
 		return event{}, false
 	}
-	top := q.heap[0]
-	q.heap[0] = q.heap[n]
-	q.heap[n] = event{}
+	place := q.heap[0].place
+	last := q.heap[n]
 	q.heap = q.heap[:n]
-	for i := 0; ; {
+	for i := 0; n > 0; {
 		child := 2*i + 1
-		if child >= n {
-			return top, true
-		}
 		if child+1 < n && q.heap[child+1].before(&q.heap[child]) {
 			child++
 		}
-		if !q.heap[child].before(&q.heap[i]) {
-			return top, true
+		if child >= n || !q.heap[child].before(&last) {
+			q.heap[i] = last
+			break
 		}
-		q.heap[i], q.heap[child] = q.heap[child], q.heap[i]
+		q.heap[i] = q.heap[child]
 		i = child
 	}
+	e := q.events[place]
+	q.events[place] = event{} // so that what it refers to can be freed
+	q.free = append(q.free, place)
+	return e, true
 }

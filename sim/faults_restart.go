@@ -92,6 +92,10 @@ func (f *faults) wipe() {
 	if p == nil || f.wiping != nil || p.nameless || !f.n.w.plan.act("wipe", "node ", p.index) {
 		return
 	}
+	f.wipeOf(p)
+}
+
+func (f *faults) wipeOf(p *process) {
 	f.wiping = p
 	f.n.w.notef(p.index, traceNemesis, "is drained, to lose its disk")
 	f.drain(f.n.w.now + drainTime)
@@ -167,7 +171,7 @@ func (p *process) name() {
 			return
 		}
 		_ = p.local([]string{"CLUSTERX", "SETNODES", text, "1"}, func(v resp.Value) { // likewise
-			if v.Kind == resp.ErrorKind {
+			if v.Kind == resp.ErrorKind && v.Str != cluster.ErrClusterVersion.Reply() { // it may have got a newer one meanwhile
 				p.w.violate("maps", "node %d refuses its map: %s", p.index, v)
 			}
 			p.nameless = false

@@ -64,6 +64,7 @@ func faultCases() []faultCase {
 		{markNewConfig, func(w *world) { down(w, (*process).reconfigure) }},
 		{markOldConfig, func(w *world) { w.procs[0].config = 1; down(w, (*process).reconfigure) }},
 		{markOldMap, func(w *world) { w.swarm.oldMaps = 1; w.procs[0].crash("") }},
+		{markWiped, func(w *world) { w.nemesis.faults.wipeOf(w.procs[2]) }},
 		{markAhead, func(w *world) { w.procs[0].setSkew(time.Second) }},
 		{markBack, func(w *world) { w.procs[0].setSkew(-time.Second) }},
 		{markFast, func(w *world) { w.swarm.drift = 0.05; w.nemesis.faults.drift() }},

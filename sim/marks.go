@@ -56,7 +56,7 @@ func Marks() []string {
 	return []string{
 		markDrop, markLostReply, markLate, markDuplicate, markOvertaken, markSlowLink, markReset, markInFlight, markCutRequest, markCutReply, markWrongNode,
 		markOneWay, markIsolated, markHalfDeaf, markGroups,
-		markCrash, markCrashMidway, markCrashLoop, markSeveral, markStall, markOldConfig, markNewConfig, markOldMap,
+		markCrash, markCrashMidway, markCrashLoop, markSeveral, markStall, markOldConfig, markNewConfig, markOldMap, markWiped,
 		markAhead, markBack, markFast, markSlow,
 		markLost, markTorn, markSlowSync, markFullDisk, markFailedSync, markReadError, markReadErrorAtStart, markFlip, markFlipAtStart,
 	}

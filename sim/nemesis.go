@@ -43,7 +43,7 @@ import (
 // served: no property excuses it. The medium stays whole, as with a bad cable; the next start finds it so.
 //
 // Wiped nodes: one that serves nothing and takes part in no undecided move can lose its disk. It comes back on an empty one, under its old id, and is
-// given a map of the time when it served. (What a node serves is lost with its disk: there is one copy.)
+// given its id and a map of the time when it served: it must ask before it serves anything. (What a node serves is lost with its disk: there is one copy.)
 //
 // Clocks: every clock, monotonic ones too, can be fast or slow by up to 5 percent. Wall clocks are off by up to a bound and jump
 // within it, forwards and back, each for itself.

@@ -187,10 +187,11 @@ func rollSwarm(d dice) swarm {
 		s.driver.Source.GiveUpAfter = 8 * time.Second
 		s.driver.CallTimeout = pick(d, 500*time.Millisecond, 900*time.Millisecond)
 	}
-	if on(0.25) {
+	reads := engineOf(seed) == EnginePebble // the engine in memory reads its disk only when it starts
+	if reads && on(0.6) {
 		s.readErrors = pick(d, time.Second, 3*time.Second)
 	}
-	if on(0.25) {
+	if reads && on(0.6) {
 		s.flips = pick(d, time.Second, 3*time.Second)
 	}
 	if on(0.3) {
@@ -215,15 +216,11 @@ func rollSwarm(d dice) swarm {
 		s.driver.Source.GiveUpAfter = 8 * time.Second
 		s.driver.CallTimeout = 900 * time.Millisecond
 	}
-	if wiping && on(0.25) {
+	if on(0.3) {
 		s.wipes = pick(d, time.Second, 2*time.Second)
 	}
 	return s
 }
-
-// wiping lets seeds draw nodes that lose their disks. It is off while a node that comes back empty under its old id, and is given an old
-// map, serves at once what it had moved away.
-const wiping = false
 
 // drawPark draws how long a command may wait for a slot that changes hands.
 func drawPark(d dice) time.Duration {

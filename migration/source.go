@@ -341,6 +341,15 @@ func (s *Source) openRound(k RoundKind) {
 	s.emit(EfOpenRound{k})
 }
 
+// Window is how many bytes are on their way to the target unanswered, and how many of them the message has that was sent
+// last: the others are fewer than Config.WindowBytes, since nothing is read while the window is full.
+func (s *Source) Window() (bytes, last int) {
+	if n := len(s.window); n > 0 {
+		last = len(s.window[n-1].body)
+	}
+	return s.windowBytes, last
+}
+
 // pump reads on while the window has room. One read is under way at a time, and none before the round is open: an answer that
 // comes twice, to a message of the round before, must not start it.
 func (s *Source) pump() {

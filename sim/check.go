@@ -12,10 +12,17 @@ type checks struct {
 	owners *oneOwner
 	disks  *durable
 	pauses *pauses
+
+	sessions   *sessions
+	expiry     *expiry
+	durability *durability
+	metrics    *metrics
+	bounds     *bounds
 }
 
 func newChecks(w *world) *checks {
-	return &checks{w: w, owners: newOneOwner(w), disks: newDurable(w), pauses: newPauses(w)}
+	return &checks{w: w, owners: newOneOwner(w), disks: newDurable(w), pauses: newPauses(w), sessions: &sessions{w},
+		expiry: newExpiry(w), durability: newDurability(w), metrics: newMetrics(w), bounds: newBounds(w)}
 }
 
 // observer sees what the node of one life does.
@@ -64,6 +71,16 @@ func (o *observer) Recorded(sl slot.Slot, r cluster.Record) {
 
 // ran is called after each event of a process.
 func (c *checks) ran(p *process) { c.disks.settle(p) }
+
+// opened is called when a node has opened its directory.
+func (c *checks) opened(p *process) { c.durability.opened(p) }
+
+// watch begins what looks at everything now and then.
+func (c *checks) watch() {
+	c.pauses.watch()
+	c.metrics.watch()
+	c.bounds.watch()
+}
 
 // crashed is called when a process has lost power.
 func (c *checks) crashed(p *process) { c.disks.crashed(p) }

@@ -129,7 +129,7 @@ func (w *world) drawCommand(d dice, slot int) []string {
 		kinds -= mortals
 	}
 	i := d.IntN(kinds)
-	names := k.use(slot, i, w.history)
+	names := k.use(slot, i, w.history.Recorder)
 	name := names[0]
 	read := d.chance(0.38)
 	n := d.IntN(100)

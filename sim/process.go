@@ -135,6 +135,7 @@ func (p *process) open() {
 		return
 	}
 	p.node = n
+	p.w.checks.opened(p)
 	w.nemesis.faults.opened(p)
 }
 

@@ -205,7 +205,7 @@ func (w *world) safety() {
 	}
 	w.oper.begin()
 	w.nemesis.begin()
-	w.checks.pauses.watch()
+	w.checks.watch()
 	w.runUntil(w.now+w.swarm.safety, nil)
 }
 
@@ -375,6 +375,7 @@ func (w *world) readAll() {
 func (w *world) judge() {
 	w.checkLeftovers()
 	w.checkJobs()
+	w.checkIdle()
 	w.checkAlarms()
 	w.checkHistory()
 }

@@ -35,11 +35,11 @@ type world struct {
 	cover   coverage
 	// features are noted if somebody searches by them.
 	features features
-	points  *pointWatch // nil unless crash points are what the run is about
+	points   *pointWatch // nil unless crash points are what the run is about
 
 	// lostClients counts operations of unknown outcome: each leaves its client number behind.
 	lostClients int
-	history     *linearize.Recorder
+	history     *history
 	caches      *store.Caches
 	engine      Engine // of the stores; Pebble unless Run says otherwise
 	failed      *Violation
@@ -75,9 +75,10 @@ func newWorld(seed uint64, caches *store.Caches, out io.Writer) *world {
 func newWorldOf(seed uint64, s swarm, caches *store.Caches, out io.Writer) *world {
 	w := &world{
 		seed: seed, swarm: s, trace: newTrace(out), times: newDice(seed, streamTime, 0),
-		history: linearize.NewRecorder(unixMs), caches: caches, engine: EnginePebble, cover: newCoverage(),
+		caches: caches, engine: EnginePebble, cover: newCoverage(),
 	}
 	w.configs = w.configurations()
+	w.history = &history{linearize.NewRecorder(unixMs), newLedger(w)}
 	w.keys = newKeyspace(w.swarm.slots)
 	w.net = newNetwork(w)
 	for i := range w.swarm.nodes {

@@ -26,10 +26,16 @@ func (s *Store) Get(k []byte) ([]byte, bool, error) { return s.kv.get(k) }
 func (s *Store) NewIter(span key.Span) (*Iter, error) { return s.kv.newIter(span) }
 
 // Snapshot is the store at a moment. Close it; an open snapshot keeps old versions on disk.
-type Snapshot struct{ s snapshot }
+type Snapshot struct {
+	s  snapshot
+	of *Store
+}
 
 // NewSnapshot opens a snapshot of everything visible now.
-func (s *Store) NewSnapshot() *Snapshot { return &Snapshot{s.kv.newSnapshot()} }
+func (s *Store) NewSnapshot() *Snapshot {
+	s.snapshots.Add(1)
+	return &Snapshot{s.kv.newSnapshot(), s}
+}
 
 // Get implements Reader.
 func (s *Snapshot) Get(k []byte) ([]byte, bool, error) { return s.s.get(k) }
@@ -38,7 +44,15 @@ func (s *Snapshot) Get(k []byte) ([]byte, bool, error) { return s.s.get(k) }
 func (s *Snapshot) NewIter(span key.Span) (*Iter, error) { return s.s.newIter(span) }
 
 // Close releases the snapshot.
-func (s *Snapshot) Close() { s.s.close() }
+func (s *Snapshot) Close() {
+	s.of.snapshots.Add(-1)
+	s.s.close()
+}
+
+// Held says how many snapshots are open and how many slots are tracked: both 0 when nobody moves anything.
+func (s *Store) Held() (snapshots, trackers int) {
+	return int(s.snapshots.Load()), int(s.trackers.count.Load())
+}
 
 // Batch collects writes that become visible together. It is not safe for concurrent use, and ends with Commit or Discard.
 type Batch struct {

@@ -114,6 +114,8 @@ type Store struct {
 	fatal func(error)
 
 	trackers trackers
+	// snapshots counts those that are open.
+	snapshots atomic.Int64
 
 	last    atomic.Uint64 // position of the latest commit
 	durable atomic.Uint64

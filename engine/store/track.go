@@ -237,6 +237,13 @@ func (t *Tracker) Lag() (keys, spans int, lagBytes int64) {
 	return len(t.keys), len(t.spans), t.lagBytes
 }
 
+// Memory says how many bytes of keys the tracker holds, and how many it may.
+func (t *Tracker) Memory() (bytes, limit int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.keyBytes, t.limit
+}
+
 func minBytes(a, b []byte) []byte {
 	if bytes.Compare(a, b) <= 0 {
 		return a

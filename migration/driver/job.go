@@ -385,6 +385,9 @@ func (j *job) status() engine.JobStatus {
 		}
 	case h.EndedMs != 0:
 		st.State, st.Step = engine.JobFail, "failed"
+		if st.Error == "" { // it is in memory only until the slot's end is stored
+			st.Error = "the node restarted while it gave slots up; why it did is not known any more"
+		}
 	case first >= migration.StepConfirming && first <= migration.StepDone:
 		st.State = engine.JobClean
 	case first == migration.StepCopying && (round == migration.RoundBase || round == migration.RoundResume):

@@ -51,6 +51,7 @@ type sourceView struct {
 	lag     migration.EvLag
 	account slotAccount
 	reason  string
+	held    Held
 }
 
 // newSourceSlot makes the machine of a slot. Driver.mu is held.
@@ -152,6 +153,7 @@ func (s *sourceSlot) work() {
 	s.view.step, s.view.round = s.machine.Now()
 	s.view.reason = s.machine.Reason()
 	s.view.account = s.account()
+	s.view.held = s.held()
 	if lag, ok := q.event.(migration.EvLag); ok {
 		s.view.lag = lag
 	}

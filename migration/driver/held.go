@@ -1,0 +1,59 @@
+package driver
+
+import (
+	"godwit/engine"
+	"godwit/engine/slot"
+)
+
+// Held is what a slot that is being given away holds in memory.
+type Held struct {
+	Slot slot.Slot
+	// WindowBytes is what is on its way to the target unanswered, LastBytes what the newest message has of it: the others have
+	// less than WindowLimit.
+	WindowBytes, LastBytes, WindowLimit int
+	// TrackerBytes is what the changed keys take: at most TrackerLimit.
+	TrackerBytes, TrackerLimit int
+}
+
+// Held says what the slots that are being given away hold, by slot, each as of its last step.
+func (d *Driver) Held() []Held {
+	d.mu.Lock()
+	var sources []*sourceSlot
+	for _, sl := range sortedSlots(d.sources) {
+		sources = append(sources, d.sources[sl])
+	}
+	d.mu.Unlock()
+	held := make([]Held, 0, len(sources))
+	for _, s := range sources {
+		held = append(held, s.seen().held)
+	}
+	return held
+}
+
+// held is called by the worker that steps the machine.
+func (s *sourceSlot) held() Held {
+	h := Held{Slot: s.slot, WindowLimit: s.d.cfg.Source.WindowBytes}
+	h.WindowBytes, h.LastBytes = s.machine.Window()
+	if s.stream.tracker != nil {
+		h.TrackerBytes, h.TrackerLimit = s.stream.tracker.Memory()
+	}
+	return h
+}
+
+// Takeovers is how many snapshots of slots that have arrived are kept for sources that have not come to compare.
+func (d *Driver) Takeovers() (n int) {
+	d.mu.Lock()
+	targets := make(map[slot.Slot]*targetSlot, len(d.targets))
+	for sl, t := range d.targets { //det:ok a copy
+		targets[sl] = t
+	}
+	d.mu.Unlock()
+	for _, sl := range sortedSlots(targets) {
+		d.node.Exclusive(sl, func(*engine.Owned) {
+			if targets[sl].takeover != nil {
+				n++
+			}
+		})
+	}
+	return n
+}

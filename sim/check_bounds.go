@@ -1,0 +1,100 @@
+package sim
+
+import (
+	"time"
+
+	"godwit/engine"
+	"godwit/migration/driver"
+)
+
+// bounds checks "bounds": what waits and what is in flight stays within its limits. A slot parks no more commands than there
+// are connections to the node, which is also the limit of sessions; what a slot has on its way unanswered is within the window
+// and one message; the changed keys of a slot take no more than their limit. When everything has come to an end, no command is
+// parked, no slot is tracked and no snapshot is open but those that targets keep for sources that have not come to compare.
+type bounds struct {
+	w *world
+}
+
+// boundsEvery is how often the checker looks.
+const boundsEvery = 40 * time.Millisecond
+
+func newBounds(w *world) *bounds { return &bounds{w} }
+
+// watch looks at all nodes, and again later.
+func (c *bounds) watch() {
+	for _, p := range c.w.procs {
+		if !p.ready() || p.gone() {
+			continue
+		}
+		c.lookMoves(p, p.node.Migrator().(*driver.Driver).Held())
+		parked := 0
+		for _, sl := range c.w.keys.slots {
+			n, bytes := p.node.Parked(sl)
+			c.lookParked(p, n, bytes, &p.node.Options().Limits)
+			parked += n
+		}
+		c.lookSessions(p, p.node.Sessions(), parked)
+	}
+	c.w.after(boundsEvery, c.watch)
+}
+
+// lookMoves judges what slots hold that are given away.
+func (c *bounds) lookMoves(p *process, held []driver.Held) {
+	for _, h := range held {
+		if h.WindowBytes > 0 && h.WindowBytes-h.LastBytes >= h.WindowLimit {
+			c.w.violate("bounds", "node %d has %d bytes of slot %d on their way unanswered, %d of them in the last message, of at most %d",
+				p.index, h.WindowBytes, h.Slot, h.LastBytes, h.WindowLimit)
+		}
+		if h.TrackerBytes > h.TrackerLimit {
+			c.w.violate("bounds", "node %d holds %d bytes of changed keys of slot %d, of at most %d", p.index, h.TrackerBytes, h.Slot, h.TrackerLimit)
+		}
+	}
+}
+
+// lookParked judges what waits for a slot.
+func (c *bounds) lookParked(p *process, commands, bytes int, l *engine.Limits) {
+	if commands > l.ParkedCommands || bytes > l.ParkedBytes+l.BulkBytes {
+		c.w.violate("bounds", "node %d has parked %d commands of %d bytes for a slot, of at most %d and %d", p.index, commands, bytes,
+			l.ParkedCommands, l.ParkedBytes)
+	}
+}
+
+// lookSessions judges how many sessions there are: one for each connection that is open, and one for a command of the
+// operator. Each parks one command at most.
+func (c *bounds) lookSessions(p *process, sessions, parked int) {
+	conns := 0
+	for _, conn := range c.w.net.conns {
+		if conn.to == p && conn.toLife == p.life && !conn.closed {
+			conns++
+		}
+	}
+	if most := conns + operatorSessions; sessions > most {
+		c.w.violate("bounds", "node %d has %d sessions, of at most %d", p.index, sessions, most)
+	}
+	if parked > sessions {
+		c.w.violate("bounds", "node %d has parked %d commands of %d sessions", p.index, parked, sessions)
+	}
+}
+
+// operatorSessions bounds the sessions of commands that the operator runs on a machine, which wait for a sync or for a job.
+const operatorSessions = 32
+
+// judgeIdle judges a node when everything has come to an end.
+func (c *bounds) judgeIdle(p *process, snapshots, trackers, parked int) {
+	if snapshots != 0 || trackers != 0 || parked != 0 {
+		c.w.violate("bounds", "node %d has nothing to do, and %d snapshots open that nobody keeps, %d slots tracked, %d commands parked", p.index, snapshots, trackers, parked)
+	}
+}
+
+// checkIdle demands "bounds" of all nodes when everything has come to an end.
+func (w *world) checkIdle() {
+	for _, p := range w.procs {
+		snapshots, trackers := p.node.Store().Held()
+		parked := 0
+		for _, sl := range w.keys.slots {
+			n, _ := p.node.Parked(sl)
+			parked += n
+		}
+		w.checks.bounds.judgeIdle(p, snapshots-p.node.Migrator().(*driver.Driver).Takeovers(), trackers, parked)
+	}
+}

@@ -83,7 +83,13 @@ type swarm struct {
 func (s *swarm) misreads() bool { return s.readErrors > 0 || s.flips > 0 }
 
 // drawSwarm draws the swarm of a seed.
-func drawSwarm(seed uint64) swarm { return rollSwarm(newDice(seed, streamSwarm, 0)) }
+func drawSwarm(seed uint64) swarm {
+	s := rollSwarm(newDice(seed, streamSwarm, 0))
+	if engineOf(seed) != EnginePebble { // the engine in memory reads its disk only when it starts
+		s.readErrors, s.flips = 0, 0
+	}
+	return s
+}
 
 func rollSwarm(d dice) swarm {
 	s := swarm{
@@ -187,11 +193,10 @@ func rollSwarm(d dice) swarm {
 		s.driver.Source.GiveUpAfter = 8 * time.Second
 		s.driver.CallTimeout = pick(d, 500*time.Millisecond, 900*time.Millisecond)
 	}
-	reads := engineOf(seed) == EnginePebble // the engine in memory reads its disk only when it starts
-	if reads && on(0.6) {
+	if on(0.6) {
 		s.readErrors = pick(d, time.Second, 3*time.Second)
 	}
-	if reads && on(0.6) {
+	if on(0.6) {
 		s.flips = pick(d, time.Second, 3*time.Second)
 	}
 	if on(0.3) {

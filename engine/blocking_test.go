@@ -193,6 +193,47 @@ func TestBlockingPassesOn(t *testing.T) {
 	}
 }
 
+// One that queued behind another looks at its keys when that one found nothing: it may wait for more than the key that they
+// share.
+func TestBlockingBehindOneThatFindsNothing(t *testing.T) {
+	w := newWorld(t)
+	n := withBtake(w.addNode(standalone))
+	first, second, p := n.client(), n.client(), n.client()
+	p.want("OK", "SET", "l", "1")
+	first.send("BTAKE", "k", "0")
+	w.run()
+	p.send("SET", "k", "1")
+	second.send("BTAKE", "k", "l", "0")
+	p.send("DEL", "k")
+	w.run()
+	if got := first.taken() + second.taken(); got != `["l" "1"]` {
+		t.Errorf("got %q", got)
+	}
+	first.s.Close()
+	noneWait(t, n)
+}
+
+// A commit between a command's look at its keys and its going back to wait makes it look again.
+func TestBlockingChangeWhileItRuns(t *testing.T) {
+	w := newWorld(t)
+	n := withBtake(w.addNode(standalone))
+	a, p := n.client(), n.client()
+	a.send("BTAKE", "k", "0")
+	w.run()
+	b := a.s.pending.blocked
+	if end := n.blocking.begin(b); end != waitGoesOn {
+		t.Fatalf("the wait has ended: %d", end)
+	}
+	n.blocking.looked(b)
+	p.want("OK", "SET", "k", "1")
+	n.blocking.ran(b, a.s.pending)
+	w.run()
+	if got := a.taken(); got != `["k" "1"]` {
+		t.Errorf("got %q", got)
+	}
+	noneWait(t, n)
+}
+
 func TestBlockingEnds(t *testing.T) {
 	w := newWorld(t)
 	n := withBtake(w.addNode(standalone))

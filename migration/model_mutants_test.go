@@ -24,7 +24,7 @@ func TestModelMutants(t *testing.T) {
 				{writes: 2, faults: 1, attempts: 5, states: 300_000},
 				{writes: 1, faults: 2, attempts: 5, states: 1_500_000},
 			} {
-				r := explore(b)
+				r := explore(newModel(), b)
 				if r.failure != "" {
 					t.Logf("found in %d states, %d steps: %s", r.states, len(r.trace), r.failure)
 					return

@@ -480,16 +480,10 @@ func (m *model) ask() {
 	m.arrive(packet{msg: q, orphan: true})
 }
 
-// pushMap gives the slot to the source again, as an old map would; a claim asks the target first.
+// pushMap gives the slot to the source again, as an old map would. The source has a record of it and claims nothing; only mutants
+// serve it again.
 func (m *model) pushMap() {
-	if m.s.rec.State == cluster.Serving {
-		return
-	}
-	blocked := m.d.rec.State == cluster.Serving || m.d.rec.State == cluster.Importing || m.d.rec.State == cluster.Prepared
-	if len(m.dWaits) > 0 && !mutant.On(mutant.MapSteals) {
-		return // the answer waits for the target's sync
-	}
-	if !blocked || mutant.On(mutant.MapSteals) || mutant.On(mutant.NoneReassigned) {
+	if m.s.rec.State != cluster.Serving && (mutant.On(mutant.MapSteals) || mutant.On(mutant.NoneReassigned)) {
 		m.s.rec = cluster.Record{State: cluster.Serving, Epoch: max(m.s.rec.Epoch, m.d.rec.Epoch) + 1}
 		m.commitSource(nil)
 	}
@@ -518,18 +512,18 @@ func (m *model) writeTarget(k int) bool {
 	return true
 }
 
-// action is one thing that can happen next.
-type action struct {
+// action is one thing that can happen next in a model M.
+type action[M any] struct {
 	name  string
 	fault bool
 	late  bool // may never happen: a message arrives that nobody waits for
-	do    func(*model)
+	do    func(M)
 }
 
-func (m *model) actions(b modelBounds) []action {
-	var out []action
+func (m *model) actions(b modelBounds) []action[*model] {
+	var out []action[*model]
 	add := func(name string, fault bool, do func(*model)) {
-		out = append(out, action{name: name, fault: fault, do: do})
+		out = append(out, action[*model]{name: name, fault: fault, do: do})
 	}
 	if len(m.sWaits) > 0 {
 		add("sync source", false, (*model).syncSource)
@@ -678,16 +672,32 @@ type modelResult struct {
 	trace        []string
 }
 
+// explorable is a model of something that moves.
+type explorable[M any] interface {
+	clone() M
+	key() [16]byte
+	actions(modelBounds) []action[M]
+	// spent is how many faults have struck.
+	spent() *int
+	// beyond reports that the state lies outside the bounds.
+	beyond(modelBounds) bool
+	// broken names the invariant that the state violates, unfinished what keeps it from being a good end; "" for none.
+	broken() string
+	unfinished() string
+}
+
+func (m *model) spent() *int               { return &m.faults }
+func (m *model) beyond(b modelBounds) bool { return m.machine.attempt > b.attempts }
+
 // explore visits every state within the bounds, breadth first, so that a failure comes with a shortest trace. Each state must
 // satisfy the invariants, and from each a good end must be reachable by what happens without further faults: neither a
 // deadlock nor an endless repetition passes.
-func explore(b modelBounds) modelResult {
+func explore[M explorable[M]](start M, b modelBounds) modelResult {
 	type node struct {
-		m      *model
+		m      M
 		parent int32
 		action string
 	}
-	start := newModel()
 	nodes := []node{{start, -1, "start"}}
 	seen := map[[16]byte]int32{start.key(): 0}
 	var from, to []int32 // edges without faults
@@ -708,18 +718,18 @@ func explore(b modelBounds) modelResult {
 			return res
 		}
 		for _, a := range m.actions(b) {
-			if a.fault && m.faults >= b.faults {
+			if a.fault && *m.spent() >= b.faults {
 				continue
 			}
 			next := m.clone()
 			a.do(next)
 			if a.fault {
-				next.faults++
+				*next.spent()++
 			}
 			k := next.key()
 			j, known := seen[k]
 			switch {
-			case next.machine.attempt > b.attempts:
+			case next.beyond(b):
 				good = append(good, i)
 				continue
 			case !known:
@@ -740,7 +750,8 @@ func explore(b modelBounds) modelResult {
 		} else {
 			why[i] = text
 		}
-		nodes[i].m = nil
+		var none M
+		nodes[i].m = none
 	}
 	res.states = len(nodes)
 	// Walk back from the good ends over the edges.
@@ -770,7 +781,7 @@ func TestModelHandoff(t *testing.T) {
 		{writes: 2, faults: 1, attempts: 6, states: 300_000},
 		{writes: 1, faults: 2, attempts: 6, states: 1_500_000},
 	} {
-		r := explore(b)
+		r := explore(newModel(), b)
 		t.Logf("%d writes, %d faults: %d states, %d ends", b.writes, b.faults, r.states, r.ends)
 		if r.failure != "" {
 			t.Fatalf("%s, after:\n%s", r.failure, lines(r.trace))

@@ -3,12 +3,10 @@ package sim
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"time"
 
-	"godwit/engine/cluster"
 	"godwit/engine/resp"
 	"godwit/engine/store"
 	"godwit/linearize"
@@ -230,151 +228,10 @@ func (w *world) liveness() {
 	w.readAll()
 }
 
-// settle waits until everything has come to an end.
-func (w *world) settle(when string) {
-	if w.failed != nil {
-		return
-	}
-	deadline := w.now + settleTime
-	for w.failed == nil {
-		trouble := w.unsettled()
-		if trouble == "" {
-			return
-		}
-		if w.now >= deadline {
-			w.violate("liveness", "%s, %v later: %s", when, settleTime, trouble)
-			return
-		}
-		w.runUntil(w.now+50*time.Millisecond, nil)
-	}
-}
-
-// unsettled says what has not come to an end, or "".
-func (w *world) unsettled() string {
-	for _, c := range w.clients {
-		if c.busy {
-			return fmt.Sprintf("client %d waits for %q", c.index, c.argv)
-		}
-	}
-	for _, p := range w.procs {
-		if !p.ready() {
-			return fmt.Sprintf("node %d is down", p.index)
-		}
-		if p.stalled() {
-			return fmt.Sprintf("node %d stands still", p.index)
-		}
-		for _, j := range p.node.Migrator().Jobs() {
-			if !j.State.Ended() {
-				return fmt.Sprintf("job %d of node %d is %s, step %s: %s", j.ID.Counter, p.index, j.State, j.Step, j.Error)
-			}
-		}
-	}
-	for _, sl := range w.keys.slots {
-		var owner *process
-		for _, p := range w.procs {
-			switch r := p.node.Record(sl); r.State {
-			case cluster.Importing, cluster.Prepared:
-				return fmt.Sprintf("node %d: %s", p.index, recordOf(sl, r))
-			case cluster.Serving:
-				if owner != nil {
-					return fmt.Sprintf("slot %d is served by nodes %d and %d", sl, owner.index, p.index)
-				}
-				owner = p
-			default:
-			}
-		}
-		if owner == nil {
-			return fmt.Sprintf("nobody serves slot %d", sl)
-		}
-	}
-	return ""
-}
-
-// newJob demands that a job that is started now succeeds.
-func (w *world) newJob() {
-	if w.failed != nil {
-		return
-	}
-	o := w.oper
-	i := o.dice.IntN(len(w.keys.slots))
-	from := w.owner(w.keys.slots[i])
-	to := w.procs[(from.index+1+o.dice.IntN(len(w.procs)-1))%len(w.procs)]
-	accepted := false
-	o.migrate(from, to, fmt.Sprint(w.keys.slots[i]), func(v resp.Value) {
-		accepted = true
-		if v.Kind == resp.ErrorKind {
-			w.violate("new-job", "node %d refuses to move slot %d: %s", from.index, w.keys.slots[i], v)
-		}
-		o.jobs++
-	})
-	w.runUntil(w.now+jobTime, func() bool { return accepted && to.serves(w.keys.slots[i]) })
-	if w.failed == nil && !to.serves(w.keys.slots[i]) {
-		jobs := from.node.Migrator().Jobs()
-		j := jobs[len(jobs)-1]
-		w.violate("new-job", "the move of slot %d from node %d to node %d has not succeeded within %v: %s, step %s: %s",
-			w.keys.slots[i], from.index, to.index, jobTime, j.State, j.Step, j.Error)
-	}
-}
-
-// readAll reads every key once, as a client does.
-func (w *world) readAll() {
-	if w.failed != nil {
-		return
-	}
-	type wanted struct {
-		slot int
-		name string
-	}
-	var list []wanted
-	for i := range w.keys.slots {
-		for j := range w.swarm.filler + 4 {
-			list = append(list, wanted{i, w.keys.fillerKey(i, j)})
-		}
-		for j, h := range w.keys.hot[i] {
-			if h.ops > 0 {
-				for g := range h.generation + 1 {
-					for _, name := range w.keys.hotNames(i, j, g) {
-						list = append(list, wanted{i, name})
-					}
-				}
-			}
-		}
-	}
-	left := len(w.clients)
-	for n, c := range w.clients {
-		var read func(at int)
-		read = func(at int) {
-			if at >= len(list) {
-				left--
-				return
-			}
-			tries := 0
-			var once func()
-			once = func() {
-				c.do(list[at].slot, []string{"GET", list[at].name}, func(_ resp.Value, ok bool) {
-					if tries++; ok {
-						read(at + len(w.clients))
-					} else if tries < finalTries {
-						once() // the connection was one of before, perhaps
-					} else {
-						w.violate("final-reads", "client %d cannot read %s, all faults having healed", c.index, list[at].name)
-					}
-				})
-			}
-			once()
-		}
-		read(n)
-	}
-	w.runUntil(w.now+settleTime, func() bool { return left == 0 })
-	if w.failed == nil && left > 0 {
-		w.violate("final-reads", "%d clients have not read everything after %v", left, settleTime)
-	}
-}
-
 // judge judges what is left when everything is over.
 func (w *world) judge() {
 	w.checkLeftovers()
-	w.checkJobs()
+	w.checkDigests()
 	w.checkIdle()
 	w.checkAlarms()
 	w.checkHistory()

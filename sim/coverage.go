@@ -38,8 +38,6 @@ const (
 	stepConfirm = "confirm" // the target serves, the source has its copy
 )
 
-func stages() []string { return []string{stepCopy, stepPrepare, stepDecide, stepConfirm} }
-
 // Steps and Roles are what crashes are counted by, in order: the steps of the source's machine, its copying by rounds.
 func Steps() []string {
 	return []string{"starting", "base", "resume", "changes", "verify", "pausing", "deciding", "committing", "confirming", "cleaning"}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"godwit/engine/resp"
+	"godwit/engine/slot"
 	"godwit/engine/store"
 	"godwit/migration"
 	"godwit/migration/driver"
@@ -26,7 +27,7 @@ import (
 // CrashPoint is a place in the move where the power can go.
 type CrashPoint struct {
 	Index int
-	Step  string // of the move, as Steps has it
+	Step  string // of the move, as Steps has it, or where the records say it is while the source has none
 	Node  string // "source" or "target": where it happens
 	Event string // what has just happened there, or, of a sync, is about to
 
@@ -71,11 +72,22 @@ func CrashCases(points []CrashPoint) []CrashCase {
 	return out
 }
 
-// CrashPoints runs the move once, without a crash, and lists its points. It fails when a property does not hold.
+// crashSteps are the steps that must have a point. The move of the scenario has no round of changes, since few enough come while it copies, and
+// resumes nothing, since nothing has failed before; seeds crash in both.
+func crashSteps() []string {
+	return slices.DeleteFunc(Steps(), func(s string) bool { return s == "changes" || s == "resume" })
+}
+
+// CrashPoints runs the move once, without a crash, and lists its points. It fails when a property does not hold, and when a step has no point.
 func CrashPoints(cfg Config) ([]CrashPoint, error) {
 	w, result := runCrashCase(nil, CrashPoint{}, cfg)
 	if result.Violation != nil {
 		return nil, result.Violation
+	}
+	for _, step := range crashSteps() {
+		if !slices.ContainsFunc(w.points.points, func(p CrashPoint) bool { return p.Step == step }) {
+			return nil, fmt.Errorf("no crash point in step %s", step)
+		}
 	}
 	return w.points.points, nil
 }
@@ -257,7 +269,7 @@ func (k *pointWatch) pass(p *process, event string, op uint64) bool {
 		node = "target"
 	}
 	sl := k.w.keys.slots[0]
-	at := CrashPoint{Index: len(k.points), Step: stageOf(k.source.record(sl), k.target.record(sl)), Node: node, Event: event, op: op}
+	at := CrashPoint{Index: len(k.points), Step: k.step(sl), Node: node, Event: event, op: op}
 	k.points = append(k.points, at)
 	if k.plan == nil || k.fired || at.Index != k.plan.Point {
 		return false
@@ -267,6 +279,14 @@ func (k *pointWatch) pass(p *process, event string, op uint64) bool {
 	}
 	k.due = true
 	return true
+}
+
+// step is where the move is: the step of the source's machine or, before it has one and after it has ended, the stage that the records tell.
+func (k *pointWatch) step(sl slot.Slot) string {
+	if step := k.source.stepOf(sl); step != "" {
+		return step
+	}
+	return stageOf(k.source.record(sl), k.target.record(sl))
 }
 
 // executed passes the point after a message of the move.

@@ -15,7 +15,7 @@ func TestCrashPoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, step := range stages() {
+	for _, step := range crashSteps() {
 		if !slices.ContainsFunc(points, func(p CrashPoint) bool { return p.Step == step }) {
 			t.Errorf("no point in step %s", step)
 		}

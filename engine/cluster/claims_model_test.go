@@ -601,13 +601,12 @@ func claimChecks() []claimBounds {
 	}
 }
 
-// TestModelClaims runs the explorations; GODWIT_MODEL=large adds those that take minutes.
+// TestModelClaims runs the explorations; GODWIT_MODEL=large adds two that take longer.
 func TestModelClaims(t *testing.T) {
 	checks := claimChecks()
 	if os.Getenv("GODWIT_MODEL") == "large" {
 		checks = append(checks,
 			claimBounds{name: "large: two faults", slots: 1, maps: [2][claimSlots]int8{{0}, {1}}, known: allThree, moves: 1, faults: 2, states: 20_000_000},
-			claimBounds{name: "large: two moves and a lost directory", slots: 1, maps: [2][claimSlots]int8{{0}, {1}}, known: allThree, moves: 2, wipes: 1, states: 20_000_000},
 			claimBounds{name: "large: two slots and a move", slots: 2, maps: [2][claimSlots]int8{{0, 1}, {1, 1}}, known: allThree, moves: 1, states: 20_000_000},
 		)
 	}

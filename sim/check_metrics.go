@@ -38,7 +38,7 @@ func (c *metrics) watch() {
 // look judges what a node says.
 func (c *metrics) look(p *process, counters []engine.Counter, jobs []engine.JobStatus) {
 	last := &c.seen[p.index]
-	if last.life != p.life {
+	if last.life != p.life || last.jobs == nil {
 		*last = lastSeen{life: p.life, jobs: map[uint64]engine.JobStatus{}}
 	}
 	for i, now := range counters {

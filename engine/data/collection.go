@@ -122,8 +122,7 @@ func (c *Collection) Take(member []byte) {
 	if c.tx.err != nil {
 		return
 	}
-	c.tx.writer().Delete(c.memberKey(member))
-	c.tx.wroteElements = true
+	c.tx.deleteElement(c.memberKey(member))
 	c.SetLen(c.size - 1)
 }
 
@@ -225,8 +224,7 @@ func (c *Collection) unset(k []byte) {
 	if c.tx.err != nil {
 		return
 	}
-	c.tx.writer().Delete(k)
-	c.tx.wroteElements = true
+	c.tx.deleteElement(k)
 	if c.tx.mode == Write {
 		c.tx.own.note(k, nil, deleted)
 	}
@@ -257,5 +255,18 @@ func (t *Tx) setElement(k, value []byte) {
 		return
 	}
 	b.Set(k, value)
-	t.wroteElements = true
+	t.noteWrite(k)
+}
+
+func (t *Tx) deleteElement(k []byte) {
+	t.writer().Delete(k)
+	t.noteWrite(k)
+}
+
+// noteWrite remembers to which collection an element under k belongs.
+func (t *Tx) noteWrite(k []byte) {
+	g := key.Generation(k[key.PrefixLen:key.ElementLen])
+	if n := len(t.wrote); n == 0 || t.wrote[n-1] != g {
+		t.wrote = append(t.wrote, g)
+	}
 }

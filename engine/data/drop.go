@@ -2,6 +2,7 @@ package data
 
 import (
 	"fmt"
+	"slices"
 
 	"godwit/engine/key"
 )
@@ -25,7 +26,7 @@ func (t *Tx) dropElements(e *Entry) {
 	for _, k := range elementKinds(e.Type) {
 		span := key.ElementSpan(e.Slot, k, e.Generation)
 		// A batch that cannot be read may have elements that no iterator would find.
-		unseen := t.wroteElements && t.mode == Write
+		unseen := t.mode == Write && slices.Contains(t.wrote, e.Generation)
 		if e.Size > pointDeletes || unseen || !t.deleteEach(span) {
 			t.writer().DeleteRange(span)
 		}

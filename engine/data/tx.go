@@ -40,8 +40,8 @@ type Tx struct {
 	err        error
 
 	own           ownWrites
-	wroteElements bool // the batch has writes to elements
-	lowLimitBytes int  // in tests, what stands for maxBatchBytes
+	wrote         []key.Generation // the collections to whose elements the batch has writes; some may stand here again
+	lowLimitBytes int              // in tests, what stands for maxBatchBytes
 
 	keyBuf     []byte // for the key of the record last looked up or written
 	elementBuf []byte // for the key of an element
@@ -58,8 +58,11 @@ func Begin(st *store.Store, mode Mode, nowMs int64) Tx {
 // have been committed or discarded. All slots are visible.
 func (t *Tx) Reset(st *store.Store, mode Mode, nowMs int64) {
 	t.own.reset()
+	if cap(t.wrote) > ownListMax {
+		t.wrote = nil
+	}
 	*t = Tx{
-		st: st, mode: mode, nowMs: nowMs, rand: t.rand, own: t.own,
+		st: st, mode: mode, nowMs: nowMs, rand: t.rand, own: t.own, wrote: t.wrote[:0],
 		keyBuf: t.keyBuf, elementBuf: t.elementBuf, expiryBuf: t.expiryBuf, recordBuf: keepSmall(t.recordBuf),
 	}
 }

@@ -234,6 +234,25 @@ func TestBlockingChangeWhileItRuns(t *testing.T) {
 	noneWait(t, n)
 }
 
+// A command whose time is over while it runs again in vain does not wait on.
+func TestBlockingTimeoutWhileItRuns(t *testing.T) {
+	w := newWorld(t)
+	n := withBtake(w.addNode(standalone))
+	a := n.client()
+	a.send("BTAKE", "k", "1")
+	w.run()
+	b := a.s.pending.blocked
+	n.blocking.begin(b)
+	w.advance(2 * time.Second)
+	n.blocking.looked(b)
+	n.blocking.ran(b, a.s.pending)
+	w.run()
+	if got := a.taken(); got != "(nil)" {
+		t.Errorf("got %q", got)
+	}
+	noneWait(t, n)
+}
+
 func TestBlockingEnds(t *testing.T) {
 	w := newWorld(t)
 	n := withBtake(w.addNode(standalone))

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -235,9 +236,10 @@ func TestWatch(t *testing.T) {
 		{"copied", "SET x 1", "x", "COPY x z REPLACE", false},
 		{"second of several", "SET x 1", "q x", "SET x 2", true},
 		{"flushed", "SET x 1", "x", "FLUSHALL", true},
-		{"not there when flushed", "DEL x", "x", "FLUSHALL", false},
+		{"not there when flushed", "SET {x}y 1", "x", "FLUSHALL", false},
 		{"a field added", "HSET h f 1", "h", "HSET h g 1", true},
 		{"a field set to what it was", "HSET h f 1", "h", "HSET h f 1", true},
+		{"a member added that was there", "SADD s m", "s", "SADD s m", false},
 		{"a field overwritten", "HSET h f 1", "h", "HSET h f 2", true},
 		{"a field of another hash overwritten", "HSET h f 1", "h", "HSET j f 2", false},
 		{"the last field deleted", "HSET h f 1", "h", "HDEL h f", true},
@@ -275,6 +277,17 @@ func TestWatch(t *testing.T) {
 	}
 	if got := n.watches.count.Load(); got != 0 || len(n.watches.byKey) != 0 || len(n.watches.byGeneration) != 0 {
 		t.Errorf("%d keys are still watched", got)
+	}
+}
+
+// EXEC holds the locks of the watched keys too: a change of one cannot be on its way while EXEC looks.
+func TestExecLocksWatchedKeys(t *testing.T) {
+	n := newWorld(t).addNode(standalone)
+	c := n.client()
+	c.want("OK", "WATCH", keyIn(9), keyIn(5), keyIn(9+stripeCount))
+	got := c.s.watched.lockWith([]slot.Slot{7, 11})
+	if want := []slot.Slot{5, 7, 9, 9 + stripeCount, 11}; !slices.Equal(got, want) {
+		t.Errorf("EXEC locks slots %v, want %v", got, want)
 	}
 }
 

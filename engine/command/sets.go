@@ -55,7 +55,7 @@ func sadd(c *Context) {
 	}
 	added := int64(0)
 	for _, m := range c.Args[2:] {
-		if s.Put(m, nil) {
+		if s.Add(m) {
 			added++
 		}
 	}
@@ -129,7 +129,7 @@ func smove(c *Context) {
 		c.Out.Int(0)
 		return
 	}
-	dst.Put(c.Args[3], nil)
+	dst.Add(c.Args[3])
 	src.Save()
 	dst.Save()
 	c.Out.Int(1)

@@ -111,6 +111,19 @@ func (e *Elements) Close() {
 	e.it = nil
 }
 
+// Add adds a member without a value and reports whether it is new. One that is there already is not written again, which would be
+// a change to those who watch the key and to a move of its slot.
+func (c *Collection) Add(member []byte) (added bool) {
+	c.begin()
+	k := c.memberKey(member)
+	if c.has(k) {
+		return false
+	}
+	c.set(k, nil)
+	c.SetLen(c.size + 1)
+	return true
+}
+
 // Each visits the members in the order of hash and member, until visit returns false. Both slices are valid during the call
 // only. It holds one member at a time, however many there are. If they are not as many as the record says, the transaction fails:
 // the length may be in the reply already.

@@ -91,7 +91,8 @@ func Run(seed uint64, cfg Config) (result Result) {
 		s, seed = cfg.Schedule.swarm, cfg.Schedule.Seed
 	}
 	caches := cfg.Caches
-	if caches == nil || s.misreads() {
+	chosen := cmp.Or(cfg.Engine, engineOf(seed))
+	if caches == nil || s.misreads() && chosen == EnginePebble { // the other does not read its caches
 		caches = store.NewCaches()
 		defer caches.Close()
 	}
@@ -102,7 +103,7 @@ func Run(seed uint64, cfg Config) (result Result) {
 		w.decide(decided)
 		w.features.seen = map[string]bool{}
 	}
-	w.engine = cmp.Or(cfg.Engine, engineOf(seed))
+	w.engine = chosen
 	w.trace.also(cfg.Watch)
 	if cfg.Schedule != nil {
 		w.plan = newPlan(w, cfg.Schedule)

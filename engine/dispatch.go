@@ -166,6 +166,7 @@ func (s *Session) tear(w *work, mode lockMode) {
 	s.n.unlockSlots(w, mode)
 	s.out.Truncate(start)
 	s.slot = w.slots[0]
+	s.resumed = nil // what waits is another command
 	p := s.wait(append([][]byte{args[0]}, args[3:]...))
 	s.n.opts.Workers.Submit(func() { s.resume(p, verdict{}) })
 }

@@ -110,3 +110,24 @@ func TestBigHash(t *testing.T) {
 	}
 	l.check(t, "{h}")
 }
+
+// TestMemoryUsage: all samples give the bytes of every key on disk, few give an estimate of the same size, and a string is exact.
+func TestMemoryUsage(t *testing.T) {
+	l := newLocal(t, resp.V2, fixed(1))
+	l.do(t, "SET", "s", strings.Repeat("v", 1000), "EX", "100")
+	if got := l.do(t, "MEMORY", "USAGE", "s").Int; got != 1000+10+10+14 { // value, key, head with expiry, index
+		t.Errorf("a string of 1000 bytes takes %d", got)
+	}
+	for i := range 500 {
+		l.do(t, "HSET", "h", "field"+strconv.Itoa(100+i), strings.Repeat("v", 50))
+	}
+	const element = 17 + 4 + 8 + 50
+	all, few := l.do(t, "MEMORY", "USAGE", "h", "SAMPLES", "0").Int, l.do(t, "MEMORY", "USAGE", "h").Int
+	if all != 500*element+10+22 || few != all {
+		t.Errorf("a hash of %d bytes takes %d, by samples %d", 500*element, all, few)
+	}
+	l.do(t, "HSET", "one", "f", "v")
+	if got := l.do(t, "MEMORY", "USAGE", "one").Int; got != 12+22+17+4+1+1 {
+		t.Errorf("a hash of one field takes %d", got)
+	}
+}

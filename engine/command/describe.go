@@ -92,7 +92,7 @@ func categories(s *Spec) (names []string) {
 		in   bool
 		name string
 	}{
-		{s.Group == "generic" && !s.Is(Connection) || s.Group == "server" && s.Is(NodeWide), "@keyspace"},
+		{s.Group == "generic" && len(s.Sub) == 0 && !s.Is(Connection) || s.Group == "server" && s.Is(NodeWide), "@keyspace"},
 		{s.Is(ReadOnly), "@read"},
 		{s.Is(Write), "@write"},
 		{s.Group == "string", "@string"},

@@ -40,6 +40,7 @@ const (
 	errFewKeys       = "ERR Number of keys can't be greater than number of args"
 	errLimit         = "ERR LIMIT can't be negative"
 	errReplyTooBig   = "ERR the reply exceeds the maximum size of 1 GiB"
+	errNoLFU         = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
 	errRequestTooBig = "ERR request exceeds the maximum size of 1 GiB"
 )
 

@@ -86,6 +86,9 @@ type Spec struct {
 	FirstKey, LastKey, Step int
 	// Group, Summary, Since and Complexity are what COMMAND DOCS shows.
 	Group, Summary, Since, Complexity string
+	// Differs says in a few words how the command differs from that of Redis 7.2, beyond what README.md says of all; empty if it
+	// does not.
+	Differs string
 	// Handler is nil if and only if Flags has Server.
 	Handler Handler
 	// Sub lists the subcommands of a container, by name.

@@ -5,7 +5,6 @@ import (
 	"sort"
 	"time"
 
-	"godwit/engine/cluster"
 	"godwit/engine/env"
 	"godwit/engine/key"
 	"godwit/engine/store"
@@ -29,15 +28,9 @@ func newConfirm(s *sourceSlot) *confirm {
 	return &confirm{s: s, walks: []walk{{key.DataSpan(s.slot), walkCompare, s.stream.digestLimits()}}}
 }
 
-// frozen reports whether the copy is still the one that this job released.
-func (c *confirm) frozen() bool {
-	r := c.s.d.node.Record(c.s.slot)
-	return r.State == cluster.Released && r.Job == c.s.id && !r.DataGone
-}
-
 // next compares the next chunk, or ends.
 func (c *confirm) next() {
-	if !c.frozen() {
+	if !c.s.frozen() {
 		c.end(migration.ConfirmGone)
 		return
 	}

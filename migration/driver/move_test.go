@@ -328,6 +328,32 @@ func TestThereAndBack(t *testing.T) {
 	}
 }
 
+// TestBackBeforeCommitIsAnswered: a source that never heard the answer to its commit gets the slot back, and its target loses its
+// directory: nobody can answer any more, but the slot's return says that the commit had arrived.
+func TestBackBeforeCommitIsAnswered(t *testing.T) {
+	w := newWorld(t, 6)
+	w.born(2, quick())
+	m := shadow{}
+	m.set(w, 1, "v")
+	source, target := w.nodes[0], w.nodes[1]
+	w.silent = func(from *node, args [][]byte) bool {
+		msg, err := migration.DecodeMessage(args[len(args)-1])
+		return from == source && err == nil && msg.Kind == migration.MsgCommit
+	}
+	there := w.start(0, 1, testSlot)
+	w.until("the target serves", func() bool { return target.Record(testSlot).State == cluster.Serving })
+	back := w.ended(target, w.start(1, 0, testSlot))
+	target.wipe()
+	w.silent = nil
+	if st := w.ended(source, there); st.State != engine.JobSuccess {
+		t.Errorf("the job there: %+v", st)
+	}
+	if r := source.Record(testSlot); r.State != cluster.Serving || r.Job != back.ID {
+		t.Errorf("the slot's record: %+v", r)
+	}
+	m.check(w, source)
+}
+
 // TestManySlots moves more slots than go at once, and fails half-way: those that had moved have, and the status lists them.
 func TestManySlots(t *testing.T) {
 	cfg := quick()

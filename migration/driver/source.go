@@ -252,6 +252,12 @@ func (s *sourceSlot) persist(e migration.EfPersist) {
 }
 
 func (s *sourceSlot) send(m migration.Message) {
+	if m.Kind == migration.MsgCommit && !s.frozen() {
+		// The slot has come back by a later job, so its target has served it: the commit did arrive, and the target, should it have
+		// lost its directory since, would refuse it for ever.
+		s.post(migration.EvReply{Message: m.Kind, Attempt: m.Attempt, Reply: migration.Reply{Kind: migration.ReplyCommitted, Attempt: m.Attempt}})
+		return
+	}
 	lane := env.Control
 	if m.Kind == migration.MsgData {
 		if _, round := s.machine.Now(); round != migration.RoundFinal {
@@ -324,6 +330,12 @@ func (s *sourceSlot) account() slotAccount {
 	a.records += s.stream.records
 	a.bytes += s.stream.bytes
 	return a
+}
+
+// frozen reports whether the node's copy of the slot is still the one that this job released.
+func (s *sourceSlot) frozen() bool {
+	r := s.d.node.Record(s.slot)
+	return r.State == cluster.Released && r.Job == s.id && !r.DataGone
 }
 
 // decide seals the slot and hands the decision to the store. Under one lock: the record is still serving under the job's

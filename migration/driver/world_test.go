@@ -33,7 +33,8 @@ type world struct {
 	seq   int
 	// lose and repeat are the chances, in percent, that a call is not delivered (or its answer is not) or delivered twice.
 	lose, repeat int
-	inOrder      bool // do what was asked for first, first
+	inOrder      bool                                 // do what was asked for first, first
+	silent       func(from *node, args [][]byte) bool // calls whose answers are lost; nil: none beyond lose
 }
 
 // todo is something that happens to a node, unless it crashes before.
@@ -148,10 +149,11 @@ func (n *node) Call(to env.Peer, _ env.Lane, args [][]byte, timeout time.Duratio
 		session.Flush()
 	}
 	fate := w.rng.IntN(100)
+	silent := w.silent != nil && w.silent(n, owned)
 	w.todo = append(w.todo, todo{fn: func() {
 		switch {
 		case fate < w.lose/2: // the call is lost
-		case fate < w.lose: // the answer is lost
+		case fate < w.lose, silent: // the answer is lost
 			deliver(func([]byte, error) {})
 		default:
 			life := n.life
@@ -270,6 +272,19 @@ func (n *node) crash() {
 	}
 	n.fs = after
 	n.open()
+}
+
+// wipe takes the power away and gives the node an empty disk, and the id that it had.
+func (n *node) wipe() {
+	n.w.t.Helper()
+	id := n.ID()
+	n.life++
+	if err := n.Close(); err != nil {
+		n.w.t.Fatal(err)
+	}
+	n.fs = vfs.NewCrashableMem()
+	n.open()
+	n.w.want(n, "OK", "CLUSTERX", "SETNODEID", string(id))
 }
 
 // do executes a command on a node and waits for the answer.

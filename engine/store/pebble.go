@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -16,8 +17,14 @@ type pebbleKV struct {
 	db  *pebble.DB
 	sim *Sim // nil in production
 
-	unflushed int // bytes applied since the last flush; simulator only
+	unflushed    int          // bytes applied since the last flush; simulator only
+	rangeDeletes atomic.Int64 // applied since the last flush that they caused; production only
 }
+
+// maxRangeDeletes is after how many range deletes the memory table is flushed. The first read after each sorts all that the table
+// holds, half a microsecond each, so that dropping many collections would slow reads down more and more: a thousand cost each
+// read half a millisecond at worst. In a table on disk they are sorted once.
+const maxRangeDeletes = 1000
 
 // simFlushBytes is how much may be committed before a simulated store must flush explicitly: Pebble would otherwise
 // rotate its memtable (256 KiB) at a point that its random tower heights choose.
@@ -125,12 +132,24 @@ func (p *pebbleKV) newIndexedBatch() *Batch { return &Batch{b: p.db.NewIndexedBa
 // the file system is told to ignore the sync itself.
 func (p *pebbleKV) apply(b *Batch) error {
 	if p.sim == nil {
-		return p.db.Apply(b.b, pebble.NoSync)
+		return p.applyInProduction(b)
 	}
 	p.unflushed += b.b.Len()
 	p.sim.IgnoreLogSync(true)
 	err := p.db.Apply(b.b, pebble.Sync)
 	p.sim.IgnoreLogSync(false)
+	return err
+}
+
+func (p *pebbleKV) applyInProduction(b *Batch) error {
+	if err := p.db.Apply(b.b, pebble.NoSync); err != nil || b.rangeDeletes == 0 {
+		return err
+	}
+	if p.rangeDeletes.Add(b.rangeDeletes) < maxRangeDeletes {
+		return nil
+	}
+	p.rangeDeletes.Store(0) // what another commit adds meanwhile is flushed with this
+	_, err := p.db.AsyncFlush()
 	return err
 }
 

@@ -60,6 +60,8 @@ type Batch struct {
 	b       *pebble.Batch
 	m       *memoryBatch // nil on Pebble
 	indexed bool
+
+	rangeDeletes int64 // their number
 }
 
 // NewBatch makes a batch that cannot be read.
@@ -75,7 +77,10 @@ func (b *Batch) Set(k, v []byte) { must(b.b.Set(k, v, nil)) }
 func (b *Batch) Delete(k []byte) { must(b.b.Delete(k, nil)) }
 
 // DeleteRange removes all records of a span; writes that the batch makes afterwards stay.
-func (b *Batch) DeleteRange(span key.Span) { must(b.b.DeleteRange(span.Lo, span.Hi, nil)) }
+func (b *Batch) DeleteRange(span key.Span) {
+	must(b.b.DeleteRange(span.Lo, span.Hi, nil))
+	b.rangeDeletes++
+}
 
 // must turns an error of a batch into a panic: a batch in memory fails only when it is used after Commit or grows past
 // 4 GiB, both of which are bugs of this process.

@@ -68,15 +68,17 @@ func Timeout(arg []byte) (d time.Duration, problem string) {
 	switch {
 	case seconds < 0:
 		return 0, errTimeoutNegative
-	case seconds >= maxTimeoutSeconds:
+	case seconds*1000 > math.MaxInt64:
 		return 0, errTimeoutRange
+	case seconds >= maxTimeout.Seconds():
+		return maxTimeout, ""
 	}
 	// Rounded up, as Redis does: a timeout that is not 0 must not become one, which waits for ever.
 	return time.Duration(math.Ceil(seconds*1000)) * time.Millisecond, ""
 }
 
-// maxTimeoutSeconds bounds timeouts to what a time.Duration can hold: 292 years.
-const maxTimeoutSeconds = math.MaxInt64 / 1e9
+// maxTimeout is a century, for longer timeouts: with the clock added it must fit a time.Duration, of 292 years.
+const maxTimeout = 100 * 365 * 24 * time.Hour
 
 const (
 	errTimeout         = "ERR timeout is not a float or out of range"

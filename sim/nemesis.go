@@ -79,7 +79,7 @@ func (n *nemesis) count(kind string) {
 // mark counts what a fault has brought about, or that one was of a special kind.
 func (n *nemesis) mark(kind string) {
 	n.counts[kind]++
-	n.w.features.struck(n.w, kind)
+	n.w.features.struck(kind)
 }
 
 // kinds lists the faults that have struck, sorted.

@@ -182,6 +182,7 @@ func (p *process) crash(how string) {
 	p.markCrash(left)
 	p.stalledUntil = 0
 	w.nemesis.faults.crashLoop(p)
+	w.features.look(w)
 	p.up = false
 	p.disk.Mute()
 	if p.node != nil {

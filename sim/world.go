@@ -128,15 +128,15 @@ func (w *world) step() bool {
 	if ev.timer != nil {
 		ev.timer.over = true
 	}
-	if ev.proc == nil {
+	switch {
+	case ev.proc == nil:
 		w.events++
 		ev.fn()
-		return true
-	}
-	if ev.proc.up && ev.proc.life == ev.life {
+	case ev.proc.up && ev.proc.life == ev.life:
 		w.events++
 		ev.proc.run(ev.fn)
 	}
+	w.features.look(w)
 	return true
 }
 

@@ -4,7 +4,8 @@
 //
 // Vocabulary. A *session* is one connection of a client or a peer. A command is *admitted* when it holds the locks of its
 // slots and the routing, read under those locks, says serve. A command that cannot be admitted yet is *parked*: it holds no
-// lock and is run again, from routing on, when the slot's state changes. The *gate* holds replies until what they depend on
+// lock and is run again, from routing on, when the slot's state changes. A command that *waits for keys* (BLPOP) found nothing
+// in them and is run again, from routing on, when one changes. The *gate* holds replies until what they depend on
 // is durable.
 //
 // Invariants.
@@ -13,7 +14,11 @@
 //     slot is not paused, a read only if it is not sealed.
 //  3. A reply leaves only when the commits that it shows or depends on are durable (sync mode always; replies to peers in
 //     every mode), and replies of a session leave in the order of its commands.
-//  4. A parked command is completed exactly once, and the commands behind it on its session wait for it.
+//  4. A parked command, and one that waits for keys, is completed exactly once, and the commands behind it on its session wait
+//     for it.
+//  5. A transaction is routed once, under the locks of all its keys and of the keys that its session watches, and is one commit
+//     or none. Between WATCH and an EXEC that answers with replies nobody has changed a watched key, here or on another node.
+//  6. Where a key holds something, the first that waits for it is under way to it.
 //
 // Locks, in the order in which they are taken: a session, Node.change, the stripes of slots in ascending order, the node's
 // small mutexes. Completing a parked command never happens under a stripe: it is handed to the workers.

@@ -21,7 +21,6 @@ type asker struct {
 	t  testing.TB
 	nc net.Conn
 	in []byte
-	id string // of the client, as the server says
 }
 
 func connect(t testing.TB, addr string) *asker {

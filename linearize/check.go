@@ -180,19 +180,23 @@ type part struct {
 
 // partition validates h and returns its parts by first key, and a verdict that has the counts.
 func partition(h *History, opts Options) ([]*part, Verdict, error) {
-	if err := cmp.Or(opts.Validate(), h.Validate()); err != nil {
+	if err := opts.Validate(); err != nil {
 		return nil, Verdict{}, err
 	}
-	ops := slices.Clone(h.Operations)
-	slices.SortStableFunc(ops, compareOperations)
+	all, err := h.inputs()
+	if err != nil {
+		return nil, Verdict{}, err
+	}
+	sorted := make([]*input, len(all))
+	for i := range all {
+		sorted[i] = &all[i]
+	}
+	slices.SortStableFunc(sorted, func(a, b *input) int { return compareOperations(a.op, b.op) })
 	var v Verdict
-	var ins []*input
+	ins := sorted[:0]
 	links := newLinks()
-	for _, op := range ops {
-		in, err := parse(op)
-		if err != nil {
-			return nil, Verdict{}, err
-		}
+	for _, in := range sorted {
+		op := in.op
 		if op.Outcome == Fail || op.Outcome == Unknown && in.reads() {
 			v.Dropped++
 			continue
@@ -210,7 +214,7 @@ func partition(h *History, opts Options) ([]*part, Verdict, error) {
 			first = *place
 		})
 		if first >= 0 { // else a transaction that has not run
-			ins = append(ins, &in)
+			ins = append(ins, in)
 		}
 	}
 	v.Keys = len(links.keys)
@@ -336,12 +340,19 @@ func (p *part) open() int {
 
 // operations returns ins, which are those of the part or their copies in the same order, as Porcupine takes them.
 func (p *part) operations(ins []*input) []porcupine.Operation {
-	lanes := lanesOf(ins)
 	ops := make([]porcupine.Operation, len(ins))
 	for i, in := range ins {
 		in.window(p.unixMs, p.errorMs)
-		ops[i] = porcupine.Operation{ClientId: lanes[i], Input: in, Call: in.op.Call, Return: in.op.Return,
-			Metadata: p.ins[i].op.interval()}
+		ops[i] = porcupine.Operation{Input: in, Call: in.op.Call, Return: in.op.Return}
+	}
+	return ops
+}
+
+// described is operations with what only pictures need.
+func (p *part) described(ins []*input) []porcupine.Operation {
+	ops := p.operations(ins)
+	for i, lane := range lanesOf(ins) {
+		ops[i].ClientId, ops[i].Metadata = lane, p.ins[i].op.interval()
 	}
 	return ops
 }
@@ -360,7 +371,7 @@ func (p *part) check(opts Options) Result {
 // trace judges the part and returns the orders that were tried, in an order that does not differ from run to run.
 func (p *part) trace(opts Options) (Result, porcupine.LinearizationInfo) {
 	b := &budget{limited: opts.Steps > 0, left: opts.Steps}
-	r, info := porcupine.CheckOperationsVerbose(porcupineModel(b, p.keys), p.operations(closeObserved(p.ins)), opts.Timeout)
+	r, info := porcupine.CheckOperationsVerbose(porcupineModel(b, p.keys), p.described(closeObserved(p.ins)), opts.Timeout)
 	// Porcupine collects the partial orders from a map. PartialLinearizations returns its own slices, so sorting
 	// them here also settles the order in the picture.
 	for _, partials := range info.PartialLinearizations() {
@@ -419,7 +430,7 @@ func (p *part) diagnose(k *KeyVerdict) {
 	}
 	for _, in := range p.ins {
 		if in.op.Return == at {
-			k.Culprits = append(k.Culprits, in.op)
+			k.Culprits = append(k.Culprits, *in.op)
 		}
 	}
 	k.Judged = len(q.ins)

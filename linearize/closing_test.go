@@ -34,11 +34,11 @@ func TestCloseObserved(t *testing.T) {
 	} {
 		var ins []*input
 		for _, op := range c.ops {
-			in, err := parse(op)
-			if err != nil {
+			in := &input{}
+			if err := in.parse(&op); err != nil {
 				t.Fatal(err)
 			}
-			ins = append(ins, &in)
+			ins = append(ins, in)
 		}
 		out := closeObserved(ins)
 		if got := out[0].op.Return; got != c.want {

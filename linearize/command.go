@@ -126,7 +126,7 @@ const (
 
 // input is a parsed operation as the model takes it, or a part of one.
 type input struct {
-	op   Operation // for a part, the command of its own; times are read from the whole only
+	op   *Operation // never changed; for a part, the command of its own, and times are read from the whole only
 	kind kind
 	cond condition
 	form replyForm
@@ -181,38 +181,29 @@ func (in *input) each(fn func(*input)) {
 	}
 }
 
-// clone returns a copy that shares nothing that is ever written.
+// clone returns a copy that shares nothing that is ever written, with an operation of its own.
 func (in *input) clone() *input {
-	c := *in
-	c.parts = nil
+	c, op := *in, *in.op
+	c.op, c.parts = &op, nil
 	for _, p := range in.parts {
 		c.parts = append(c.parts, p.clone())
 	}
 	return &c
 }
 
-// parse turns the operation's command into input. It is the list of what the models know. Errors wrap ErrHistory.
-func parse(op Operation) (input, error) {
-	in := input{op: op, reply: op.Reply, free: op.Outcome == Unknown}
-	bad := func(format string, args ...any) (input, error) {
-		return input{}, fmt.Errorf("%w: %s: %s", ErrHistory, op.Cmd, fmt.Sprintf(format, args...))
-	}
-	arity := func(n int) error {
-		if len(op.Args) != n {
-			_, err := bad("%d arguments behind the key, must be %d", len(op.Args), n)
-			return err
-		}
-		return nil
-	}
+// parse turns the operation's command into input, which was empty and refers to the operation from now on. It is the list of
+// what the models know. Errors wrap ErrHistory; whether there is one does not depend on the reply.
+func (in *input) parse(op *Operation) error {
+	in.op, in.reply, in.free = op, op.Reply, op.Outcome == Unknown
 	if len(op.Commands) > 0 && op.Cmd != "EXEC" {
-		return bad("commands of a transaction")
+		return in.refuse("commands of a transaction")
 	}
 	var err error
 	switch op.Cmd {
 	case "GET":
-		in.kind, err = kindGet, arity(0)
+		in.kind, err = kindGet, in.exactly(0)
 	case "STRLEN":
-		in.kind, err = kindStrlen, arity(0)
+		in.kind, err = kindStrlen, in.exactly(0)
 	case "EXISTS", "TOUCH":
 		if len(op.Args) > 0 {
 			err = in.sum()
@@ -220,17 +211,17 @@ func parse(op Operation) (input, error) {
 		}
 		in.kind = kindExists
 	case "TYPE":
-		in.kind, err = kindType, arity(0)
+		in.kind, err = kindType, in.exactly(0)
 	case "TTL":
-		in.kind, in.form, err = kindTTL, replyLeftS, arity(0)
+		in.kind, in.form, err = kindTTL, replyLeftS, in.exactly(0)
 	case "PTTL":
-		in.kind, in.form, err = kindTTL, replyLeftMs, arity(0)
+		in.kind, in.form, err = kindTTL, replyLeftMs, in.exactly(0)
 	case "EXPIRETIME":
-		in.kind, in.form, err = kindTTL, replyMomentS, arity(0)
+		in.kind, in.form, err = kindTTL, replyMomentS, in.exactly(0)
 	case "PEXPIRETIME":
-		in.kind, in.form, err = kindTTL, replyMomentMs, arity(0)
+		in.kind, in.form, err = kindTTL, replyMomentMs, in.exactly(0)
 	case "GETDEL":
-		in.kind, err = kindGetDel, arity(0)
+		in.kind, err = kindGetDel, in.exactly(0)
 	case "DEL", "UNLINK":
 		if len(op.Args) > 0 {
 			err = in.sum()
@@ -238,10 +229,10 @@ func parse(op Operation) (input, error) {
 		}
 		in.kind = kindDel
 	case "PERSIST":
-		in.kind, err = kindPersist, arity(0)
+		in.kind, err = kindPersist, in.exactly(0)
 	case "GETRANGE", "SUBSTR":
 		in.kind = kindGetRange
-		if err = arity(2); err == nil {
+		if err = in.exactly(2); err == nil {
 			in.start, err = integer(op, 0)
 		}
 		if err == nil {
@@ -249,16 +240,16 @@ func parse(op Operation) (input, error) {
 		}
 	case "SETRANGE":
 		in.kind = kindSetRange
-		if err = arity(2); err == nil {
+		if err = in.exactly(2); err == nil {
 			in.text = op.Args[1]
 			in.start, err = integer(op, 0)
 		}
 		if err == nil && (in.start < 0 || in.start > maxValueBytes-int64(len(in.text))) {
-			return bad("range of %d bytes at %d, must lie within %d bytes", len(in.text), in.start, maxValueBytes)
+			return in.refuse("range of %d bytes at %d, must lie within %d bytes", len(in.text), in.start, maxValueBytes)
 		}
 	case "APPEND":
 		in.kind = kindAppend
-		if err = arity(1); err == nil {
+		if err = in.exactly(1); err == nil {
 			in.text = op.Args[0]
 		}
 	case "SETNX", "GETSET":
@@ -266,19 +257,19 @@ func parse(op Operation) (input, error) {
 		if op.Cmd == "SETNX" {
 			in.form, in.cond = replyInt, ifAbsent
 		}
-		if err = arity(1); err == nil {
+		if err = in.exactly(1); err == nil {
 			in.text = op.Args[0]
 		}
 	case "SETEX", "PSETEX":
 		in.kind = kindSet
-		if err = arity(2); err == nil {
+		if err = in.exactly(2); err == nil {
 			in.text = op.Args[1]
 			err = in.expiry(map[string]string{"SETEX": "EX", "PSETEX": "PX"}[op.Cmd], op.Args[0], true)
 		}
 	case "SET":
 		in.kind = kindSet
 		if len(op.Args) == 0 {
-			return bad("no value")
+			return in.refuse("no value")
 		}
 		in.text = op.Args[0]
 		err = in.setOptions(op.Args[1:])
@@ -292,28 +283,28 @@ func parse(op Operation) (input, error) {
 		case len(op.Args) == 2:
 			err = in.expiry(op.Args[0], op.Args[1], true)
 		default:
-			return bad("options %q", op.Args)
+			return in.refuse("options %q", op.Args)
 		}
 	case "INCR", "DECR":
-		in.kind, in.delta, err = kindIncr, 1, arity(0)
+		in.kind, in.delta, err = kindIncr, 1, in.exactly(0)
 		if op.Cmd == "DECR" {
 			in.delta = -1
 		}
 	case "INCRBY", "DECRBY":
 		in.kind = kindIncr
-		if err = arity(1); err == nil {
+		if err = in.exactly(1); err == nil {
 			in.delta, err = integer(op, 0)
 		}
 		if op.Cmd == "DECRBY" {
 			if in.delta == math.MinInt64 {
-				return bad("decrement would overflow")
+				return in.refuse("decrement would overflow")
 			}
 			in.delta = -in.delta
 		}
 	case "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT":
 		in.kind = kindExpire
 		if len(op.Args) < 1 || len(op.Args) > 2 {
-			return bad("%d arguments behind the key, must be 1 or 2", len(op.Args))
+			return in.refuse("%d arguments behind the key, must be 1 or 2", len(op.Args))
 		}
 		unit := map[string]string{"EXPIRE": "EX", "PEXPIRE": "PX", "EXPIREAT": "EXAT", "PEXPIREAT": "PXAT"}[op.Cmd]
 		err = in.expiry(unit, op.Args[0], false)
@@ -328,30 +319,47 @@ func parse(op Operation) (input, error) {
 			case "LT":
 				in.cond = ifLess
 			default:
-				return bad("option %s", quote(op.Args[1]))
+				return in.refuse("option %s", quote(op.Args[1]))
 			}
 		}
 	default:
-		known := false
-		for _, parse := range []func(*input) (bool, error){(*input).parseSeveral, (*input).parseHash, (*input).parseList,
-			(*input).parseSet, (*input).parseSortedSet} {
-			if known, err = parse(&in); known {
-				break
-			}
-		}
-		if !known {
-			return input{}, fmt.Errorf("%w: no model for command %s", ErrHistory, quote(op.Cmd))
-		}
+		return in.parseOther()
 	}
-	if err != nil {
-		return input{}, err
+	return err
+}
+
+// parseOther parses the commands on several keys, and on types other than strings.
+func (in *input) parseOther() error { // calls each by its name: through a list of them, every input would escape to the heap
+	known, err := in.parseSeveral()
+	if !known {
+		known, err = in.parseHash()
 	}
-	return in, nil
+	if !known {
+		known, err = in.parseList()
+	}
+	if !known {
+		known, err = in.parseSet()
+	}
+	if !known {
+		known, err = in.parseSortedSet()
+	}
+	if !known {
+		return fmt.Errorf("%w: no model for command %s", ErrHistory, quote(in.op.Cmd))
+	}
+	return err
 }
 
 // refuse is the error of arguments that the command cannot have.
 func (in *input) refuse(format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %s", ErrHistory, in.op.Cmd, fmt.Sprintf(format, args...))
+}
+
+// exactly demands n arguments behind the key.
+func (in *input) exactly(n int) error {
+	if len(in.op.Args) != n {
+		return in.refuse("%d arguments behind the key, must be %d", len(in.op.Args), n)
+	}
+	return nil
 }
 
 // arity demands a number of arguments behind the key; most is -1 for any number.
@@ -470,7 +478,7 @@ func (in *input) expiry(option, number string, positive bool) error {
 	return nil
 }
 
-func integer(op Operation, i int) (int64, error) {
+func integer(op *Operation, i int) (int64, error) {
 	n, err := strconv.ParseInt(op.Args[i], 10, 64)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %s: %s is not an integer", ErrHistory, op.Cmd, quote(op.Args[i]))

@@ -80,8 +80,7 @@ func Command(argv ...string) (Operation, error) {
 	if len(argv) > 2 {
 		op.Args = slices.Clone(argv[2:])
 	}
-	_, err := parse(op)
-	return op, err
+	return op, new(input).parse(&op)
 }
 
 // Transaction returns an Operation that was not yet called from the commands between MULTI and EXEC, each as it is sent,
@@ -96,14 +95,13 @@ func Transaction(commands ...[]string) (Operation, error) {
 		}
 		op.Commands = append(op.Commands, c)
 	}
-	_, err := parse(op)
-	return op, err
+	return op, new(input).parse(&op)
 }
 
 // Keys returns the keys that the operation touches, in order, each once; nil if no model knows the command.
 func (op Operation) Keys() []string {
-	in, err := parse(op)
-	if err != nil {
+	var in input
+	if in.parse(&op) != nil {
 		return nil
 	}
 	var keys []string
@@ -117,8 +115,8 @@ func (op Operation) Keys() []string {
 
 // Mutates reports whether the operation can change a key. A command that no model knows counts as mutating.
 func (op Operation) Mutates() bool {
-	in, err := parse(op)
-	return err != nil || !in.reads()
+	var in input
+	return in.parse(&op) != nil || !in.reads()
 }
 
 // String shows the command and its reply for people.
@@ -164,8 +162,8 @@ func (op Operation) interval() string {
 	return fmt.Sprintf("client %d, %v to %v", op.Client, time.Duration(op.Call), time.Duration(op.Return))
 }
 
-// validate returns what is wrong with the operation, as an error that wraps ErrHistory.
-func (op Operation) validate() error {
+// validateEnd returns what is wrong with the times, the outcome and the reply of the operation, as an error that wraps ErrHistory.
+func (op *Operation) validateEnd() error {
 	switch {
 	case op.Outcome > Fail:
 		return fmt.Errorf("%w: %s", ErrHistory, op.Outcome)
@@ -188,8 +186,16 @@ func (op Operation) validate() error {
 			return fmt.Errorf("%w: a reply that is no array of replies, or too deep", ErrHistory)
 		}
 	}
-	_, err := parse(op)
-	return err
+	return nil
+}
+
+// validate returns what is wrong with the operation, as an error that wraps ErrHistory.
+func (op *Operation) validate() error {
+	if err := op.validateEnd(); err != nil {
+		return err
+	}
+	var in input
+	return in.parse(op)
 }
 
 // Event is something that happened to the system, such as a fault. Events are shown in pictures only.
@@ -215,15 +221,18 @@ type History struct {
 // Sort puts operations and events into their canonical order: by time of call, then by everything else, so that two
 // histories with the same content become equal.
 func (h *History) Sort() {
-	slices.SortStableFunc(h.Operations, compareOperations)
+	slices.SortStableFunc(h.Operations, func(a, b Operation) int { return compareOperations(&a, &b) })
 	slices.SortStableFunc(h.Events, func(a, b Event) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End), cmp.Compare(a.Tag, b.Tag),
 			cmp.Compare(a.Description, b.Description), cmp.Compare(a.Colour, b.Colour))
 	})
 }
 
-func compareOperations(a, b Operation) int {
-	return cmp.Or(cmp.Compare(a.Call, b.Call), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Return, b.Return),
+func compareOperations(a, b *Operation) int {
+	if a.Call != b.Call { // seldom equal, and the others take time
+		return cmp.Compare(a.Call, b.Call)
+	}
+	return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.Return, b.Return),
 		cmp.Compare(a.Key, b.Key), cmp.Compare(a.Cmd, b.Cmd), slices.Compare(a.Args, b.Args),
 		slices.CompareFunc(a.Commands, b.Commands, slices.Compare[[]string]),
 		cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Reply.Kind, b.Reply.Kind),
@@ -233,23 +242,34 @@ func compareOperations(a, b Operation) int {
 // Validate returns the first thing that makes the history impossible to judge, as an error that wraps ErrHistory and
 // numbers the operation from 1.
 func (h *History) Validate() error {
+	_, err := h.inputs()
+	return err
+}
+
+// inputs validates the history and returns its operations, parsed, in its order.
+func (h *History) inputs() ([]input, error) {
 	if h.UnixMs < 0 || h.UnixMs > maxUnixMs {
-		return fmt.Errorf("%w: unix time %d ms of the axis, must be from 0 to %d", ErrHistory, h.UnixMs, int64(maxUnixMs))
+		return nil, fmt.Errorf("%w: unix time %d ms of the axis, must be from 0 to %d", ErrHistory, h.UnixMs, int64(maxUnixMs))
 	}
-	for i, op := range h.Operations {
-		if err := op.validate(); err != nil {
-			return fmt.Errorf("operation %d (%s, %s): %w", i+1, op, op.interval(), err)
+	ins := make([]input, len(h.Operations))
+	for i := range ins {
+		op, in := &h.Operations[i], &ins[i]
+		err := op.validateEnd()
+		if err == nil {
+			err = in.parse(op)
 		}
-		in, err := parse(op)
-		if err == nil && in.usesTime() && h.UnixMs == 0 {
-			return fmt.Errorf("operation %d (%s, %s): %w: a deadline in a history whose UnixMs is not set",
+		if err != nil {
+			return nil, fmt.Errorf("operation %d (%s, %s): %w", i+1, op, op.interval(), err)
+		}
+		if in.usesTime() && h.UnixMs == 0 {
+			return nil, fmt.Errorf("operation %d (%s, %s): %w: a deadline in a history whose UnixMs is not set",
 				i+1, op, op.interval(), ErrHistory)
 		}
 	}
 	for i, e := range h.Events {
 		if !utf8.ValidString(e.Tag) || !utf8.ValidString(e.Description) || !utf8.ValidString(e.Colour) {
-			return fmt.Errorf("event %d: %w: text that is not UTF-8", i+1, ErrHistory)
+			return nil, fmt.Errorf("event %d: %w: text that is not UTF-8", i+1, ErrHistory)
 		}
 	}
-	return nil
+	return ins, nil
 }

@@ -17,7 +17,7 @@ func TestLanes(t *testing.T) {
 		{Client: 3, Call: 9, Return: 10, Outcome: Ok},  // touches the one before
 		{Client: 7, Call: 21, Return: 22, Outcome: Ok},
 	} {
-		ins = append(ins, &input{op: op})
+		ins = append(ins, &input{op: &op})
 	}
 	if got, want := lanesOf(ins), []int{0, 1, 0, 2, 3, 4, 2}; !slices.Equal(got, want) {
 		t.Errorf("lanes %v, want %v", got, want)

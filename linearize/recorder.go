@@ -85,7 +85,7 @@ func (r *Recorder) end(id ID, outcome Outcome, reply Reply, at int64) error {
 	}
 	op := r.ops[id]
 	op.Return, op.Outcome, op.Reply = at, outcome, reply
-	if err := op.validate(); err != nil {
+	if err := op.validateEnd(); err != nil { // Begin has parsed the command
 		return err
 	}
 	r.ops[id], r.ended[id] = op, true

@@ -10,13 +10,13 @@ import (
 
 // parseSeveral parses those that are not also commands on one key.
 func (in *input) parseSeveral() (bool, error) {
-	op := &in.op
-	argv := append([]string{op.Key}, op.Args...)
+	op := in.op
 	switch op.Cmd {
 	case "EXEC":
 		return true, in.transaction()
 	case "MGET":
 		in.kind = kindEach
+		argv := in.argv()
 		replies, err := in.replies(len(argv))
 		for i, key := range argv {
 			if err == nil {
@@ -28,6 +28,7 @@ func (in *input) parseSeveral() (bool, error) {
 		}
 		return true, err
 	case "MSET", "MSETNX":
+		argv := in.argv()
 		if len(argv)%2 != 0 {
 			return true, in.refuse("a key without a value")
 		}
@@ -81,6 +82,9 @@ func (in *input) parseSeveral() (bool, error) {
 	return false, nil
 }
 
+// argv is the key and what stands behind it.
+func (in *input) argv() []string { return append([]string{in.op.Key}, in.op.Args...) }
+
 // side parses LEFT and RIGHT.
 func side(word string) (back, ok bool) {
 	switch strings.ToUpper(word) {
@@ -119,22 +123,22 @@ func (in *input) part(r *Reply, argv ...string) error {
 	if len(argv) < 2 {
 		return in.refuse("command %q has no key", argv)
 	}
-	op := Operation{Client: in.op.Client, Key: argv[1], Cmd: argv[0], Args: argv[2:], Call: in.op.Call, Return: in.op.Return}
+	var p struct {
+		input
+		own Operation
+	}
+	p.own = Operation{Client: in.op.Client, Key: argv[1], Cmd: argv[0], Args: argv[2:], Call: in.op.Call, Return: in.op.Return}
 	if r != nil {
-		op.Outcome, op.Reply = Ok, *r
+		p.own.Outcome, p.own.Reply = Ok, *r
 	}
-	p, err := parse(op)
-	if err != nil {
-		return err
-	}
-	in.parts = append(in.parts, &p)
-	return nil
+	in.parts = append(in.parts, &p.input)
+	return p.parse(&p.own)
 }
 
 // sum makes parts of a command that counts the keys for which it does something.
 func (in *input) sum() error {
 	in.kind = kindSum
-	for _, key := range append([]string{in.op.Key}, in.op.Args...) {
+	for _, key := range in.argv() {
 		if err := in.part(nil, in.op.Cmd, key); err != nil {
 			return err
 		}

@@ -27,7 +27,7 @@ type redisGroup struct {
 }
 
 func redisGroups() []redisGroup {
-	return []redisGroup{stringGroup(), hashGroup(), setGroup()}
+	return []redisGroup{stringGroup(), hashGroup(), listGroup(), setGroup()}
 }
 
 // TestAgainstRedis runs random commands against this package and a real Redis, and compares each reply: kind and bytes, after putting
@@ -321,7 +321,7 @@ func stringGroup() redisGroup {
 		name: "string",
 		draw: func(g *generator) []string {
 			if g.oneIn(20) {
-				return g.pickCommand(g.keyed("HSET", "f", "v"), g.keyed("SADD", "m"))
+				return g.pickCommand(g.keyed("HSET", "f", "v"), g.keyed("RPUSH", "e"), g.keyed("SADD", "m"))
 			}
 			return g.stringCommand()
 		},
@@ -345,7 +345,7 @@ func (g *generator) pickCommand(from ...[]string) []string {
 func (g *generator) generic() []string {
 	switch g.pick("generic", "type", "keys", "move", "move", "expiry", "read") {
 	case "type":
-		return g.pickCommand(g.keyed("SET", "v"), g.keyed("HSET", "f", "v"), g.keyed("SADD", "m"))
+		return g.pickCommand(g.keyed("SET", "v"), g.keyed("HSET", "f", "v"), g.keyed("RPUSH", "e", "f"), g.keyed("SADD", "m"))
 	case "keys":
 		return append([]string{g.cased(g.pick("command", "DEL", "UNLINK", "EXISTS"))}, g.keys()...)
 	case "move":
@@ -358,7 +358,7 @@ func (g *generator) generic() []string {
 	case "expiry":
 		return g.pickCommand(g.keyed("EXPIRE", g.relative(1000)), g.keyed("PERSIST"), g.keyed("TTL"))
 	default:
-		return g.pickCommand(g.keyed("TYPE"), g.keyed("GET"), []string{"SCAN", "0", "COUNT", "1000", "TYPE", g.pick("type", "hash", "set", "string")}, []string{"DBSIZE"})
+		return g.pickCommand(g.keyed("TYPE"), g.keyed("GET"), []string{"SCAN", "0", "COUNT", "1000", "TYPE", g.pick("type", "hash", "list", "set", "string")}, []string{"DBSIZE"})
 	}
 }
 

@@ -101,3 +101,38 @@ func BenchmarkPut(b *testing.B) {
 		tx.Commit()
 	}
 }
+
+// BenchmarkListMiddle works in the middle of a list of a million values of 1 KiB.
+func BenchmarkListMiddle(b *testing.B) {
+	const n = 1_000_000
+	st := openSized(b, 0, 0)
+	user := []byte("k")
+	value := make([]byte, 1024)
+	for from := 0; from < n; from += 10_000 {
+		update(b, st, Write, 1, func(tx *Tx) {
+			l, _ := tx.OpenList(user)
+			for range 10_000 {
+				l.Push(Right, value)
+			}
+			l.Save()
+		})
+	}
+	for name, op := range map[string]func(l *Sequence){
+		"index":  func(l *Sequence) { l.At(n/2 + testBits.next()%1000) },
+		"set":    func(l *Sequence) { l.SetAt(n/2, value) },
+		"insert": func(l *Sequence) { l.Insert(n/2, value) },
+		"remove": func(l *Sequence) { l.Remove([]uint64{n / 2}) },
+		"find":   func(l *Sequence) { l.Find(Left, value[:100], n, func(uint64) bool { return false }) },
+		"rotate": func(l *Sequence) { l.Push(Left, l.Pop(Right)) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				update(b, st, Write, 1, func(tx *Tx) {
+					l, _ := tx.OpenList(user)
+					op(&l)
+					l.Save()
+				})
+			}
+		})
+	}
+}

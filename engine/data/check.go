@@ -50,6 +50,8 @@ type tally struct {
 	user []byte
 	Record
 	found map[key.Kind]uint64 // number of keys of each kind
+	apart uint64              // of a list: how many entries have a value apart
+	marks uint64              // of a list: the sum of the marks of the numbers in entries, less those of the values apart
 }
 
 func (c *slotCheck) violated(format string, args ...any) error {
@@ -115,7 +117,14 @@ func (c *slotCheck) element(kind key.Kind, rest, value []byte) error {
 		return c.violated("an element of kind %#x lies under %x, which is no collection's generation", kind, rest)
 	}
 	t.found[kind]++
-	if err := t.checkElement(kind, element, value); err != nil {
+	var err error
+	switch t.Type {
+	case List:
+		err = c.checkListElement(t, kind, element, value)
+	case String, Hash, Set, ZSet, Stream:
+		err = t.checkElement(kind, element, value)
+	}
+	if err != nil {
 		return c.violated("key %q, a %s: element %x of kind %#x: %w", t.user, t.Type, element, kind, err)
 	}
 	return nil
@@ -143,6 +152,9 @@ func (c *slotCheck) sizes() error {
 	for _, t := range c.order {
 		if t.Size == 0 || t.found[key.Element] != t.Size {
 			return c.violated("key %q, a %s, has %d elements, and by its record %d", t.user, t.Type, t.found[key.Element], t.Size)
+		}
+		if t.Type == List && (t.found[listValue] != t.apart || t.marks != 0) {
+			return c.violated("key %q, a list, has %d values apart, which are not those that %d entries name", t.user, t.found[listValue], t.apart)
 		}
 	}
 	return nil

@@ -36,6 +36,7 @@ type Collection struct {
 	typ   Type
 	gen   key.Generation // of the elements; zero until the first write to a collection that is new
 	size  uint64
+	list  ListPlace
 	fresh bool // gen is new in this transaction, so the store has no element of it
 	dirty bool // Save has something to do
 }
@@ -45,7 +46,7 @@ type Collection struct {
 func (t *Tx) Open(user []byte, typ Type) (c Collection, ok bool) {
 	c = Collection{Entry: t.Load(user), tx: t, typ: typ}
 	if c.Found {
-		c.gen, c.size = c.Generation, c.Size
+		c.gen, c.size, c.list = c.Generation, c.Size, c.List
 	}
 	return c, !c.Found || c.Type == typ
 }
@@ -73,7 +74,7 @@ func (c *Collection) Save() {
 	}
 	c.dirty = false
 	if c.size > 0 {
-		r := Record{Type: c.typ, Generation: c.gen, Size: c.size}
+		r := Record{Type: c.typ, Generation: c.gen, Size: c.size, List: c.list}
 		if c.Found && c.gen == c.Generation {
 			r.ExpireMs = c.ExpireMs
 		}

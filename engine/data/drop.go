@@ -14,7 +14,7 @@ const pointDeletes = 512
 
 // elementKinds are the kinds of keys that hold parts of a collection.
 func elementKinds(t Type) []key.Kind {
-	if t == ZSet {
+	if t == ZSet || t == List {
 		return []key.Kind{key.Element, key.Score}
 	}
 	return []key.Kind{key.Element}

@@ -64,6 +64,8 @@ type Record struct {
 	Generation key.Generation
 	// Size is the number of elements of a collection, as the type counts them, and never 0 on disk; 0 for strings.
 	Size uint64
+	// List is where a list begins; zero for other types.
+	List ListPlace
 	// Value is the value of a string.
 	Value []byte
 }
@@ -80,6 +82,7 @@ func (r *Record) Expired(nowMs int64) bool { return r.ExpireMs != NoExpiry && no
 //	| 2      | 8    | only with flag 0: expiry, unix ms, big-endian, 1 to 2^63-1               |
 //	| then   | rest | string: the value                                                        |
 //	|        | 20   | others: generation (12), number of elements (8, big-endian)              |
+//	|        | 16   | lists, behind that: head (8, big-endian), next value (8, big-endian)     |
 const (
 	recordVersion = 1
 	flagExpiry    = 1
@@ -102,7 +105,20 @@ func AppendRecord(dst []byte, r *Record) []byte {
 		return append(dst, r.Value...)
 	}
 	dst = append(dst, r.Generation[:]...)
-	return binary.BigEndian.AppendUint64(dst, r.Size)
+	dst = binary.BigEndian.AppendUint64(dst, r.Size)
+	if r.Type == List {
+		dst = binary.BigEndian.AppendUint64(dst, r.List.Head)
+		dst = binary.BigEndian.AppendUint64(dst, r.List.NextValue)
+	}
+	return dst
+}
+
+// collectionLen is the length of what the record of a collection holds behind its expiry.
+func collectionLen(t Type) int {
+	if t == List {
+		return key.GenerationLen + 8 + 16
+	}
+	return key.GenerationLen + 8
 }
 
 // DecodeRecord reads what AppendRecord wrote. Value aliases b. The error is an ErrCorrupt.
@@ -134,9 +150,16 @@ func DecodeRecord(b []byte) (Record, error) {
 		r.Value = rest
 		return r, nil
 	}
-	if len(rest) != key.GenerationLen+8 {
-		return Record{}, fmt.Errorf("%w: %d bytes of generation and size instead of %d", ErrCorrupt, len(rest), key.GenerationLen+8)
+	if len(rest) != collectionLen(r.Type) {
+		return Record{}, fmt.Errorf("%w: %d bytes of a %s instead of %d", ErrCorrupt, len(rest), r.Type, collectionLen(r.Type))
 	}
-	r.Generation, r.Size = key.Generation(rest[:key.GenerationLen]), binary.BigEndian.Uint64(rest[key.GenerationLen:])
+	r.Generation, rest = key.Generation(rest[:key.GenerationLen]), rest[key.GenerationLen:]
+	r.Size = binary.BigEndian.Uint64(rest)
+	if r.Type == List {
+		r.List = ListPlace{Head: binary.BigEndian.Uint64(rest[8:]), NextValue: binary.BigEndian.Uint64(rest[16:])}
+		if r.List.Head+r.Size < r.Size {
+			return Record{}, fmt.Errorf("%w: %d elements of a list from position %d on", ErrCorrupt, r.Size, r.List.Head)
+		}
+	}
 	return r, nil
 }

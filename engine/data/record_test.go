@@ -29,7 +29,7 @@ func TestGoldenEncoding(t *testing.T) {
 		{"string with expiry", Record{Type: String, Value: []byte("value"), ExpireMs: 1700000000123}},
 		{"string with the last expiry", Record{Type: String, ExpireMs: math.MaxInt64}},
 		{"hash", Record{Type: Hash, Generation: generation, Size: 2}},
-		{"list with expiry", Record{Type: List, Generation: key.Generation{0: 0xff}, Size: 3, ExpireMs: 1}},
+		{"list with expiry", Record{Type: List, Generation: key.Generation{0: 0xff}, Size: 3, ExpireMs: 1, List: ListPlace{Head: listMiddle - 1, NextValue: 2}}},
 		{"set", Record{Type: Set, Generation: generation, Size: 1}},
 		{"zset", Record{Type: ZSet, Generation: generation, Size: 1}},
 		{"stream", Record{Type: Stream, Generation: generation, Size: 1 << 40}},
@@ -78,6 +78,8 @@ func TestDecodeRefuses(t *testing.T) {
 		"expiry 0":                "\x11\x01\x00\x00\x00\x00\x00\x00\x00\x00",
 		"negative expiry":         "\x11\x01\x80\x00\x00\x00\x00\x00\x00\x00",
 		"collection cut off":      "\x12\x00" + strings.Repeat("\x00", 19),
+		"list without a place":    "\x13\x00" + strings.Repeat("\x00", 20),
+		"list beyond the last":    "\x13\x00" + strings.Repeat("\x00", 12+7) + "\x02" + strings.Repeat("\xff", 16),
 		"collection with a value": "\x12\x00" + strings.Repeat("\x00", 21),
 	} {
 		if r, err := DecodeRecord([]byte(b)); !errors.Is(err, ErrCorrupt) {
@@ -90,6 +92,7 @@ func TestDecodeRefuses(t *testing.T) {
 func FuzzDecodeRecord(f *testing.F) {
 	f.Add([]byte("\x11\x00value"))
 	f.Add([]byte("\x11\x01\x00\x00\x01\x8b\xcf\xe5\x68\x7bvalue"))
+	f.Add([]byte("\x13\x00generation01\x00\x00\x00\x00\x00\x00\x00\x02\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"))
 	f.Add([]byte("\x12\x00generation01\x00\x00\x00\x00\x00\x00\x00\x02"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := DecodeRecord(b)

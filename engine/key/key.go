@@ -13,7 +13,7 @@
 //	| 0x00 book      | name; per-slot bookkeeping of moves: never moved, dies with the span         |
 //	| 0x10 record    | hash of user key (4, big-endian), user key                                   |
 //	| 0x20 element   | generation (12), element; the element is by type, see the package data       |
-//	| 0x30 score     | generation (12), score, member                                               |
+//	| 0x30 score     | generation (12), score, member; of a list: generation (12), number of a value |
 //	| 0x40 expiry    | expiry in unix ms (8, big-endian), user key                                  |
 //
 // The hash in front of a record's user key is the low half of its XXH3 64. It gives a slot's keys an order in which a position
@@ -48,7 +48,7 @@ const (
 	Book    Kind = 0x00 // per-slot bookkeeping of moves
 	Record  Kind = 0x10 // a user key's record: type, generation, expiry, size, and for strings the value
 	Element Kind = 0x20 // a part of a collection, under its generation
-	Score   Kind = 0x30 // the score index of a sorted set
+	Score   Kind = 0x30 // the score index of a sorted set; of a list: the values that lie apart
 	Expiry  Kind = 0x40 // the index by time of the records that expire
 )
 

@@ -20,15 +20,21 @@ import (
 // takes everything away that was written after it, acknowledged writes and ownership records among it, and nothing tells. So
 // before Pebble opens a directory its logs and its MANIFEST are read once: a chunk that is wrong is damage, not the end, when
 //
-//   - one bit makes it right, and what is behind it was written as well: in a log a right chunk, in a MANIFEST anything but zeros; or
+//   - one bit makes it right, and what is behind it was written as well: in a log a right chunk, be it in the next block, in a MANIFEST
+//     anything but zeros; or
 //   - behind it is a chunk that was written when the place of the wrong one had been synced: in a log each chunk says up to where that
 //     was so, but not in the first one of a directory, and a MANIFEST is synced after each record.
 //
 // One bit alone is not enough. Of a chunk that a crash has torn the rest is what the place held before: zeros, or in a log, which is written
-// over an older one, what was written there then, perhaps nearly the same. So damage of the last chunk of a log stays unnoticed, as does that
-// of several bits in the last record of a MANIFEST.
+// over an older one, what was written there then, perhaps nearly the same.
+//
+// So one bit is noticed wherever what was acknowledged stands: a sync writes an empty record behind it (pebbleKV.sync), which is
+// the last chunk of the log, and losing that one loses nothing. Not noticed is damage of more than one bit
+//
+//   - in a log: in what one sync round has made durable, if there was no later one to say so, and in the first log of a directory;
+//   - in a MANIFEST: in its last record.
 
-// ErrDamaged says that a file of the directory is not as it was written. Nothing was touched.
+// ErrDamaged says that a file of the directory is not as it was written. Nothing was touched. Open returns it on either engine.
 var ErrDamaged = errors.New("the file is damaged")
 
 // Both files are sequences of chunks that do not cross a block. Of a chunk, by offset:
@@ -86,6 +92,7 @@ type chunks struct {
 	isLog bool
 	log   uint32 // number of the log
 	wrong int64  // where the first chunk is that is not right; -1 while there is none
+	next  int64  // the block that one bit makes the wrong chunk end at; a right chunk there shows that it was whole. -1: none
 }
 
 // checkChunks reads a file block by block.
@@ -95,7 +102,7 @@ func checkChunks(fs vfs.FS, path string, c chunks) error {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	c.wrong = -1
+	c.wrong, c.next = -1, -1
 	buf := make([]byte, chunkBlock)
 	for start := int64(0); ; start += chunkBlock {
 		n, err := io.ReadFull(f, buf)
@@ -113,12 +120,17 @@ func checkChunks(fs vfs.FS, path string, c chunks) error {
 
 // block reads the chunks of a block that begins at an offset of the file, and reports that the file is damaged.
 func (c *chunks) block(b []byte, start int64) (damaged bool) {
+	if c.next == start {
+		if _, ok := c.right(b); ok {
+			return true
+		}
+	}
 	at := 0
 	for c.wrong < 0 && !c.filling(b[at:]) {
 		size, ok := c.right(b[at:])
 		if !ok {
 			c.wrong = start + int64(at)
-			if c.flipped(b[at:]) {
+			if c.flipped(b[at:], start+int64(len(b))) {
 				return true
 			}
 			break
@@ -128,7 +140,10 @@ func (c *chunks) block(b []byte, start int64) (damaged bool) {
 	if c.wrong < 0 {
 		return false
 	}
-	for at++; at < len(b); at++ {
+	if start <= c.wrong {
+		at++
+	}
+	for ; at < len(b); at++ {
 		if _, ok := c.right(b[at:]); ok && c.proves(b[at:]) {
 			return true
 		}
@@ -185,11 +200,15 @@ func (c *chunks) proves(b []byte) bool {
 	return b[6] <= kindFirst // it begins a record of its own, so the one before had been synced
 }
 
-// flipped reports whether one bit makes a right chunk of what b begins with, and what is behind the bit shows that the chunk was whole.
-func (c *chunks) flipped(b []byte) bool {
+// flipped reports whether one bit makes a right chunk of what the rest of a block begins with, and what is behind the bit shows that the chunk was
+// whole. If the block ends with the chunk, the beginning of the next block can show it.
+func (c *chunks) flipped(b []byte, next int64) bool {
 	at, size, found := c.mend(bytes.Clone(b))
 	switch {
 	case !found:
+		return false
+	case c.isLog && c.filling(b[size:]):
+		c.next = next
 		return false
 	case c.isLog:
 		_, ok := c.right(b[size:])

@@ -161,6 +161,93 @@ func flipAll(t *testing.T, fs vfs.FS) {
 	openAt(t, fs).Abandon()
 }
 
+// TestAcknowledgedBitsAreNoticed flips bits of what was acknowledged, one at a time, also where nothing was written since, and where a record goes on
+// in other blocks: the directory must not open.
+func TestAcknowledgedBitsAreNoticed(t *testing.T) {
+	for _, rotated := range []bool{false, true} {
+		for _, size := range []int{1, chunkBlock - 200, 3 * chunkBlock} {
+			t.Run(fmt.Sprintf("rotated %v, %d bytes", rotated, size), func(t *testing.T) {
+				fs := vfs.NewCrashableMem()
+				o := testOptions(fs)
+				s := mustOpen(t, o)
+				if rotated {
+					put(s, "before")
+					s.Flush()
+				}
+				putValue(s, "k", size)
+				s.WhenDurable(s.Last(), func() {})
+				o.Syncer.(*heldSyncer).run()
+				clone := fs.CrashClone(vfs.CrashCloneCfg{})
+				s.Abandon()
+				list := names(t, clone)
+				list = slices.DeleteFunc(list, func(n string) bool { return !strings.HasSuffix(n, ".log") })
+				log := list[len(list)-1]
+				right := contentOf(t, clone, "d/"+log)
+				_, last := used(log, right)
+				if last < size {
+					t.Fatalf("the last chunk of %s begins at %d", log, last)
+				}
+				for at := range last {
+					if near := at % chunkBlock; near > 60 && near < chunkBlock-60 && last-at > 60 && at%1009 != 0 {
+						continue
+					}
+					wrong := slices.Clone(right)
+					wrong[at] ^= 1 << (at % 8)
+					write(t, clone, "d/"+log, wrong)
+					if err := checkDamage(clone, "d"); !errors.Is(err, ErrDamaged) {
+						t.Fatalf("%s, byte %d of %d: %v", log, at, last, err)
+					}
+				}
+				if _, err := Open(testOptions(clone)); !errors.Is(err, ErrDamaged) {
+					t.Errorf("opens: %v", err)
+				}
+				write(t, clone, "d/"+log, right)
+				mustClose(t, mustOpen(t, testOptions(clone)))
+			})
+		}
+	}
+}
+
+// TestDamageOfFirstRecord flips each bit of the first of some records, on each engine: a store must not open, least of all without the others.
+func TestDamageOfFirstRecord(t *testing.T) {
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		fs := vfs.NewCrashableMem()
+		o := options(fs)
+		s := mustOpen(t, o)
+		first, log, right := 0, "", []byte(nil)
+		for i := range 3 {
+			s.WhenDurable(set(s, fmt.Sprint("k", i), "acknowledged"), func() {})
+			o.Syncer.(*heldSyncer).run()
+			for _, n := range names(t, fs) {
+				if strings.HasSuffix(n, ".log") {
+					log, right = "d/"+n, contentOf(t, fs, "d/"+n)
+				}
+			}
+			if i == 0 {
+				first = len(bytes.TrimRight(right, "\x00"))
+			}
+		}
+		clone := fs.CrashClone(vfs.CrashCloneCfg{})
+		s.Abandon()
+		if first < 40 {
+			t.Fatalf("the first record ends at %d", first)
+		}
+		for at := range first {
+			for bit := range 8 {
+				wrong := slices.Clone(right)
+				wrong[at] ^= 1 << bit
+				write(t, clone, log, wrong)
+				if s, err := Open(options(clone)); !errors.Is(err, ErrDamaged) {
+					t.Errorf("byte %d of %d, bit %d: %v", at, first, bit, err)
+					if err == nil {
+						s.Abandon()
+					}
+				}
+			}
+		}
+	})
+}
+
 // TestDamageOfMany overwrites parts of chunks that have two others behind them: the next one need not say yet that they were synced.
 func TestDamageOfMany(t *testing.T) {
 	fs := writtenDir(t)
@@ -184,7 +271,7 @@ func TestDamageOfMany(t *testing.T) {
 	}
 }
 
-// TestFullBlocks ends a block of a log in every way: the filling behind its last chunk is no damage.
+// TestFullBlocks ends a block of a log in every way: the filling behind its last chunk is no damage, a flipped bit in that chunk is.
 func TestFullBlocks(t *testing.T) {
 	for _, flushed := range []bool{false, true} {
 		for size := chunkBlock - 100; size < chunkBlock; size++ {
@@ -202,6 +289,14 @@ func TestFullBlocks(t *testing.T) {
 			s.Abandon()
 			if err := checkDamage(clone, "d"); err != nil {
 				t.Fatalf("a value of %d bytes: %v", size, err)
+			}
+			list := slices.DeleteFunc(names(t, clone), func(n string) bool { return !strings.HasSuffix(n, ".log") })
+			log := "d/" + list[len(list)-1]
+			wrong := contentOf(t, clone, log)
+			wrong[size/2] ^= 1
+			write(t, clone, log, wrong)
+			if err := checkDamage(clone, "d"); !errors.Is(err, ErrDamaged) {
+				t.Fatalf("a bit of a value of %d bytes: %v", size, err)
 			}
 		}
 	}

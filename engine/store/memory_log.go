@@ -50,9 +50,6 @@ const (
 // logLong is how much may be appended to a log before it is replaced by one of what there is.
 const logLong = 64 << 10
 
-// errDamaged says that a log is not what was written.
-var errDamaged = errors.New("the log is damaged")
-
 // memoryLog appends batches to a file. It is guarded by the mutex of its engine.
 type memoryLog struct {
 	fs     vfs.FS
@@ -106,11 +103,11 @@ func (l *memoryLog) read(c *records) error {
 // readLog fills c with the batches of a log.
 func readLog(b []byte, c *records) error {
 	if len(b) < logHead || string(b[:8]) != logMagic || binary.LittleEndian.Uint64(b[16:]) != xxh3.Hash(b[:16]) {
-		return fmt.Errorf("%w: it has no header", errDamaged)
+		return fmt.Errorf("%w: it has no header", ErrDamaged)
 	}
 	installed := binary.LittleEndian.Uint64(b[8:])
 	if installed > uint64(len(b)) {
-		return fmt.Errorf("%w: it has %d bytes and had %d", errDamaged, len(b), installed)
+		return fmt.Errorf("%w: it has %d bytes and had %d", ErrDamaged, len(b), installed)
 	}
 	at := logHead
 	for at < len(b) {
@@ -119,12 +116,12 @@ func readLog(b []byte, c *records) error {
 			break
 		}
 		if err := c.change(batchrepr.Reader(r.batch[batchrepr.HeaderLen:])); err != nil {
-			return fmt.Errorf("%w: record at %d: %w", errDamaged, at, err)
+			return fmt.Errorf("%w: record at %d: %w", ErrDamaged, at, err)
 		}
 		at = r.end
 	}
 	if uint64(at) < installed {
-		return fmt.Errorf("%w: a record at %d is not whole, and %d bytes were synced before the log was used", errDamaged, at, installed)
+		return fmt.Errorf("%w: a record at %d is not whole, and %d bytes were synced before the log was used", ErrDamaged, at, installed)
 	}
 	for from := at; ; from++ {
 		i := bytes.Index(b[from:], []byte(recordMagic))
@@ -133,7 +130,7 @@ func readLog(b []byte, c *records) error {
 		}
 		from += i
 		if r, ok := parseLogRecord(b, from-8); ok && r.synced > uint64(at) {
-			return fmt.Errorf("%w: a record at %d is not whole, and the one at %d knows %d bytes as synced", errDamaged, at, from-8, r.synced)
+			return fmt.Errorf("%w: a record at %d is not whole, and the one at %d knows %d bytes as synced", ErrDamaged, at, from-8, r.synced)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func TestMemoryLogTorn(t *testing.T) {
 		want := "a"
 		switch {
 		case n < int(ends[0]):
-			if !errors.Is(err, errDamaged) {
+			if !errors.Is(err, ErrDamaged) {
 				t.Errorf("%d bytes: %q, %v", n, got, err)
 			}
 			continue
@@ -92,7 +92,7 @@ func TestMemoryLogDamaged(t *testing.T) {
 		got, err := read(bad)
 		switch {
 		case n < int(ends[1]): // installed, and what the records behind it vouch for
-			if !errors.Is(err, errDamaged) {
+			if !errors.Is(err, ErrDamaged) {
 				t.Errorf("byte %d: %q, %v", n, got, err)
 			}
 		case n < int(ends[2]):
@@ -161,7 +161,7 @@ func TestDamagedLogIsNotOpened(t *testing.T) {
 	raw[logHead+recordHead] ^= 1
 	writeFile(t, fs, logPath, string(raw))
 	for range 2 {
-		if _, err := Open(memoryOptions(fs)); !errors.Is(err, errDamaged) {
+		if _, err := Open(memoryOptions(fs)); !errors.Is(err, ErrDamaged) {
 			t.Error(err)
 		}
 	}
@@ -177,7 +177,7 @@ func FuzzReadLog(f *testing.F) {
 			b[at] ^= with
 		}
 		r := newRecords()
-		if err := readLog(b, &r); err != nil && !errors.Is(err, errDamaged) {
+		if err := readLog(b, &r); err != nil && !errors.Is(err, ErrDamaged) {
 			t.Error(err)
 		}
 	})

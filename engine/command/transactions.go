@@ -7,7 +7,8 @@ func transactionSpecs() []*Spec {
 		{Name: "discard", Arity: 1, Flags: NoScript | Loading | Stale | Fast | Server,
 			Group: group, Since: "2.0.0", Complexity: "O(N), when N is the number of queued commands", Summary: "Discard all commands issued after MULTI"},
 		{Name: "exec", Arity: 1, Flags: NoScript | Loading | Stale | Server,
-			Group: group, Since: "1.2.0", Complexity: "Depends on commands in the transaction", Summary: "Execute all commands issued after MULTI"},
+			Group: group, Since: "1.2.0", Complexity: "Depends on commands in the transaction", Summary: "Execute all commands issued after MULTI",
+			Differs: "commands without keys run when the others have been committed; EXEC fails, too, when the slot of a watched key has left, or has left and come back"},
 		{Name: "multi", Arity: 1, Flags: NoScript | Loading | Stale | Fast | Server,
 			Group: group, Since: "1.2.0", Complexity: "O(1)", Summary: "Mark the start of a transaction block"},
 		{Name: "unwatch", Arity: 1, Flags: NoScript | Loading | Stale | Fast | Server,
@@ -25,7 +26,8 @@ func observationSpecs() []*Spec {
 		{Name: "slowlog", Arity: -2, Flags: Server,
 			Group: "server", Since: "2.2.12", Complexity: "Depends on subcommand.", Summary: "A container for slow log commands", Sub: slowlogSpecs()},
 		{Name: "wait", Arity: 3, Flags: NoScript | Connection | Server,
-			Group: "generic", Since: "3.0.0", Complexity: "O(1)", Summary: "Answers 0 at once: there are no replicas"},
+			Group: "generic", Since: "3.0.0", Complexity: "O(1)", Summary: "Answers 0 at once: there are no replicas",
+			Differs: "there are no replicas: answers 0 at once"},
 	}
 }
 

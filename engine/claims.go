@@ -48,11 +48,11 @@ func (n *Node) claimGiven(old *cluster.Map) {
 	var wanted []slot.Slot
 	for _, sl := range given.Slots() {
 		n.Exclusive(sl, func(o *Owned) {
-			if mutant.On(mutant.MapSteals) && o.st.state() != cluster.Serving {
-				o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Serving, Epoch: o.st.rec().Epoch + 1})
+			if mutant.On(mutant.MapSteals) && o.now().state() != cluster.Serving {
+				o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Serving, Epoch: o.now().rec().Epoch + 1})
 				return
 			}
-			if o.st.state() == cluster.None {
+			if o.now().state() == cluster.None {
 				n.mu.Lock()
 				n.claims.Claim(sl)
 				n.mu.Unlock()
@@ -81,7 +81,7 @@ func (n *Node) claimGiven(old *cluster.Map) {
 // stripe is held.
 func (n *Node) mayAwaitClaim(sl slot.Slot) bool {
 	l := &n.opts.Limits
-	if w := n.slots[sl].parked; w != nil && (len(w.commands) >= l.ParkedCommands || w.bytes >= l.ParkedBytes) {
+	if w := n.slots.get(sl).parked; w != nil && (len(w.commands) >= l.ParkedCommands || w.bytes >= l.ParkedBytes) {
 		return false
 	}
 	n.mu.Lock()
@@ -102,7 +102,7 @@ func (n *Node) endClaimWait() {
 func (n *Node) wakeParked(slots []slot.Slot) {
 	for _, sl := range slots {
 		n.Exclusive(sl, func(o *Owned) {
-			if o.st.state() == cluster.None {
+			if o.now().state() == cluster.None {
 				o.Unpause()
 			}
 		})
@@ -249,10 +249,10 @@ func (n *Node) settleClaims(round uint64) {
 	n.mu.Unlock()
 	wake := n.serveClaimed(out.Serve)
 	for _, a := range out.Ended {
-		wake = append(wake, n.slots[a.Slot].takeParked()...)
+		wake = append(wake, n.slots.change(a.Slot).takeParked()...)
 	}
 	for _, sl := range out.Yielded {
-		wake = append(wake, n.slots[sl].takeParked()...)
+		wake = append(wake, n.slots.change(sl).takeParked()...)
 	}
 	n.stripes.unlockAll()
 	n.resumeAll(wake)
@@ -275,10 +275,10 @@ func (n *Node) serveClaimed(slots []slot.Slot) (wake []*parkedCommand) {
 	}
 	p := n.store.Commit(b)
 	for _, sl := range slots {
-		o := Owned{n: n, slot: sl, st: &n.slots[sl]}
-		o.st.lastWrite = p
+		o := Owned{n: n, slot: sl}
+		o.change().lastWrite = p
 		o.setRecord(&r)
-		wake = append(wake, o.st.takeParked()...)
+		wake = append(wake, o.change().takeParked()...)
 	}
 	n.opts.Log.Info("claimed slots are served: nobody else ever had them", "slots", served.String())
 	return wake
@@ -300,7 +300,7 @@ func (n *Node) ownerAnswer(ranges []slot.Range) cluster.Answer {
 	for _, sl := range asked.Slots() {
 		mu := &n.stripes[stripeOf(sl)]
 		mu.RLock()
-		rec := n.slots[sl].rec()
+		rec := n.slots.get(sl).rec()
 		n.mu.Lock()
 		claiming := n.claims.Claiming(sl)
 		n.mu.Unlock()

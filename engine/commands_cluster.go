@@ -272,8 +272,8 @@ func (n *Node) ResetCluster() (store.Position, error) {
 	}
 	n.stripes.lockAll()
 	defer n.stripes.unlockAll()
-	for i := range n.slots {
-		st := &n.slots[i]
+	for sl := range slot.Slot(slot.Count) {
+		st := n.slots.get(sl)
 		switch {
 		case st.state() == cluster.Importing || st.state() == cluster.Prepared:
 			return 0, cluster.ErrResetImporting
@@ -297,10 +297,10 @@ func (n *Node) ResetCluster() (store.Position, error) {
 	n.hints = map[slot.Slot]cluster.Hint{}
 	n.claims.Reset()
 	n.mu.Unlock()
-	for i := range n.slots {
-		o := Owned{n: n, slot: slot.Slot(i), st: &n.slots[i]}
-		o.st.lastWrite = p
-		if o.st.record != nil {
+	for sl := range slot.Slot(slot.Count) {
+		if n.slots.get(sl).record != nil {
+			o := Owned{n: n, slot: sl}
+			o.change().lastWrite = p
 			o.setRecord(&cluster.Record{})
 		}
 	}

@@ -97,8 +97,7 @@ func (n *Node) Report() NodeReport {
 		r.Alarms = []string{}
 	}
 	var serving, differing slot.Set
-	for i := range n.slots {
-		sl := slot.Slot(i)
+	for sl := range slot.Slot(slot.Count) {
 		state := n.Record(sl).State
 		if state != cluster.None {
 			r.States[state.String()]++

@@ -128,7 +128,7 @@ func (s *Session) runLocked(w *work) {
 		if w.spec.Flags&command.Server != 0 { // EXEC or WATCH: a watched key whose slot has left decides first
 			v = s.routeWatched(v)
 		}
-		if mutant.On(mutant.AskingServes) && s.asking && len(w.slots) == 1 && n.slots[w.slots[0]].state() == cluster.Importing {
+		if mutant.On(mutant.AskingServes) && s.asking && len(w.slots) == 1 && n.slots.get(w.slots[0]).state() == cluster.Importing {
 			v, s.asking = verdict{}, false
 		}
 		switch v.kind {
@@ -264,8 +264,10 @@ func (s *Session) commit(w *work) {
 	n := s.n
 	p, wrote := n.commit(&s.tx)
 	if wrote && w.all {
-		for i := range n.slots {
-			n.slots[i].lastWrite = p
+		for sl := range slot.Slot(slot.Count) {
+			if !n.opts.Cluster || n.slots.get(sl).record != nil { // no other can have data that was visible
+				n.slots.change(sl).lastWrite = p
+			}
 		}
 	}
 	if w.all {
@@ -273,9 +275,9 @@ func (s *Session) commit(w *work) {
 	}
 	for _, sl := range w.locks {
 		if wrote {
-			n.slots[sl].lastWrite = p
+			n.slots.change(sl).lastWrite = p
 		}
-		s.dependOn(n.slots[sl].lastWrite, wrote)
+		s.dependOn(n.slots.get(sl).lastWrite, wrote)
 	}
 }
 
@@ -382,9 +384,9 @@ func (n *Node) route(w *work) verdict {
 		}
 	}
 	if w.write && w.all {
-		for i := range n.slots {
-			if st := &n.slots[i]; st.state() == cluster.Serving && (st.paused || st.sealed) {
-				return verdict{kind: verdictPark, slot: slot.Slot(i)}
+		for sl := range slot.Slot(slot.Count) {
+			if st := n.slots.get(sl); st.state() == cluster.Serving && (st.paused || st.sealed) {
+				return verdict{kind: verdictPark, slot: sl}
 			}
 		}
 	}
@@ -393,7 +395,7 @@ func (n *Node) route(w *work) verdict {
 
 // routeOne says what to do with a command on one slot. The stripe is held.
 func (n *Node) routeOne(sl slot.Slot, write bool) verdict {
-	st := &n.slots[sl]
+	st := n.slots.get(sl)
 	switch st.state() {
 	case cluster.Serving:
 		if st.sealed && !(mutant.On(mutant.LateRead) && !write) || st.paused && write {
@@ -439,9 +441,9 @@ func (n *Node) redirect(sl slot.Slot) verdict {
 // visible is the set of slots that enumerations and flushes may see. All stripes are held.
 func (n *Node) visible() slot.Set {
 	var v slot.Set
-	for i := range n.slots {
-		if !n.opts.Cluster || n.slots[i].state() == cluster.Serving || mutant.On(mutant.FlushImport) {
-			v.Add(slot.Slot(i))
+	for sl := range slot.Slot(slot.Count) {
+		if !n.opts.Cluster || n.slots.get(sl).state() == cluster.Serving || mutant.On(mutant.FlushImport) {
+			v.Add(sl)
 		}
 	}
 	return v

@@ -106,10 +106,10 @@ func (n *Node) infoClients(l *infoLines) {
 // countParked is the number of commands that wait for a slot.
 func (n *Node) countParked() int {
 	total := 0
-	for i := range n.slots {
-		mu := &n.stripes[i%stripeCount]
+	for sl := range slot.Slot(slot.Count) {
+		mu := &n.stripes[stripeOf(sl)]
 		mu.RLock()
-		if waiting := n.slots[i].parked; waiting != nil {
+		if waiting := n.slots.get(sl).parked; waiting != nil {
 			total += len(waiting.commands)
 		}
 		mu.RUnlock()
@@ -199,8 +199,7 @@ func (n *Node) countExpiring() (total int64, err error) {
 		return 0, err
 	}
 	serving := n.Serving()
-	for i := range n.slots {
-		sl := slot.Slot(i)
+	for sl := range slot.Slot(slot.Count) {
 		if n.opts.Cluster && !serving.Has(sl) {
 			continue
 		}

@@ -40,7 +40,7 @@ type Node struct {
 	version atomic.Uint64
 
 	stripes stripes
-	slots   [slot.Count]slotState
+	slots   slotTable
 	// recorded says where slots has records.
 	recorded recorded
 
@@ -156,7 +156,7 @@ func (n *Node) loadRecords() error {
 				r = cluster.Record{State: cluster.Serving, Epoch: r.Epoch}
 			}
 		}
-		n.slots[sl].record = &r
+		n.slots.change(sl).record = &r
 		n.recorded.add(sl)
 		if n.opts.Observer != nil {
 			n.opts.Observer.Recorded(sl, r)
@@ -234,7 +234,7 @@ func (n *Node) Record(s slot.Slot) cluster.Record {
 	mu := &n.stripes[stripeOf(s)]
 	mu.RLock()
 	defer mu.RUnlock()
-	return n.slots[s].rec()
+	return n.slots.get(s).rec()
 }
 
 // Serving is the set of slots that this node serves.
@@ -250,7 +250,7 @@ func (n *Node) Recorded() slot.Set {
 // ownerOf is who is thought to own a slot: this node's own record if it says so, then the highest epoch among the record's
 // other party and what was announced, then the map. The stripe is held.
 func (n *Node) ownerOf(sl slot.Slot) cluster.NodeID {
-	r := n.slots[sl].rec()
+	r := n.slots.get(sl).rec()
 	if r.State == cluster.Serving {
 		return n.ID()
 	}

@@ -39,8 +39,29 @@ type parkedList struct {
 	bytes    int // of their arguments
 }
 
+// slotTable is the states of all slots, by stripe. Those of a stripe are made when one of its slots first changes: a node that
+// is opened to have a few slots, as simulated ones are by the thousand, would else clear half a megabyte.
+type slotTable [stripeCount]*[slot.Count / stripeCount]slotState
+
+// get is the state of a slot as it is now. The stripe is held.
+func (t *slotTable) get(s slot.Slot) slotState {
+	if of := t[stripeOf(s)]; of != nil {
+		return of[int(s)/stripeCount]
+	}
+	return slotState{}
+}
+
+// change is the state of a slot to be changed. The stripe is held exclusively, and the state is valid as long.
+func (t *slotTable) change(s slot.Slot) *slotState {
+	of := &t[stripeOf(s)]
+	if *of == nil {
+		*of = new([slot.Count / stripeCount]slotState)
+	}
+	return &(*of)[int(s)/stripeCount]
+}
+
 // rec is the slot's ownership record. The stripe is held.
-func (st *slotState) rec() cluster.Record {
+func (st slotState) rec() cluster.Record {
 	if st.record == nil {
 		return cluster.Record{}
 	}
@@ -48,7 +69,7 @@ func (st *slotState) rec() cluster.Record {
 }
 
 // state is the state of the slot's ownership record. The stripe is held.
-func (st *slotState) state() cluster.State {
+func (st slotState) state() cluster.State {
 	if st.record == nil {
 		return cluster.None
 	}
@@ -78,7 +99,7 @@ func (n *Node) slotsWhere(match func(cluster.State) bool) slot.Set {
 			i := group*64 + bits.TrailingZeros64(mask)
 			n.stripes.lock(i, shared)
 			for sl := i; sl < slot.Count; sl += stripeCount {
-				if st := &n.slots[sl]; st.record != nil && match(st.state()) {
+				if st := n.slots.get(slot.Slot(sl)); st.record != nil && match(st.state()) {
 					out.Add(slot.Slot(sl))
 				}
 			}
@@ -141,14 +162,13 @@ func (ss *stripes) unlockAll() {
 type Owned struct {
 	n    *Node
 	slot slot.Slot
-	st   *slotState
 	wake []*parkedCommand
 }
 
 // Exclusive runs fn while the slot's lock is held exclusively: nothing else reads, writes or routes on the slot. fn must be
 // short, must not block, and must not call Exclusive.
 func (n *Node) Exclusive(s slot.Slot, fn func(*Owned)) {
-	o := Owned{n: n, slot: s, st: &n.slots[s]}
+	o := Owned{n: n, slot: s}
 	mu := &n.stripes[stripeOf(s)]
 	mu.Lock()
 	fn(&o)
@@ -156,21 +176,27 @@ func (n *Node) Exclusive(s slot.Slot, fn func(*Owned)) {
 	n.resumeAll(o.wake)
 }
 
+// now is the slot's state.
+func (o *Owned) now() slotState { return o.n.slots.get(o.slot) }
+
+// change is the slot's state, to be changed.
+func (o *Owned) change() *slotState { return o.n.slots.change(o.slot) }
+
 // Record is the slot's ownership record.
-func (o *Owned) Record() cluster.Record { return o.st.rec() }
+func (o *Owned) Record() cluster.Record { return o.now().rec() }
 
 // Store is the node's store.
 func (o *Owned) Store() *store.Store { return o.n.store }
 
 // LastWrite is the position of the latest commit on the slot.
-func (o *Owned) LastWrite() store.Position { return o.st.lastWrite }
+func (o *Owned) LastWrite() store.Position { return o.now().lastWrite }
 
 // Commit writes a new ownership record into the batch, commits it and makes the record the current one. Its durability
 // is the caller's to await: WhenDurable of the position.
 func (o *Owned) Commit(b *store.Batch, r cluster.Record) store.Position {
 	b.Set(key.Ownership(o.slot), r.Encode())
 	p := o.n.store.Commit(b)
-	o.st.lastWrite = p
+	o.change().lastWrite = p
 	o.setRecord(&r)
 	return p
 }
@@ -178,12 +204,12 @@ func (o *Owned) Commit(b *store.Batch, r cluster.Record) store.Position {
 // Write commits a batch that changes the slot's data but not its record.
 func (o *Owned) Write(b *store.Batch) store.Position {
 	p := o.n.store.Commit(b)
-	o.st.lastWrite = p
+	o.change().lastWrite = p
 	return p
 }
 
 func (o *Owned) setRecord(r *cluster.Record) {
-	o.st.record = r
+	o.change().record = r
 	o.n.recorded.add(o.slot)
 	o.n.mu.Lock()
 	o.n.claims.Drop(o.slot)
@@ -198,15 +224,16 @@ func (o *Owned) setRecord(r *cluster.Record) {
 }
 
 // Pause parks writes of the slot from now on. Writes that were admitted before have finished: they held the lock.
-func (o *Owned) Pause() { o.st.paused = true }
+func (o *Owned) Pause() { o.change().paused = true }
 
 // Seal parks reads of the slot too.
-func (o *Owned) Seal() { o.st.sealed = true }
+func (o *Owned) Seal() { o.change().sealed = true }
 
 // Unpause ends pause and seal and runs what was parked, which is routed anew.
 func (o *Owned) Unpause() {
-	o.st.paused, o.st.sealed = false, false
-	o.wake = append(o.wake, o.st.takeParked()...)
+	st := o.change()
+	st.paused, st.sealed = false, false
+	o.wake = append(o.wake, st.takeParked()...)
 }
 
 // takeParked empties the list of the commands that wait. The stripe is held exclusively.
@@ -220,7 +247,7 @@ func (st *slotState) takeParked() []*parkedCommand {
 }
 
 // Paused reports whether writes are parked.
-func (o *Owned) Paused() bool { return o.st.paused }
+func (o *Owned) Paused() bool { return o.now().paused }
 
 // resumeAll runs parked commands again, off the caller's stack and outside every lock.
 func (n *Node) resumeAll(list []*parkedCommand) {
@@ -235,7 +262,7 @@ func (n *Node) resumeAll(list []*parkedCommand) {
 // park puts a command into a slot's list. The caller holds the slot's stripe exclusively and has re-read the routing
 // under it.
 func (n *Node) park(s slot.Slot, p *parkedCommand) {
-	st := &n.slots[s]
+	st := n.slots.change(s)
 	if st.parked == nil {
 		st.parked = &parkedList{}
 	}
@@ -254,7 +281,7 @@ func (n *Node) park(s slot.Slot, p *parkedCommand) {
 func (n *Node) parkTimeout(s slot.Slot, p *parkedCommand) {
 	mu := &n.stripes[stripeOf(s)]
 	mu.Lock()
-	st := &n.slots[s]
+	st := n.slots.change(s)
 	if !st.unpark(p) {
 		mu.Unlock()
 		return
@@ -300,7 +327,7 @@ func (n *Node) forget(s slot.Slot, p *parkedCommand) {
 	}
 	mu := &n.stripes[stripeOf(s)]
 	mu.Lock()
-	n.slots[s].unpark(p)
+	n.slots.change(s).unpark(p)
 	mu.Unlock()
 	if p.timer != nil {
 		p.timer.Stop()

@@ -60,7 +60,8 @@ func (n *Node) sweepRound() {
 // sweepSlot deletes some expired keys of a slot and reports whether there may be more that it may delete.
 func (n *Node) sweepSlot(sl slot.Slot, nowMs int64) (more bool) {
 	n.Exclusive(sl, func(o *Owned) {
-		if n.opts.Cluster && !mutant.On(mutant.SweepImport) && (o.st.state() != cluster.Serving || o.st.paused || o.st.sealed) {
+		st := o.now()
+		if n.opts.Cluster && !mutant.On(mutant.SweepImport) && (st.state() != cluster.Serving || st.paused || st.sealed) {
 			return
 		}
 		var tx data.Tx
@@ -74,7 +75,7 @@ func (n *Node) sweepSlot(sl slot.Slot, nowMs int64) (more bool) {
 			return
 		}
 		if p, ok := n.commit(&tx); ok {
-			o.st.lastWrite = p
+			o.change().lastWrite = p
 			n.stats.expired.Add(uint64(deleted))
 		}
 	})

@@ -87,13 +87,13 @@ func (n *Node) setMap(m *cluster.Map, force Force) (store.Position, error) {
 
 // forceMap makes the records agree with the map and returns the position of the last, or p if none changed.
 func (n *Node) forceMap(m *cluster.Map, p store.Position) store.Position {
-	for i := range n.slots {
-		sl := slot.Slot(i)
+	for sl := range slot.Slot(slot.Count) {
 		owner := m.Owner(sl)
 		n.Exclusive(sl, func(o *Owned) {
-			r := o.Record()
+			st := o.now()
+			r := st.rec()
 			switch {
-			case owner == nil || r.State == cluster.Importing || r.State == cluster.Prepared || o.st.paused || o.st.sealed:
+			case owner == nil || r.State == cluster.Importing || r.State == cluster.Prepared || st.paused || st.sealed:
 			case owner.ID == n.ID() && r.State != cluster.Serving:
 				p = o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Serving, Epoch: r.Epoch + 1})
 				o.Unpause()

@@ -32,7 +32,7 @@ func (n *Node) Parked(sl slot.Slot) (commands, bytes int) {
 	mu := &n.stripes[stripeOf(sl)]
 	mu.RLock()
 	defer mu.RUnlock()
-	if waiting := n.slots[sl].parked; waiting != nil {
+	if waiting := n.slots.get(sl).parked; waiting != nil {
 		return len(waiting.commands), waiting.bytes
 	}
 	return 0, 0

@@ -125,7 +125,7 @@ func (s *Session) beginWatch(w *work) (again bool) {
 	for _, user := range w.args[1:] {
 		e := tx.Load(user)
 		sl := slot.OfKey(user)
-		k := &watchedKey{user: string(user), record: key.AppendRecord(nil, sl, user), slot: sl, epoch: n.slots[sl].rec().Epoch, found: e.Found}
+		k := &watchedKey{user: string(user), record: key.AppendRecord(nil, sl, user), slot: sl, epoch: n.slots.get(sl).rec().Epoch, found: e.Found}
 		if e.Found {
 			k.expires, k.generation = e.ExpireMs != data.NoExpiry, e.Generation
 		}
@@ -170,7 +170,7 @@ func (s *Session) routeWatched(v verdict) verdict {
 		return v
 	}
 	for _, k := range s.watched.keys {
-		st := &n.slots[k.slot]
+		st := n.slots.get(k.slot)
 		switch r := st.rec(); {
 		case r.State != cluster.Serving || r.Epoch != k.epoch:
 			return verdict{kind: verdictError}

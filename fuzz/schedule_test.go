@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"godwit/engine/mutant"
 	"godwit/engine/store"
@@ -35,7 +38,10 @@ func FuzzSchedule(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seed uint16, decisions []byte) {
 		mutant.Set(mutant.Name(*plantFlag))
-		r := runSchedule(seed, decisions, caches)
+		var r sim.Result
+		if where := within(longest, func() { r = runSchedule(seed, decisions, caches) }); where != "" {
+			t.Fatalf("process: seed %d, decisions %q: no end after %v\n%s", seed, decisions, longest, where)
+		}
 		for _, feature := range r.Features {
 			cover(feature)
 		}
@@ -44,6 +50,26 @@ func FuzzSchedule(f *testing.F) {
 				filepath.Join(schedules, inputName(seed, decisions)))
 		}
 	})
+}
+
+// longest is what a run may take of real time: a hundred times what one takes on a machine that has nothing else to do. Go's fuzzer ends a worker after
+// ten seconds on one input, without its output, so that nobody would see where it hung.
+const longest = 8 * time.Second
+
+// within runs something and says, should that take too long, where all goroutines are then.
+func within(limit time.Duration, run func()) (where string) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		run()
+	}()
+	select {
+	case <-done:
+		return ""
+	case <-time.After(limit):
+		stacks := make([]byte, 1<<20)
+		return string(stacks[:runtime.Stack(stacks, true)])
+	}
 }
 
 func runSchedule(seed uint16, decisions []byte, caches *store.Caches) sim.Result {
@@ -169,6 +195,18 @@ func TestKeepSchedules(t *testing.T) {
 		if err := os.WriteFile(path, inputText(in.seed, in.decisions), 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestWithin tells a run that hangs, with the place, from one that ends.
+func TestWithin(t *testing.T) {
+	hang := make(chan struct{})
+	defer close(hang)
+	if where := within(10*time.Millisecond, func() { <-hang }); !strings.Contains(where, "TestWithin") {
+		t.Errorf("a run that hangs is at %q", where)
+	}
+	if where := within(time.Minute, func() {}); where != "" {
+		t.Errorf("a run that ends is at %q", where)
 	}
 }
 

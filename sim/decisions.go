@@ -90,8 +90,12 @@ func (s *decided) Uint64() uint64 {
 	return drawn
 }
 
+// maxShortEvents bounds a run with decisions: ten times as many as one has, which take some seconds on a busy machine.
+const maxShortEvents = 60_000
+
 // decide gives the dice of the world to decisions.
 func (w *world) decide(d *decisions) {
+	w.mostEvents = maxShortEvents
 	w.net.dice = d.decide(laneNetwork, w.net.dice)
 	w.oper.dice = d.decide(laneOperator, w.oper.dice)
 	w.nemesis.dice = d.decide(laneNemesis, w.nemesis.dice)

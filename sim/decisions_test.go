@@ -77,6 +77,19 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
+// TestShortRunEnds gives a run up in which events follow one another for ever at one moment.
+func TestShortRunEnds(t *testing.T) {
+	w := newWorldOf(crashSeed, crashSwarm(), store.NewCaches(), nil)
+	w.decide(parseDecisions(nil))
+	var again func()
+	again = func() { w.after(0, again) }
+	again()
+	w.runUntil(1, nil)
+	if w.failed == nil || w.failed.Property != "liveness" || w.events != maxShortEvents+1 {
+		t.Errorf("after %d events: %v", w.events, w.failed)
+	}
+}
+
 // TestReadDecisions reads what it writes, and refuses the rest.
 func TestReadDecisions(t *testing.T) {
 	var file bytes.Buffer

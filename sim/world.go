@@ -19,9 +19,9 @@ type world struct {
 	swarm swarm
 	now   time.Duration
 	queue queue
-	// events counts those that ran.
-	events uint64
-	trace  *trace
+	// events counts those that ran, mostEvents bounds them.
+	events, mostEvents uint64
+	trace              *trace
 
 	times   dice
 	net     *network
@@ -74,7 +74,7 @@ func newWorld(seed uint64, caches *store.Caches, out io.Writer) *world {
 // newWorldOf makes the world of a seed with a swarm that was not drawn.
 func newWorldOf(seed uint64, s swarm, caches *store.Caches, out io.Writer) *world {
 	w := &world{
-		seed: seed, swarm: s, trace: newTrace(out), times: newDice(seed, streamTime, 0),
+		seed: seed, swarm: s, mostEvents: maxEvents, trace: newTrace(out), times: newDice(seed, streamTime, 0),
 		caches: caches, engine: EnginePebble, cover: newCoverage(),
 	}
 	w.configs = w.configurations()
@@ -146,7 +146,7 @@ func (w *world) runUntil(t time.Duration, done func() bool) {
 		if done != nil && done() {
 			return
 		}
-		if w.step(); w.events > maxEvents {
+		if w.step(); w.events > w.mostEvents {
 			w.violate("liveness", "%d events and no end", w.events)
 		}
 	}

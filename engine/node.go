@@ -75,7 +75,7 @@ func Open(o Options) (*Node, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{opts: o, table: command.NewTable(), hints: map[slot.Slot]cluster.Hint{}, started: o.Clock.Mono()}
+	n := &Node{opts: o, table: o.Commands, hints: map[slot.Slot]cluster.Hint{}, started: o.Clock.Mono()}
 	n.config.init(&n.opts)
 	n.slow.init()
 	st, err := store.Open(store.Options{

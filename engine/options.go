@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"godwit/engine/cluster"
+	"godwit/engine/command"
 	"godwit/engine/env"
 	"godwit/engine/slot"
 	"godwit/engine/store"
@@ -121,6 +122,9 @@ type Options struct {
 	StoreSim *store.Sim
 	// Observer is nil in production.
 	Observer Observer
+	// Commands are those that the node knows. It does not change the table, so that nodes of one process can share it. Default
+	// command.NewTable().
+	Commands *command.Table
 
 	// Cluster switches cluster mode on: slots, redirects, migration.
 	Cluster bool
@@ -158,6 +162,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Commands == nil {
+		o.Commands = command.NewTable()
 	}
 	if o.SweepInterval == 0 {
 		o.SweepInterval = 100 * time.Millisecond

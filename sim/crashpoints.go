@@ -193,7 +193,11 @@ func (p *process) ended() bool {
 	if !p.ready() {
 		return false
 	}
-	for _, j := range p.node.Migrator().Jobs() {
+	m := p.node.Migrator()
+	if !m.Busy() { // which takes less time than a list of all jobs
+		return true
+	}
+	for _, j := range m.Jobs() {
 		if !j.State.Ended() {
 			return false
 		}

@@ -72,6 +72,11 @@ type account struct {
 	erasers, timers, setters, appends, counts, others kindOfChange
 	timed                                             bool // some write gave its value a deadline
 
+	known
+}
+
+// known is what a key certainly is.
+type known struct {
 	// sure says that the key is known: nothing else was under way when it was last written or read.
 	sure    bool
 	present bool
@@ -133,8 +138,8 @@ type deed struct {
 	floor     *write
 	count     int64
 	alone     bool
-	mutations int     // including this one
-	before    account // its sure value
+	mutations int // including this one
+	before    known
 }
 
 func newLedger(w *world) *ledger { return &ledger{w: w, accounts: map[string]*account{}} }
@@ -204,7 +209,7 @@ func (l *ledger) beginDeed(op *linearize.Operation, name string, kind deedKind, 
 		d.mutations = a.mutations
 		return d
 	}
-	d.before = account{sure: a.sure, present: a.present, value: a.value, since: a.since}
+	d.before = a.known
 	a.sure = false
 	a.underway++
 	a.mutations++
@@ -254,7 +259,7 @@ func (l *ledger) failed(id linearize.ID) {
 			continue
 		}
 		if d.undisturbed() {
-			a.sure, a.present, a.value, a.since = d.before.sure, d.before.present, d.before.value, d.before.since
+			a.known = d.before
 		}
 		a.underway--
 		a.changes(d.kind).underway--
@@ -312,7 +317,7 @@ func (l *ledger) end(d *deed, reply, shown linearize.Reply, shows bool) {
 		if d.cmd == "SETNX" && reply == linearize.Int(0) || reply.Kind == linearize.ErrorReply {
 			delete(a.writes, d.write.value)
 			if settled {
-				a.sure, a.present, a.value, a.since = d.before.sure, d.before.present, d.before.value, d.before.since
+				a.known = d.before
 			}
 			return
 		}
@@ -342,7 +347,7 @@ func (l *ledger) end(d *deed, reply, shown linearize.Reply, shows bool) {
 
 // settle makes the key known.
 func (a *account) settle(now time.Duration, present bool, value string) {
-	a.sure, a.present, a.value, a.since = true, present, value, now
+	a.known = known{sure: true, present: present, value: value, since: now}
 	if !present {
 		a.value = ""
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"godwit/engine/command"
 	"godwit/engine/slot"
 	"godwit/engine/store"
 	"godwit/linearize"
@@ -41,7 +42,8 @@ type world struct {
 	lostClients int
 	history     *history
 	caches      *store.Caches
-	engine      Engine // of the stores; Pebble unless Run says otherwise
+	commands    *command.Table // of all nodes
+	engine      Engine         // of the stores; Pebble unless Run says otherwise
 	failed      *Violation
 	plan        *plan // nil: everything that the seed draws happens
 	planted     bool  // see Config
@@ -75,7 +77,7 @@ func newWorld(seed uint64, caches *store.Caches, out io.Writer) *world {
 func newWorldOf(seed uint64, s swarm, caches *store.Caches, out io.Writer) *world {
 	w := &world{
 		seed: seed, swarm: s, mostEvents: maxEvents, trace: newTrace(out), times: newDice(seed, streamTime, 0),
-		caches: caches, engine: EnginePebble, cover: newCoverage(),
+		caches: caches, commands: command.NewTable(), engine: EnginePebble, cover: newCoverage(),
 	}
 	w.configs = w.configurations()
 	w.history = &history{linearize.NewRecorder(unixMs), newLedger(w)}

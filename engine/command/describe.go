@@ -96,6 +96,7 @@ func categories(s *Spec) (names []string) {
 		{s.Is(ReadOnly), "@read"},
 		{s.Is(Write), "@write"},
 		{s.Group == "string", "@string"},
+		{s.Group == "bitmap", "@bitmap"},
 		{s.Group == "hash", "@hash"},
 		{s.Group == "list", "@list"},
 		{s.Group == "set", "@set"},

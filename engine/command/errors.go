@@ -44,8 +44,24 @@ const (
 	errCountNegative  = "ERR COUNT can't be negative"
 	errMaxLenNegative = "ERR MAXLEN can't be negative"
 	errCountPositive  = "ERR count should be greater than 0"
+	errBitOffset      = "ERR bit offset is not an integer or out of range"
+	errBitValue       = "ERR bit is not an integer or out of range"
+	errBitArgument    = "ERR The bit argument must be 1 or 0."
+	errBitopNot       = "ERR BITOP NOT must be called with a single source key."
+	errScoreNaN       = "ERR resulting score is not a number (NaN)"
+	errAddNXXX        = "ERR XX and NX options at the same time are not compatible"
+	errAddGTLT        = "ERR GT, LT, and/or NX options at the same time are not compatible"
+	errAddIncr        = "ERR INCR option supports a single increment-element pair"
+	errScoreRange     = "ERR min or max is not a float"
+	errLexRange       = "ERR min or max not valid string range item"
+	errRankLimit      = "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
+	errLexScores      = "ERR syntax error, WITHSCORES not supported in combination with BYLEX"
+	errWeight         = "ERR weight value is not a float"
 	errReplyTooBig    = "ERR the reply exceeds the maximum size of 1 GiB"
 	errNoLFU          = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
+	errFieldType      = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
+	errFieldOverflow  = "ERR Invalid OVERFLOW type specified"
+	errFieldReadOnly  = "ERR BITFIELD_RO only supports the GET subcommand"
 	errRequestTooBig  = "ERR request exceeds the maximum size of 1 GiB"
 )
 
@@ -59,6 +75,11 @@ func errExpire(command string) string { return "ERR invalid expire time in '" + 
 // errArity is the error for a wrong number of arguments.
 func errArity(command string) string {
 	return "ERR wrong number of arguments for '" + command + "' command"
+}
+
+// errNoInputKeys is the error for a command on sorted sets that names none.
+func errNoInputKeys(command string) string {
+	return "ERR at least 1 input key is needed for '" + command + "' command"
 }
 
 // errOption is the error for an option that a command does not know.

@@ -3,22 +3,35 @@ package sim
 import (
 	"time"
 
+	"godwit/engine/cluster"
 	"godwit/engine/data"
+	"godwit/engine/slot"
 )
 
 // durability checks "durability": after each crash, the store of a node that serves a slot has what clients were last told of
 // its keys, at once when it has opened. Judged are the keys that are surely known: nothing was under way on them when they
-// were last written or read, and nothing is now. Keys with deadlines are not judged. Only what was settled since the node
-// was last judged is looked at; before it crashed nothing else can have been lost.
+// were last written or read, and nothing is now. Keys with deadlines are not judged. Of a slot that the node has served since it
+// was last judged only what was settled since then is looked at: a crash can have taken nothing else. Of one that has arrived
+// since then, everything is.
 type durability struct {
 	w      *world
-	judged []time.Duration // by process
+	judged []map[slot.Slot]judgement // by process
 	tx     data.Tx
 	looked int // keys, for the tests
 }
 
+// judgement is when a slot was last judged at a node, and under which epoch it was served then.
+type judgement struct {
+	at    time.Duration
+	epoch cluster.Epoch
+}
+
 func newDurability(w *world) *durability {
-	return &durability{w: w, judged: make([]time.Duration, len(w.procs))}
+	c := &durability{w: w}
+	for range w.procs {
+		c.judged = append(c.judged, map[slot.Slot]judgement{})
+	}
+	return c
 }
 
 // opened judges a node that has just opened its directory.
@@ -26,10 +39,19 @@ func (c *durability) opened(p *process) {
 	if p.gone() {
 		return
 	}
-	since := c.judged[p.index]
-	c.judged[p.index] = c.w.now
+	before := c.judged[p.index]
+	now := map[slot.Slot]judgement{}
+	for _, sl := range c.w.keys.slots {
+		if p.serves(sl) {
+			now[sl] = judgement{c.w.now, p.record(sl).Epoch}
+		}
+	}
+	c.judged[p.index] = now
 	for _, a := range c.w.history.ledger.order {
-		if !a.sure || a.since < since || a.mortal() || !p.serves(a.slot) {
+		if !a.sure || a.mortal() || !p.serves(a.slot) {
+			continue
+		}
+		if last := before[a.slot]; a.since < last.at && last.epoch == now[a.slot].epoch {
 			continue
 		}
 		c.looked++

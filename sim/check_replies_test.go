@@ -2,6 +2,7 @@ package sim
 
 import (
 	"log/slog"
+	"strconv"
 	"testing"
 	"time"
 
@@ -193,6 +194,21 @@ func TestLinearizable(t *testing.T) {
 	}
 }
 
+// lose deletes a key from a node's store, durably, behind the node's back.
+func (w *world) lose(t *testing.T, p *process, a *account) {
+	t.Helper()
+	var tx data.Tx
+	tx.Reset(p.node.Store(), data.Write, unixMs)
+	e := tx.Load([]byte(a.name))
+	tx.Remove(&e)
+	at, ok := tx.Commit()
+	if !ok {
+		t.Fatalf("there was no %+v", a)
+	}
+	p.node.Store().WhenDurable(at, func() {})
+	w.runUntil(w.now+time.Second, nil)
+}
+
 // TestDurability loses a key from a store behind the node's back, and starts it again.
 func TestDurability(t *testing.T) {
 	for _, lost := range []bool{false, true} {
@@ -200,16 +216,7 @@ func TestDurability(t *testing.T) {
 		filled := w.history.ledger.order[0]
 		p := w.owner(filled.slot)
 		if lost {
-			var tx data.Tx
-			tx.Reset(p.node.Store(), data.Write, unixMs)
-			e := tx.Load([]byte(filled.name))
-			tx.Remove(&e)
-			at, ok := tx.Commit()
-			if !ok {
-				t.Fatalf("there was no %+v", filled)
-			}
-			p.node.Store().WhenDurable(at, func() {})
-			w.runUntil(w.now+time.Second, nil)
+			w.lose(t, p, filled)
 		}
 		p.crash("for a test")
 		w.runUntil(w.now+5*time.Second, nil)
@@ -217,6 +224,24 @@ func TestDurability(t *testing.T) {
 		if w.checks.durability.looked == 0 {
 			t.Error("no key was judged")
 		}
+	}
+	// What has come with a slot is judged, however long ago it was written.
+	for _, lost := range []bool{false, true} {
+		w := founded(t)
+		filled := w.history.ledger.order[0]
+		from := w.owner(filled.slot)
+		to := w.procs[(from.index+1)%len(w.procs)]
+		to.crash("for a test")
+		w.runUntil(w.now+time.Second, nil)
+		w.oper.migrate(from, to, strconv.Itoa(int(filled.slot)), func(resp.Value) {})
+		w.runUntil(w.now+5*time.Second, func() bool { return to.serves(filled.slot) })
+		w.settle("after the move")
+		if lost {
+			w.lose(t, to, filled)
+		}
+		to.crash("for a test")
+		w.runUntil(w.now+5*time.Second, nil)
+		demand(t, w, map[bool]string{true: "durability"}[lost])
 	}
 	// A key on which something is under way is not judged.
 	s := tell(t)

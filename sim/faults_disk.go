@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"godwit/engine/resp"
+	"godwit/engine/store"
 	"godwit/sim/disk"
 )
 
@@ -243,9 +244,9 @@ func (p *process) excuse(err error) string {
 		return markReadErrorAtStart
 	case strings.Contains(text, errRead.Error()):
 		return markReadError
-	case p.disk.Counters().ReadsFlipped > 0 && start:
+	case p.noticed(text) && start:
 		return markFlipAtStart
-	case p.disk.Counters().ReadsFlipped > 0:
+	case p.noticed(text):
 		return markFlip
 	default:
 		return ""
@@ -258,12 +259,26 @@ func (p *process) excused(text string) bool {
 	switch {
 	case c.ReadsFailed > 0 && strings.Contains(text, errRead.Error()):
 		p.w.nemesis.count(markReadError)
-	case c.ReadsFlipped > 0:
+	case p.noticed(text):
 		p.w.nemesis.count(markFlip)
 	default:
 		return false
 	}
 	return true
+}
+
+// noticed reports that a text says that what was read is not what was written, of a node that has read a flipped bit. Whatever else
+// goes wrong in such a life has no excuse: a bit that was served may be behind it.
+func (p *process) noticed(text string) bool {
+	if p.disk.Counters().ReadsFlipped == 0 {
+		return false
+	}
+	for _, words := range []string{"on-disk corruption", store.ErrDamaged.Error(), store.ErrFormat.Error()} { // the first is Pebble's
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
 }
 
 // misreads counts the reads of this life that a fault has struck.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -120,15 +121,36 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestFatalNeedsAnExcuse checks that a node that ends without a fault of its disk violates "fatal".
+// TestFatalNeedsAnExcuse checks that a node that ends without a fault of its disk violates "fatal", and that a flipped bit excuses
+// only an error that says so.
 func TestFatalNeedsAnExcuse(t *testing.T) {
-	w := newWorldOf(crashSeed, crashSwarm(), store.NewCaches(), nil)
-	w.setup()
-	w.procs[0].run(func() { w.procs[0].fatal(store.ErrFormat) })
-	if w.failed == nil || w.failed.Property != "fatal" {
-		t.Errorf("want a violation of fatal, got %v", w.failed)
+	for _, c := range []struct {
+		flipped  bool
+		err      error
+		property string
+	}{
+		{false, store.ErrFormat, "fatal"},
+		{true, store.ErrFormat, ""},
+		{true, store.ErrDamaged, ""},
+		{true, errors.New("something else"), "fatal"},
+	} {
+		w := founded(t)
+		p := w.procs[0]
+		if c.flipped {
+			const name = dataDir + "/GODWIT-FORMAT"
+			w.must(p.disk.FlipRead(name, 0))
+			f, err := p.disk.Open(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b, err := io.ReadAll(f); err != nil || b[0] == 'g' {
+				t.Fatalf("read %q, %v", b, err)
+			}
+			w.must(f.Close())
+		}
+		p.run(func() { p.fatal(c.err) })
+		demand(t, w, c.property)
 	}
-	w.shutdown()
 }
 
 // TestFlippedBit flips bits of all that a node has on disk, one at a time: the node must fail to open, end, or fail the read; never may it

@@ -33,7 +33,7 @@ test: ## run the tests, and with the tag "mutants" those that require each plant
 	go test -timeout 20m -count 1 -v -run '^TestModelHandoff$$' ./migration
 	go test -timeout 20m -tags mutants -run Model ./migration/...
 	go test -timeout 20m -tags mutants -run 'Hunt|Schedules' ./sim
-	go test -timeout 20m -tags mutants -run SchedulesFindMutants ./fuzz
+	go test -timeout 20m -tags mutants -run FindMutants ./fuzz
 	go test -timeout 20m -tags mutants -run 'MutantsFail|ExpiredResurrect' ./engine/...
 
 race: ## run the stress tests over real sockets under the race detector

@@ -216,3 +216,39 @@ func TestNewJob(t *testing.T) {
 	w.newJob()
 	demand(t, w, "new-job")
 }
+
+func TestOpens(t *testing.T) {
+	for _, damaged := range []bool{false, true} {
+		w := founded(t)
+		p := w.procs[0]
+		p.crash("for a test")
+		if damaged {
+			w.must(p.disk.FlipBit(dataDir+"/GODWIT-FORMAT", 0)) // of the medium, which no fault does
+		}
+		w.runUntil(w.now+5*time.Second, nil)
+		demand(t, w, map[bool]string{true: "opens"}[damaged])
+	}
+}
+
+func TestMaps(t *testing.T) {
+	for last, property := range map[int64]string{1: "", -1: "maps"} { // what the operator takes for the version of the last map
+		w := founded(t)
+		w.oper.version = last
+		w.oper.pushMap(w.oper.truth, 1)
+		w.runUntil(w.now+time.Second, nil)
+		demand(t, w, property)
+	}
+}
+
+func TestPanic(t *testing.T) {
+	over := false
+	r := Run(4, Config{Watch: func(m *Moment) {
+		if m.At > time.Second && !over {
+			over = true
+			panic("for a test")
+		}
+	}})
+	if r.Violation == nil || r.Violation.Property != "panic" || r.Violation.Detail != "for a test" {
+		t.Errorf("want a violation of panic, got %v", r.Violation)
+	}
+}

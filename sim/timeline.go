@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"godwit/engine/slot"
 )
 
 // Filter says which moments of a run a timeline shows. The zero value shows all. The conditions hold together.
@@ -58,6 +60,14 @@ func (f *Filter) Validate() error {
 		if known := MomentKinds(); !slices.Contains(known, k) {
 			return fmt.Errorf("kind %q: want one of %s", k, strings.Join(known, ", "))
 		}
+	}
+	for _, n := range f.Slots {
+		if n < 0 || n >= slot.Count {
+			return fmt.Errorf("slot %d: want 0 to %d", n, slot.Count-1)
+		}
+	}
+	if f.To > 0 && f.To < f.From {
+		return fmt.Errorf("until %v: want no less than %v, where it begins", f.To, f.From)
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"godwit/engine/slot"
 )
 
 // watch collects the moments of a seed.
@@ -67,8 +69,15 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%s: %d of %d moments are shown", name, shown, len(moments))
 		}
 	}
-	if err := (&Filter{Kinds: []string{"records"}}).Validate(); err == nil {
-		t.Error("an unknown kind was accepted")
+	for name, f := range map[string]Filter{
+		"an unknown kind": {Kinds: []string{"records"}},
+		"a slot beyond":   {Slots: []int{slot.Count}},
+		"a negative slot": {Slots: []int{-1}},
+		"an empty time":   {From: 2 * time.Second, To: time.Second},
+	} {
+		if f.Validate() == nil {
+			t.Errorf("%s was accepted", name)
+		}
 	}
 }
 

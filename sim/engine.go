@@ -10,8 +10,7 @@ const (
 )
 
 // pebbleEvery says which seeds run on Pebble: those that it divides. What the other eight of nine have instead must behave
-// equally, which the tests of engine/store demand, and costs a small part of it. It is odd so that two or four workers, each
-// of which takes every second or fourth seed, get as many of the slow ones.
+// equally, which the tests of engine/store demand, and costs less.
 const pebbleEvery = 9
 
 // engineOf is the engine of a seed.

@@ -2,6 +2,7 @@ package command
 
 import (
 	"math"
+	"strings"
 
 	"godwit/engine/data"
 	"godwit/engine/resp"
@@ -58,6 +59,21 @@ type bulkList struct {
 func (l *bulkList) add(b []byte) {
 	l.n++
 	l.bulks.Bulk(b)
+}
+
+// addValue adds the value of a member: of a sorted set the score, as a string in both versions of the protocol.
+func (l *bulkList) addValue(col *data.Collection, value []byte) {
+	l.n++
+	writeValue(&l.bulks, col, value)
+}
+
+// writeValue writes the value of a member: of a sorted set the score.
+func writeValue(out *resp.Writer, col *data.Collection, value []byte) {
+	if col.Type == data.ZSet {
+		out.Double(col.ScoreOf(value))
+	} else {
+		out.Bulk(value)
+	}
 }
 
 // reply writes the list behind the header that open writes (Array or Set of the Writer), or, if it is too large, an error, and then
@@ -123,7 +139,7 @@ func (c *Context) replyHas(col *data.Collection, member []byte) {
 	}
 }
 
-// scanMembers carries out HSCAN and SSCAN. Options are not even looked at if there is no such key, as in Redis.
+// scanMembers carries out HSCAN, SSCAN and ZSCAN. Options are not even looked at if there is no such key, as in Redis.
 func (c *Context) scanMembers(typ data.Type, show hashPart) {
 	cursor, ok := parseCursor(c.Args[2])
 	if !ok {
@@ -149,7 +165,7 @@ func (c *Context) scanMembers(typ data.Type, show hashPart) {
 		}
 		found.add(member)
 		if show&values != 0 {
-			found.add(value)
+			found.addValue(&col, value)
 		}
 	})
 	c.replyScan(next, &found)
@@ -190,8 +206,31 @@ func (c *Context) replyDraws(col *data.Collection, count int64, show hashPart) {
 		}
 		c.Out.Bulk(member)
 		if pairs {
-			c.Out.Bulk(value)
+			writeValue(c.Out, col, value)
 		}
 		return !c.tooBig(start)
 	})
+}
+
+// randomMembers carries out HRANDFIELD and ZRANDMEMBER with a count; the option by which the values are shown, too, is the command's.
+func (c *Context) randomMembers(option string, typ data.Type) {
+	count, ok := c.parseDraws(c.Args[2])
+	if !ok {
+		return
+	}
+	show := fields
+	if len(c.Args) > 3 {
+		if len(c.Args) > 4 || !strings.EqualFold(string(c.Args[3]), option) {
+			c.Out.Error(errSyntax)
+			return
+		}
+		if count > math.MaxInt64/2 || count < -math.MaxInt64/2 {
+			c.Out.Error(errOutOfRange)
+			return
+		}
+		show |= values
+	}
+	if col, ok := c.open(c.Args[1], typ); ok {
+		c.replyDraws(&col, count, show)
+	}
 }

@@ -27,7 +27,7 @@ type redisGroup struct {
 }
 
 func redisGroups() []redisGroup {
-	return []redisGroup{stringGroup(), bitmapGroup(), hashGroup(), listGroup(), setGroup()}
+	return []redisGroup{stringGroup(), bitmapGroup(), hashGroup(), listGroup(), setGroup(), sortedSetGroup()}
 }
 
 // TestAgainstRedis runs random commands against this package and a real Redis, and compares each reply: kind and bytes, after putting
@@ -81,6 +81,8 @@ func compare(t testing.TB, l *local, r *redis, args []string) string {
 	switch name := strings.ToUpper(args[0]); name {
 	case "SPOP", "SRANDMEMBER", "HRANDFIELD":
 		return compareRandom(t, l, r, name, args)
+	case "ZRANDMEMBER":
+		return compareRandomScored(t, l, r, args)
 	}
 	want, got := r.do(t, args...), l.do(t, args...)
 	if sameReply(args, got, want) {
@@ -182,14 +184,18 @@ const toleranceMs = 30_000
 
 // sameReply compares replies, allowing for order where there is none and for time that passed.
 func sameReply(args []string, got, want resp.Value) bool {
-	switch strings.ToUpper(args[0]) {
+	name := strings.ToUpper(args[0])
+	if name[0] == 'Z' {
+		got, want = shortScores(got), shortScores(want)
+	}
+	switch name {
 	case "KEYS", "SMEMBERS", "SINTER", "SUNION", "SDIFF", "HKEYS", "HVALS":
 		return got.Kind == want.Kind && sorted(got) == sorted(want)
 	case "HGETALL":
 		return got.Kind == want.Kind && sorted(pairs(got)) == sorted(pairs(want))
 	case "SCAN", "SSCAN":
 		return sameScan(got, want, func(v resp.Value) resp.Value { return v })
-	case "HSCAN":
+	case "HSCAN", "ZSCAN":
 		return sameScan(got, want, pairs)
 	case "RANDOMKEY": // one of the keys; which ones there are, KEYS tells
 		return got.Kind == want.Kind
@@ -321,7 +327,7 @@ func stringGroup() redisGroup {
 		name: "string",
 		draw: func(g *generator) []string {
 			if g.oneIn(20) {
-				return g.pickCommand(g.keyed("HSET", "f", "v"), g.keyed("RPUSH", "e"), g.keyed("SADD", "m"))
+				return g.pickCommand(g.keyed("HSET", "f", "v"), g.keyed("RPUSH", "e"), g.keyed("SADD", "m"), g.keyed("ZADD", "1", "m"))
 			}
 			return g.stringCommand()
 		},
@@ -345,7 +351,7 @@ func (g *generator) pickCommand(from ...[]string) []string {
 func (g *generator) generic() []string {
 	switch g.pick("generic", "type", "keys", "move", "move", "expiry", "read") {
 	case "type":
-		return g.pickCommand(g.keyed("SET", "v"), g.keyed("HSET", "f", "v"), g.keyed("RPUSH", "e", "f"), g.keyed("SADD", "m"))
+		return g.pickCommand(g.keyed("SET", "v"), g.keyed("HSET", "f", "v"), g.keyed("RPUSH", "e", "f"), g.keyed("SADD", "m"), g.keyed("ZADD", "1", "m"))
 	case "keys":
 		return append([]string{g.cased(g.pick("command", "DEL", "UNLINK", "EXISTS"))}, g.keys()...)
 	case "move":
@@ -358,7 +364,7 @@ func (g *generator) generic() []string {
 	case "expiry":
 		return g.pickCommand(g.keyed("EXPIRE", g.relative(1000)), g.keyed("PERSIST"), g.keyed("TTL"))
 	default:
-		return g.pickCommand(g.keyed("TYPE"), g.keyed("GET"), []string{"SCAN", "0", "COUNT", "1000", "TYPE", g.pick("type", "hash", "list", "set", "string")}, []string{"DBSIZE"})
+		return g.pickCommand(g.keyed("TYPE"), g.keyed("GET"), []string{"SCAN", "0", "COUNT", "1000", "TYPE", g.pick("type", "hash", "list", "set", "string", "zset")}, []string{"DBSIZE"})
 	}
 }
 
@@ -436,7 +442,7 @@ func TestSpecsOfRedis(t *testing.T) {
 		t.Log("NOT RUN: no redis-server 7.0 on PATH, so the command table was not compared with a real Redis")
 		return
 	}
-	unknown := map[string]bool{"clusterx": true, "godwit": true, "client|setinfo": true, "client|no-touch": true} // ours, and of Redis 7.2
+	unknown := map[string]bool{"clusterx": true, "godwit": true, "client|setinfo": true, "client|no-touch": true, "zrank": true, "zrevrank": true} // ours, and of Redis 7.2
 	ours := newLocal(t, resp.V2, func() int64 { return 1 })
 	var compare func(got, want resp.Value)
 	compare = func(got, want resp.Value) {

@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/big"
 	"strconv"
-	"strings"
 
 	"godwit/engine/data"
 )
@@ -254,33 +253,10 @@ func hscan(c *Context) { c.scanMembers(data.Hash, fields|values) }
 
 func hrandfield(c *Context) {
 	if len(c.Args) > 2 {
-		c.randomFields()
+		c.randomMembers("withvalues", data.Hash)
 		return
 	}
 	if h, ok := c.openHash(); ok {
 		c.replyRandom(&h)
-	}
-}
-
-// randomFields carries out HRANDFIELD with a count.
-func (c *Context) randomFields() {
-	count, ok := c.parseDraws(c.Args[2])
-	if !ok {
-		return
-	}
-	show := fields
-	if len(c.Args) > 3 {
-		if len(c.Args) > 4 || !strings.EqualFold(string(c.Args[3]), "withvalues") {
-			c.Out.Error(errSyntax)
-			return
-		}
-		if count > math.MaxInt64/2 || count < -math.MaxInt64/2 {
-			c.Out.Error(errOutOfRange)
-			return
-		}
-		show |= values
-	}
-	if h, ok := c.openHash(); ok {
-		c.replyDraws(&h, count, show)
 	}
 }

@@ -121,7 +121,9 @@ func (c *slotCheck) element(kind key.Kind, rest, value []byte) error {
 	switch t.Type {
 	case List:
 		err = c.checkListElement(t, kind, element, value)
-	case String, Hash, Set, ZSet, Stream:
+	case ZSet:
+		err = c.checkScored(t, kind, element, value)
+	case String, Hash, Set, Stream:
 		err = t.checkElement(kind, element, value)
 	}
 	if err != nil {
@@ -152,6 +154,9 @@ func (c *slotCheck) sizes() error {
 	for _, t := range c.order {
 		if t.Size == 0 || t.found[key.Element] != t.Size {
 			return c.violated("key %q, a %s, has %d elements, and by its record %d", t.user, t.Type, t.found[key.Element], t.Size)
+		}
+		if t.Type == ZSet && t.found[key.Score] != t.Size {
+			return c.violated("key %q, a zset, has %d entries in its score index for %d members", t.user, t.found[key.Score], t.Size)
 		}
 		if t.Type == List && (t.found[listValue] != t.apart || t.marks != 0) {
 			return c.violated("key %q, a list, has %d values apart, which are not those that %d entries name", t.user, t.found[listValue], t.apart)

@@ -27,6 +27,7 @@ import (
 //
 // Who is asked: the nodes of the maps that this node was given since it last had no claim open, and whomever those who answer
 // would ask themselves. A node whose directory was lost and that is given a map of the past so learns of those who came later.
+// Of more than MaxNodes that are named some would not be asked, so then nothing is served.
 //
 // It is a machine without clock, lock or network; the engine carries out what it says. The zero value claims nothing.
 //
@@ -254,7 +255,8 @@ func (c *Claims) learn() (answered bool) {
 	if mutant.On(mutant.ClaimNarrow) {
 		c.learned = nil
 	}
-	if len(c.learned) > MaxNodes {
+	tooMany := len(c.learned) > MaxNodes
+	if tooMany {
 		c.learned = c.learned[:MaxNodes]
 	}
 	if mutant.On(mutant.ClaimMissing) || mutant.On(mutant.BirthUnasked) {
@@ -265,7 +267,7 @@ func (c *Claims) learn() (answered bool) {
 			return false
 		}
 	}
-	return true
+	return !tooMany
 }
 
 // sameDirectories reports whether all who have answered the round are the directories that had answered the one before.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -88,5 +89,30 @@ func TestClaimsRules(t *testing.T) {
 	})
 	if served == 0 {
 		t.Error("nothing was ever served: the test draws too badly to mean anything")
+	}
+}
+
+// TestClaimsOfTooManyNodes: while more nodes are named than are asked, nothing is served.
+func TestClaimsOfTooManyNodes(t *testing.T) {
+	for _, count := range []int{MaxNodes, MaxNodes + 1} {
+		var known []Contact
+		for i := range count {
+			known = append(known, Contact{ID: NodeID(fmt.Sprintf("%0*d", NodeIDLen, i))})
+		}
+		var c Claims
+		c.SetSelf(known[0].ID)
+		c.SetBase(known[:2])
+		c.Claim(7)
+		served := 0
+		for range 4 {
+			r := c.Ask()
+			for _, to := range r.Whom {
+				c.Answered(r.Number, to.ID, Answer{Incarnation: 1, Known: known})
+			}
+			served += len(c.Settle(r.Number).Serve)
+		}
+		if want := max(0, MaxNodes+1-count); served != want {
+			t.Errorf("%d nodes are named: %d slots are served, want %d", count, served, want)
+		}
 	}
 }

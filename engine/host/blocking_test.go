@@ -95,6 +95,49 @@ var blockingScripts = map[string]string{
 		a BRPOPLPUSH k l 0
 		a BLMPOP 0 1 k LEFT
 		a EXEC`,
+	"sorted sets": `
+		a BZPOPMIN z 0
+		b BZPOPMAX z y 0
+		c BZMPOP 0 2 y z MAX COUNT 2
+		p ZADD z 1 low 2 middle 3 high 4 higher
+		p ZADD y 2.5 x
+		p ZRANGE z 0 -1 WITHSCORES
+		p ZADD y 7 seven 8 eight
+		a BZPOPMAX none y 0
+		b BZMPOP 0 1 y MIN
+		p EXISTS y z`,
+	"sorted sets made otherwise": `
+		a BZPOPMIN k 0
+		p RPUSH k x
+		p DEL k
+		p ZINCRBY k 2 m
+		a BZPOPMIN k 0
+		p ZADD other 1 a 2 b
+		p ZRANGESTORE k other 0 0
+		a BZPOPMAX k 0
+		p ZUNIONSTORE k 1 other WEIGHTS 2
+		p ZRANGE k 0 -1 WITHSCORES
+		p SET s text
+		a BZPOPMIN s 0
+		a BZMPOP 0 1 s MIN`,
+	"sorted sets, wrong, late and in a transaction": `
+		a BZPOPMIN k x
+		a BZPOPMIN k -1
+		a BZMPOP 0 0 k MIN
+		a BZMPOP x 0 k MIN
+		a BZMPOP x 1 k MIN
+		a BZMPOP 0 1 k LEFT
+		a BZMPOP 0 1 k MIN COUNT 0
+		a BZMPOP 0 3 k MIN
+		later a BZPOPMAX k 0.01
+		later a BZMPOP 0.01 1 k MIN
+		a MULTI
+		a BZPOPMIN k 0
+		a BZMPOP 0 1 k MAX
+		a ZADD k 1 m 2 n
+		a BZPOPMIN k 0
+		a BZMPOP 0 1 k MAX
+		a EXEC`,
 	"unblocked": `
 		a BLPOP k 0
 		b CLIENT UNBLOCK ID:a

@@ -24,16 +24,13 @@ func sortedSetGroup() redisGroup {
 	}
 }
 
-// shortScores writes the numbers of a reply as Redis does since 7.2, with the fewest digits. 7.0 writes 17. Minus zero becomes zero: Redis
+// shortScores gives numbers in a reply one form: 7.0 writes 17 digits, and 7.2 the fewest, which other tests pin. Minus zero becomes zero: Redis
 // forgets the sign in small sorted sets and keeps it in large ones.
 func shortScores(v resp.Value) resp.Value {
 	if v.Kind == resp.BulkKind || v.Kind == resp.DoubleKind {
-		if f, err := strconv.ParseFloat(v.Str, 64); err == nil && len(v.Str) > 15 {
-			v.Str = strconv.FormatFloat(f, 'g', -1, 64)
+		if f, err := strconv.ParseFloat(v.Str, 64); err == nil {
+			v.Str = strconv.FormatFloat(f+0, 'g', -1, 64) // minus zero plus zero is zero
 		}
-	}
-	if v.Str == "-0" {
-		v.Str = "0"
 	}
 	elems := v.Elems
 	v.Elems = nil

@@ -12,6 +12,7 @@
 package resp
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 )
@@ -133,8 +134,8 @@ func (w *Writer) Push(n int) {
 	w.header('*', n)
 }
 
-// Double writes a floating-point number with the fewest digits that read back as the same number. In version 2 it is a
-// bulk string.
+// Double writes a floating-point number with the fewest digits that read back as the same number, as Redis does since 7.2. In
+// version 2 it is a bulk string.
 func (w *Writer) Double(f float64) {
 	var tmp [32]byte
 	text := appendDouble(tmp[:0], f)
@@ -156,13 +157,35 @@ func appendDouble(dst []byte, f float64) []byte {
 	case math.IsNaN(f):
 		return append(dst, "nan"...)
 	}
-	// Redis prints with %.17g and since 7.2 the shortest form; both switch to an exponent for large and small numbers.
-	format := byte('f')
-	if abs := math.Abs(f); abs != 0 && (abs < 1e-4 || abs >= 1e17) {
-		format = 'e'
+	if math.Abs(f) <= maxWhole && f == math.Trunc(f) && (f != 0 || !math.Signbit(f)) {
+		return strconv.AppendInt(dst, int64(f), 10)
 	}
-	return strconv.AppendFloat(dst, f, format, -1, 64)
+	var tmp [32]byte
+	text := strconv.AppendFloat(tmp[:0], f, 'e', -1, 64) // -d.ddde-dd
+	at := bytes.IndexByte(text, 'e')
+	mantissa, exp := text[:at], text[at+1:]
+	digits := at
+	if bytes.IndexByte(mantissa, '.') >= 0 {
+		digits--
+	}
+	if text[0] == '-' {
+		digits--
+	}
+	e, _ := strconv.Atoi(string(exp)) // what AppendFloat wrote
+	// The rule of fpconv, the library of Redis, for a number that is digits times ten to the power of.
+	power := e - digits + 1
+	if power >= 0 && e < digits+7 || power < 0 && (power > -7 || max(e, -e) < 4) {
+		return strconv.AppendFloat(dst, f, 'f', -1, 64)
+	}
+	dst = append(append(dst, mantissa...), 'e')
+	if e >= 0 {
+		dst = append(dst, '+')
+	}
+	return strconv.AppendInt(dst, int64(e), 10)
 }
+
+// maxWhole is up to where Redis writes numbers without a fraction as integers.
+const maxWhole = 1 << 62
 
 // Bool writes a boolean. In version 2 it is the integer 1 or 0.
 func (w *Writer) Bool(b bool) {

@@ -80,8 +80,7 @@ func (n *Node) claimGiven(old *cluster.Map) {
 // mayAwaitClaim reports whether a command on a slot that is served by nobody whom this node knows may wait for its claim. The
 // stripe is held.
 func (n *Node) mayAwaitClaim(sl slot.Slot) bool {
-	l := &n.opts.Limits
-	if w := n.slots.get(sl).parked; w != nil && (len(w.commands) >= l.ParkedCommands || w.bytes >= l.ParkedBytes) {
+	if n.parkedFull(n.slots.get(sl)) {
 		return false
 	}
 	n.mu.Lock()

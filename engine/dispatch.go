@@ -403,12 +403,15 @@ func (n *Node) routeOne(sl slot.Slot, write bool) verdict {
 		}
 		return verdict{}
 	case cluster.Prepared:
+		if n.parkedFull(st) {
+			return verdict{kind: verdictError, text: cluster.TryAgain}
+		}
 		return verdict{kind: verdictPark, slot: sl}
 	case cluster.Released:
 		if mutant.On(mutant.LateRead) && !write && st.sealed {
 			return verdict{}
 		}
-		if st.sealed { // the target has not answered commit yet
+		if st.sealed && !n.parkedFull(st) { // the target has not answered commit yet
 			return verdict{kind: verdictPark, slot: sl}
 		}
 		return n.redirect(sl)

@@ -53,8 +53,9 @@ type Limits struct {
 	// PipelineBytes is how many bytes of commands may wait on one connection behind an unfinished one before the
 	// connection is no longer read. Default 64 MiB.
 	PipelineBytes int
-	// ParkedCommands and ParkedBytes bound what waits for one paused slot. Reaching either abandons the pause, never a
-	// request. Defaults 10,000 and 64 MiB.
+	// ParkedCommands and ParkedBytes bound what waits for one slot. Reaching either abandons its pause, never a request; where
+	// the move is decided, or the slot is about to arrive, further commands are redirected or answered TRYAGAIN at once.
+	// Defaults 10,000 and 64 MiB.
 	ParkedCommands int
 	ParkedBytes    int
 	// QueuedCommands and QueuedBytes bound what one connection queues between MULTI and EXEC. Reaching either refuses the

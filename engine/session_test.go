@@ -338,6 +338,42 @@ func TestParkDeadline(t *testing.T) {
 	}
 }
 
+// Where there is no pause to give up, what would be parked beyond the bound is answered at once.
+func TestParkLimitDecided(t *testing.T) {
+	for name, limits := range map[string]Limits{"commands": {ParkedCommands: 2}, "bytes": {ParkedBytes: 20}} {
+		for state, want := range map[cluster.State]string{cluster.Released: "MOVED 7 127.0.0.1:7001", cluster.Prepared: cluster.TryAgain} {
+			t.Run(name+" "+state.String(), func(t *testing.T) {
+				w := newWorld(t)
+				n := w.addNode(func(o *Options) { o.Limits = limits })
+				n.client().want("OK", "CLUSTERX", "SETNODEID", string(id("a")))
+				n.setNodes("1", "", "a 0-99", "b 100-16383")
+				n.Exclusive(7, func(o *Owned) {
+					o.Pause()
+					o.Seal()
+					o.Commit(n.Store().NewBatch(), cluster.Record{State: state, Epoch: 2, Peer: id("b")})
+				})
+				var clients []*testClient
+				for range 4 {
+					c := n.client()
+					c.send("APPEND", keyIn(7), "x")
+					clients = append(clients, c)
+				}
+				w.run()
+				parked, _ := n.Parked(7)
+				for i, c := range clients {
+					got := c.taken()
+					if i < parked && got != "" || i >= parked && got != "(error) "+want {
+						t.Errorf("%d are parked, and client %d has %q", parked, i, got)
+					}
+				}
+				if parked == 0 || parked > 3 {
+					t.Errorf("%d commands are parked", parked)
+				}
+			})
+		}
+	}
+}
+
 // Reaching the bound of what is parked is told to the migrator, which abandons the pause; no request is refused.
 func TestParkLimit(t *testing.T) {
 	for name, limits := range map[string]Limits{"commands": {ParkedCommands: 3}, "bytes": {ParkedBytes: 30}} {

@@ -259,6 +259,13 @@ func (n *Node) resumeAll(list []*parkedCommand) {
 	}
 }
 
+// parkedFull reports that as much waits for a slot as may. While it is paused that ends the pause; where there is no pause to
+// give up any more, the next command is answered at once as it would be at the deadline. The stripe is held.
+func (n *Node) parkedFull(st slotState) bool {
+	l := &n.opts.Limits
+	return st.parked != nil && (len(st.parked.commands) >= l.ParkedCommands || st.parked.bytes >= l.ParkedBytes)
+}
+
 // park puts a command into a slot's list. The caller holds the slot's stripe exclusively and has re-read the routing
 // under it.
 func (n *Node) park(s slot.Slot, p *parkedCommand) {

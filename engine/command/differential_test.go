@@ -27,7 +27,7 @@ type redisGroup struct {
 }
 
 func redisGroups() []redisGroup {
-	return []redisGroup{stringGroup(), bitmapGroup(), hashGroup(), listGroup(), setGroup(), sortedSetGroup()}
+	return []redisGroup{stringGroup(), bitmapGroup(), dumpGroup(), hashGroup(), listGroup(), setGroup(), sortedSetGroup()}
 }
 
 // TestAgainstRedis runs random commands against this package and a real Redis, and compares each reply: kind and bytes, after putting

@@ -62,6 +62,13 @@ const (
 	errFieldType      = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
 	errFieldOverflow  = "ERR Invalid OVERFLOW type specified"
 	errFieldReadOnly  = "ERR BITFIELD_RO only supports the GET subcommand"
+	errPayload        = "ERR DUMP payload version or checksum are wrong"
+	errBadFormat      = "ERR Bad data format"
+	errBusyKey        = "BUSYKEY Target key name already exists."
+	errTTL            = "ERR Invalid TTL value, must be >= 0"
+	errIdleTime       = "ERR Invalid IDLETIME value, must be >= 0"
+	errFreq           = "ERR Invalid FREQ value, must be >= 0 and <= 255"
+	errRestoreTooBig  = "ERR the value exceeds the maximum size of 1 GiB"
 	errRequestTooBig  = "ERR request exceeds the maximum size of 1 GiB"
 )
 

@@ -17,7 +17,7 @@ type Table struct {
 // NewTable returns the table of all commands. Tests may add some of their own.
 func NewTable(more ...*Spec) *Table {
 	t := &Table{byName: map[string]*Spec{}, subs: map[string]*Spec{}}
-	for _, group := range [][]*Spec{stringSpecs(), bitmapSpecs(), hashSpecs(), listSpecs(), setSpecs(), sortedSetSpecs(), keySpecs(), objectSpecs(), serverSpecs(), transactionSpecs(), observationSpecs(), godwitSpecs(), more} {
+	for _, group := range [][]*Spec{stringSpecs(), bitmapSpecs(), hashSpecs(), listSpecs(), setSpecs(), sortedSetSpecs(), keySpecs(), dumpSpecs(), objectSpecs(), serverSpecs(), transactionSpecs(), observationSpecs(), godwitSpecs(), more} {
 		t.all = append(t.all, group...)
 	}
 	sort.Slice(t.all, func(i, j int) bool { return t.all[i].Name < t.all[j].Name })

@@ -47,6 +47,7 @@ func (o *observer) Served(sl slot.Slot, write bool) {
 	c.owners.served(o.p, sl)
 	if write {
 		o.p.w.cover.wrote(sl)
+		o.p.w.nemesis.wrote(o.p, sl)
 	}
 }
 

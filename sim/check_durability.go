@@ -10,7 +10,7 @@ import (
 
 // durability checks "durability": after each crash, the store of a node that serves a slot has what clients were last told of
 // its keys, at once when it has opened. Judged are the keys that are surely known: nothing was under way on them when they
-// were last written or read, and nothing is now. Keys with deadlines are not judged. Of a slot that the node has served since it
+// were last written or read, or nothing but the write that was shown, and nothing else is now. Keys with deadlines are not judged. Of a slot that the node has served since it
 // was last judged only what was settled since then is looked at: a crash can have taken nothing else. Of one that has arrived
 // since then, everything is.
 type durability struct {

@@ -254,6 +254,23 @@ func TestDurability(t *testing.T) {
 	if s.w.history.ledger.account("k").sure {
 		t.Error("a key with an open write is taken for known")
 	}
+	// Unless a reply has shown that the write has taken effect, and it is the only one.
+	s = tell(t)
+	s.do(1, okReply, "SET", "k", "1;")
+	s.call("open", 1, "SET", "k", "2;")
+	s.do(2, linearize.Bulk("1;"), "GET", "k")
+	if s.w.history.ledger.account("k").sure {
+		t.Error("a key of which the open write was not shown is taken for known")
+	}
+	s.do(2, linearize.Bulk("2;"), "GET", "k")
+	if a := s.w.history.ledger.account("k"); !a.sure || a.value != "2;" {
+		t.Errorf("an open write was shown, and the key is not known: %+v", a)
+	}
+	s.call("later", 3, "SET", "k", "3;")
+	s.do(2, linearize.Bulk("2;"), "GET", "k")
+	if s.w.history.ledger.account("k").sure {
+		t.Error("a key with two open writes is taken for known")
+	}
 }
 
 func TestMetrics(t *testing.T) {

@@ -60,6 +60,7 @@ func faultCases() []faultCase {
 		{markCrash, func(w *world) { w.procs[0].crash("") }},
 		{markCrashMidway, func(w *world) { w.procs[0].armCrash() }},
 		{markCrashLoop, func(w *world) { w.procs[0].loops = 4; w.procs[0].crash("") }},
+		{markCrashRead, func(w *world) { w.swarm.sync, w.swarm.readCrashes = 5*time.Millisecond, 1 }},
 		{markSeveral, func(w *world) { w.swarm.several = 1; w.nemesis.faults.several() }},
 		{markStall, func(w *world) { w.procs[0].stall(700 * time.Millisecond) }},
 		{markNewConfig, func(w *world) { down(w, (*process).reconfigure) }},

@@ -303,7 +303,7 @@ func (l *ledger) end(d *deed, reply, shown linearize.Reply, shows bool) {
 		if n, err := strconv.ParseInt(shown.Text, 10, 64); err == nil {
 			a.count = max(a.count, n)
 		}
-		if settled && shows {
+		if shows && (settled || a.only(shown)) {
 			a.settle(l.w.now, shown.Kind == linearize.BulkReply, shown.Text)
 		}
 		return
@@ -343,6 +343,13 @@ func (l *ledger) end(d *deed, reply, shown linearize.Reply, shows bool) {
 		}
 	default:
 	}
+}
+
+// only reports whether a reply shows the value of a write that nobody has been answered yet, but that is the only mutation since
+// nothing was under way: then it has taken effect, and the key is what it wrote.
+func (a *account) only(shown linearize.Reply) bool {
+	w := a.writes[shown.Text]
+	return shown.Kind == linearize.BulkReply && w != nil && a.whole() && w.alone && w.end == forever && a.underway == 1 && a.mutations == w.mutations
 }
 
 // settle makes the key known.

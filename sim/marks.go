@@ -28,6 +28,7 @@ const (
 	markCrash       = "crash"
 	markCrashMidway = "crash in an event" // between two operations of its disk
 	markCrashLoop   = "crash loop"        // while it was starting
+	markCrashRead   = "crash at a read"   // of what was not durable
 	markSeveral     = "several at once"
 	markStall       = "stall"
 	markOldConfig   = "old configuration"
@@ -56,7 +57,7 @@ func Marks() []string {
 	return []string{
 		markDrop, markLostReply, markLate, markDuplicate, markOvertaken, markSlowLink, markReset, markInFlight, markCutRequest, markCutReply, markWrongNode,
 		markOneWay, markIsolated, markHalfDeaf, markGroups,
-		markCrash, markCrashMidway, markCrashLoop, markSeveral, markStall, markOldConfig, markNewConfig, markOldMap, markWiped,
+		markCrash, markCrashMidway, markCrashLoop, markCrashRead, markSeveral, markStall, markOldConfig, markNewConfig, markOldMap, markWiped,
 		markAhead, markBack, markFast, markSlow,
 		markLost, markTorn, markSlowSync, markFullDisk, markFailedSync, markReadError, markReadErrorAtStart, markFlip, markFlipAtStart,
 	}

@@ -65,7 +65,7 @@ func Mutants() []Mutant {
 		{mutant.ExpiredResurrect, 1500},
 		{mutant.ResumeFromNew, 100},
 		{mutant.AckBeforeSync, 100},
-		{mutant.ReadUnsynced, 5000},
+		{mutant.ReadUnsynced, 400},
 		{mutant.PrepareUnsynced, 200},
 	}
 }

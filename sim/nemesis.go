@@ -26,8 +26,8 @@ import (
 // other's address by the other nodes for a while; clients know better.
 //
 // Machines: a node can lose power at any moment, also between two file operations of one event, while it is starting, some times in a row, and
-// together with others; chances are drawn for moments at which a move changes state. Of what was not synced the disk
-// keeps nothing, everything, or parts, also torn ones. The node comes back on the same disk, after a moment or after some seconds.
+// together with others; chances are drawn for moments at which a move changes state, and at which a command has read what is not
+// durable yet. Of what was not synced the disk keeps nothing, everything, or parts, also torn ones. The node comes back on the same disk, after a moment or after some seconds.
 //
 // Restarts: a node has one of two configurations, an old one and a new one, which differ in the migrator's limits, windows and deadlines, in how long
 // commands wait, and in the sweeper's pace; a restart can change it, so that nodes with both work together. After a start the operator can give the

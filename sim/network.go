@@ -365,6 +365,9 @@ func (c *conn) arrive(k *call) {
 		c.session.Execute(k.args)
 		c.session.Flush()
 		n.w.points.executed(p, k.args)
+		if c.from == nil {
+			n.w.nemesis.readBy(p, k.args)
+		}
 	})
 }
 

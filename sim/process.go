@@ -51,6 +51,8 @@ type process struct {
 
 	records map[slot.Slot]cluster.Record // as observed in this life
 	last    map[slot.Slot]cluster.Record // as observed in the life before
+	// wrote is the position of the last command in this life that could write to a slot; kept only if the nemesis aims at reads.
+	wrote map[slot.Slot]store.Position
 }
 
 func newProcess(w *world, i int) *process {
@@ -98,7 +100,7 @@ func (p *process) start() {
 	p.up = true
 	p.life++
 	p.started = p.w.now
-	p.records = map[slot.Slot]cluster.Record{}
+	p.records, p.wrote = map[slot.Slot]cluster.Record{}, map[slot.Slot]store.Position{}
 	p.seat = &seat{p: p, life: p.life, dice: newDice(p.w.seed, streamNode, uint64(p.index)<<16|uint64(p.life))}
 	p.w.notef(p.index, traceLife, "start, life %d", p.life)
 	p.restarted()

@@ -33,6 +33,7 @@ type swarm struct {
 	// Machines.
 	crashes     time.Duration // mean time between crashes of some node, 0: none
 	aimed       float64       // chance that a step of a move is answered with a crash of a party
+	readCrashes float64       // chance that a read of what is not durable yet is answered with a crash
 	midway      float64       // share of the crashes that strike in the middle of an event
 	restart     time.Duration // mean time until a crashed node comes back
 	sync        time.Duration // mean latency of a sync
@@ -223,6 +224,9 @@ func rollSwarm(d dice) swarm {
 	}
 	if on(0.3) {
 		s.wipes = pick(d, time.Second, 2*time.Second)
+	}
+	if on(0.4) {
+		s.readCrashes = pick(d, 0.1, 0.4)
 	}
 	return s
 }

@@ -142,12 +142,20 @@ func (p *process) idle() bool {
 		}
 		for _, q := range p.w.procs {
 			r := q.latest(sl)
+			if !q.synced() {
+				return false // a crash could bring an earlier record back, which needs this node
+			}
 			if q != p && r.Peer == p.id && (r.State == cluster.Importing || r.State == cluster.Prepared || r.State == cluster.Released && !r.DataGone) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// synced reports that the node is up and that a crash would leave all that it has written.
+func (p *process) synced() bool {
+	return p.ready() && p.node.Store().Last() <= p.node.Store().Durable()
 }
 
 // wipe takes the power and the disk of a machine away.

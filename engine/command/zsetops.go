@@ -17,13 +17,14 @@ type scoredSource struct {
 	weight float64
 }
 
-// look returns the weighed score of a member.
+// look returns the weighed score of a member. Infinity times zero stays NaN, as in Redis: a sum becomes zero by it, and neither the lesser nor
+// the greater of two scores is changed by it.
 func (s *scoredSource) look(member []byte) data.Scored {
 	if s.plain {
 		return data.Scored{Score: s.weight, Found: s.Has(member)}
 	}
 	was := s.Look(member)
-	return data.Scored{Score: weigh(was.Score, s.weight), Found: was.Found}
+	return data.Scored{Score: was.Score * s.weight, Found: was.Found}
 }
 
 // each visits the members with their weighed scores, until visit returns false.

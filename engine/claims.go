@@ -110,7 +110,8 @@ func (n *Node) wakeParked(slots []slot.Slot) {
 
 // willAsk adds the nodes of two maps to those that claims ask, and returns them all in the form in which they are stored with
 // the new map: lines of id and address. A claim outlives a restart, and must then ask those of the old map, too. Nodes that
-// only earlier maps had are forgotten when no claim is open.
+// only earlier maps had are forgotten when no claim is open. Of more than cluster.MaxNodes only as many are kept as show that
+// they are too many for anything to be served.
 func (n *Node) willAsk(old, m *cluster.Map) []byte {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -118,7 +119,10 @@ func (n *Node) willAsk(old, m *cluster.Map) []byte {
 	if !n.claims.Idle() {
 		ask = append(ask, n.claims.Base()...)
 	}
-	n.claims.SetBase(ask)
+	if !n.claims.SetBase(ask) {
+		n.opts.Log.Warn("the maps since the last claim was settled name more nodes than can be asked: slots that no node serves are not "+
+			"claimed until a map gives this node none of them or is forced", "version", m.Version, "max", cluster.MaxNodes)
+	}
 	var text []byte
 	for _, to := range n.claims.Base() {
 		text = fmt.Appendf(text, "%s %s\n", to.ID, to.Addr)

@@ -27,7 +27,8 @@ import (
 //
 // Who is asked: the nodes of the maps that this node was given since it last had no claim open, and whomever those who answer
 // would ask themselves. A node whose directory was lost and that is given a map of the past so learns of those who came later.
-// Of more than MaxNodes that are named some would not be asked, so then nothing is served.
+// Of more than MaxNodes, in the maps or named, some would not be asked, so then nothing is served. Base keeps one more than
+// MaxNodes, so that whoever stores it or is told it knows.
 //
 // It is a machine without clock, lock or network; the engine carries out what it says. The zero value claims nothing.
 //
@@ -95,13 +96,19 @@ func (c *Claims) SetSelf(id NodeID) {
 	c.void()
 }
 
-// SetBase says whom to ask. A round that is out is void: it did not ask them all.
-func (c *Claims) SetBase(base []Contact) {
+// SetBase says whom to ask. A round that is out is void: it did not ask them all. It reports whether they all are asked; if
+// not, since they are more than MaxNodes, nothing is served.
+func (c *Claims) SetBase(base []Contact) (all bool) {
 	c.base = sortContacts(base)
+	all = len(c.base) <= MaxNodes
+	if !all {
+		c.base = slices.Clip(c.base[:MaxNodes+1])
+	}
 	c.void()
+	return all
 }
 
-// Base is whom SetBase said, by id. It is what this node names to others that ask.
+// Base is whom SetBase said, by id, at most MaxNodes+1 of them. It is what this node names to others that ask.
 func (c *Claims) Base() []Contact { return c.base }
 
 // Reset ends every claim and forgets whom to ask.
@@ -267,7 +274,7 @@ func (c *Claims) learn() (answered bool) {
 			return false
 		}
 	}
-	return !tooMany
+	return !tooMany && len(c.base) <= MaxNodes
 }
 
 // sameDirectories reports whether all who have answered the round are the directories that had answered the one before.

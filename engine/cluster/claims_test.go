@@ -116,3 +116,34 @@ func TestClaimsOfTooManyNodes(t *testing.T) {
 		}
 	}
 }
+
+// TestClaimsOfTooManyNodesInMaps: so too if the maps have them. That they were too many outlasts a restart, which sets what
+// Base said, and ends with the next smaller base.
+func TestClaimsOfTooManyNodesInMaps(t *testing.T) {
+	var known []Contact
+	for i := range 2 * MaxNodes {
+		known = append(known, Contact{ID: NodeID(fmt.Sprintf("%0*d", NodeIDLen, i))})
+	}
+	var c Claims
+	c.SetSelf(known[0].ID)
+	c.Claim(7)
+	serves := func() (served int) {
+		for range 2 {
+			r := c.Ask()
+			for _, to := range r.Whom {
+				c.Answered(r.Number, to.ID, Answer{Incarnation: 1})
+			}
+			served += len(c.Settle(r.Number).Serve)
+		}
+		return served
+	}
+	if c.SetBase(known) || len(c.Base()) != MaxNodes+1 || serves() != 0 {
+		t.Errorf("of %d nodes %d are kept, and something is served", len(known), len(c.Base()))
+	}
+	if c.SetBase(c.Base()) || serves() != 0 {
+		t.Error("after a restart something is served")
+	}
+	if !c.SetBase(known[:MaxNodes]) || len(c.Base()) != MaxNodes || serves() != 1 {
+		t.Errorf("of %d nodes %d are kept, or nothing is served", MaxNodes, len(c.Base()))
+	}
+}

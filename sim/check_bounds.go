@@ -4,11 +4,12 @@ import (
 	"time"
 
 	"godwit/engine"
+	"godwit/engine/cluster"
 	"godwit/migration/driver"
 )
 
-// bounds checks "bounds": what waits and what is in flight stays within its limits. A slot parks no more commands than there
-// are connections to the node, which is also the limit of sessions; what a slot has on its way unanswered is within the window
+// bounds checks "bounds": what waits and what is in flight stays within its limits. A slot whose
+// move is decided parks no more than Limits says, and all slots together no more commands than there are sessions; what a slot has on its way unanswered is within the window
 // and one message; the changed keys of a slot take no more than their limit. When everything has come to an end, no command is
 // parked, no slot is tracked and no snapshot is open but those that targets keep for sources that have not come to compare.
 type bounds struct {
@@ -30,7 +31,7 @@ func (c *bounds) watch() {
 		parked := 0
 		for _, sl := range c.w.keys.slots {
 			n, bytes := p.node.Parked(sl)
-			c.lookParked(p, n, bytes, &p.node.Options().Limits)
+			c.lookParked(p, p.record(sl).State == cluster.Serving, n, bytes, &p.node.Options().Limits)
 			parked += n
 		}
 		c.lookSessions(p, p.node.Sessions(), parked)
@@ -51,8 +52,12 @@ func (c *bounds) lookMoves(p *process, held []driver.Held) {
 	}
 }
 
-// lookParked judges what waits for a slot.
-func (c *bounds) lookParked(p *process, commands, bytes int, l *engine.Limits) {
+// lookParked judges what waits for a slot. At a source that has not decided yet a bound gives the pause up, a step of work later:
+// until then more may come.
+func (c *bounds) lookParked(p *process, undecided bool, commands, bytes int, l *engine.Limits) {
+	if undecided {
+		return
+	}
 	if commands > l.ParkedCommands || bytes > l.ParkedBytes+l.BulkBytes {
 		c.w.violate("bounds", "node %d has parked %d commands of %d bytes for a slot, of at most %d and %d", p.index, commands, bytes,
 			l.ParkedCommands, l.ParkedBytes)

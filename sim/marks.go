@@ -5,7 +5,9 @@ import (
 	"fmt"
 )
 
-// The marks: the kinds of faults that a long run must have seen, each counted where it has taken effect, not where the dice asked for it.
+// The marks: the kinds of faults that a long run must have seen, each counted where it has
+// taken effect rather than where the dice asked for it. Partitions, stalls and clocks count when they are set: that partitions cut
+// something off has marks of its own.
 const (
 	// Messages.
 	markDrop       = "request lost"

@@ -122,7 +122,7 @@ func (p *process) open() {
 		Observer: o, Commands: w.commands, Log: slog.New(&logWatch{o: o}),
 		Cluster: true, Addr: p.addr(), Sync: engine.SyncAlways, PeerSecret: "secret",
 		SweepInterval: cfg.sweep,
-		Limits:        engine.Limits{ParkDeadline: cfg.park},
+		Limits:        engine.Limits{ParkDeadline: cfg.park, ParkedCommands: w.swarm.parked},
 		NewMigrator:   newMigrator, Version: "sim",
 	})
 	if err != nil && p.gone() {

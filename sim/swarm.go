@@ -75,6 +75,7 @@ type swarm struct {
 	settled bool          // a true map is pushed before the liveness phase
 
 	park   time.Duration
+	parked int           // commands that a slot may park; 0: the default
 	sweep  time.Duration // between rounds of the sweeper
 	driver driver.Config
 }
@@ -227,6 +228,9 @@ func rollSwarm(d dice) swarm {
 	}
 	if on(0.4) {
 		s.readCrashes = pick(d, 0.1, 0.4)
+	}
+	if on(0.2) { // pauses are given up because too much waits for the slot, and what waits for a decided one is turned away
+		s.parked = pick(d, 1, 2, 4)
 	}
 	return s
 }

@@ -63,9 +63,9 @@ func (t *Totals) SucceededShare() float64 {
 // Floors of what many runs must reach: a simulator that idles proves nothing. FloorSeeds runs are enough to judge.
 const (
 	FloorSeeds     = 300
-	floorBusy      = 0.7
-	floorCrashed   = 0.3
-	floorSucceeded = 0.6
+	floorBusy      = 0.9
+	floorCrashed   = 0.5
+	floorSucceeded = 0.85
 )
 
 // CheckFloors says which floors the runs miss.

@@ -44,6 +44,7 @@ type Map struct {
 
 	owners []uint16 // by slot: index into Nodes plus one, 0 = unassigned; empty in NoMap
 	byID   map[NodeID]int
+	hash   uint64 // set by NewMap: handshakes ask for it
 }
 
 // NoMap is the map of a node that never got one: version -1, no nodes.
@@ -80,6 +81,7 @@ func NewMap(nodes []Node, version int64) (*Map, error) {
 			m.owners[s] = uint16(i + 1)
 		}
 	}
+	m.hash = m.sum()
 	return m, nil
 }
 
@@ -319,9 +321,13 @@ func (n *Node) masterColumn() string {
 // Hash is the same for two maps if and only if (but for chance) they have equal versions and say the same about the same
 // nodes, in whatever order. It is no part of any file, but is compared between nodes: changing it is a change of protocol.
 func (m *Map) Hash() uint64 {
-	if m == nil {
-		return NoMap().Hash()
+	if !m.Initialized() {
+		return NoMap().sum()
 	}
+	return m.hash
+}
+
+func (m *Map) sum() uint64 {
 	order := make([]*Node, len(m.Nodes))
 	for i := range m.Nodes {
 		order[i] = &m.Nodes[i]

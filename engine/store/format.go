@@ -23,31 +23,55 @@ const (
 )
 
 // makeDir makes a directory, and those above it that are missing, and makes their entries durable: what is synced in a
-// directory is lost with it.
-func makeDir(fs vfs.FS, dir string) error {
+// directory is lost with it. The entry of a directory that is there already is synced too, if this process may open the
+// parent: a crash may have come before its entry was durable. A parent that it may not open, as another user's, is passed
+// over then, but not if a directory was just made in it. It returns the file system by which the directory can be opened.
+func makeDir(fs vfs.FS, dir string) (vfs.FS, error) {
 	var above []string
+	existed := false
 	for at := dir; ; {
 		_, err := fs.Stat(at)
 		if err != nil && !oserror.IsNotExist(err) {
-			return err
+			return nil, err
 		}
+		existed = existed || at == dir && err == nil
 		up := fs.PathDir(at)
-		if up == at || err == nil && at != dir { // the directory itself may be there since a crash before its entry was durable
+		if up == at || err == nil && at != dir {
 			break
 		}
 		above = append(above, up)
 		at = up
 	}
 	if err := fs.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	for _, at := range above {
-		if err := syncDir(fs, at); err != nil {
-			return err
+		err := syncDir(fs, at)
+		if existed && oserror.IsPermission(err) {
+			return closedParent{fs, dir, at}, nil
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return fs, nil
 }
+
+// closedParent is a file system on which the parent of a directory cannot be opened. Pebble would, to sync it; it gets the
+// directory itself instead.
+type closedParent struct {
+	vfs.FS
+	dir, parent string
+}
+
+func (c closedParent) OpenDir(path string) (vfs.File, error) {
+	if path == c.parent {
+		path = c.dir
+	}
+	return c.FS.OpenDir(path)
+}
+
+func (c closedParent) Unwrap() vfs.FS { return c.FS }
 
 // syncDir makes the entries of a directory durable.
 func syncDir(fs vfs.FS, dir string) error {

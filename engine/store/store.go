@@ -137,7 +137,8 @@ func Open(o Options) (*Store, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if err := makeDir(o.FS, o.Dir); err != nil {
+	var err error
+	if o.FS, err = makeDir(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("store: make directory %s: %w", o.Dir, err)
 	}
 	s := &Store{fatal: o.Fatal, syncer: o.Syncer}
@@ -148,7 +149,6 @@ func Open(o Options) (*Store, error) {
 	if err := checkFormat(o.FS, o.Dir, word); err != nil {
 		return nil, err
 	}
-	var err error
 	if s.kv, err = open(&o); err != nil {
 		if isLockError(err) {
 			return nil, fmt.Errorf("store: open %s: %w", o.Dir, ErrInUse)

@@ -131,6 +131,30 @@ func TestNewDirectoriesSurvive(t *testing.T) {
 	})
 }
 
+// TestParentUnreadable: a directory that is there is opened although its parent may not be; one that Open made, and whose
+// entry it cannot make durable, is not.
+func TestParentUnreadable(t *testing.T) {
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		fs := vfs.NewMem()
+		why := error(&os.PathError{Op: "open", Path: "a", Err: syscall.EACCES})
+		closed := options(errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind == errorfs.OpOpenDir && op.Path == "a" {
+				return why
+			}
+			return nil
+		})))
+		closed.Dir = "a/b"
+		if _, err := Open(closed); !errors.Is(err, os.ErrPermission) {
+			t.Errorf("a new directory: %v", err)
+		}
+		mustClose(t, mustOpen(t, closed))
+		why = syscall.EIO
+		if _, err := Open(closed); !errors.Is(err, syscall.EIO) {
+			t.Errorf("a parent that cannot be synced: %v", err)
+		}
+	})
+}
+
 // TestNoFormatFile: a database without a format file was not made by this program.
 func TestNoFormatFile(t *testing.T) {
 	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {

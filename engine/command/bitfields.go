@@ -210,13 +210,15 @@ func (c *Context) runBitfield(value []byte, ops []bitfieldOp) (changed bool) {
 	return changed
 }
 
-// fit is the sum of two numbers as the field can hold it, or false if it is not to be written. What SET writes into an unsigned field
-// counts as unsigned: a negative number is larger than all that the field can hold.
+// fit is the sum of two numbers as the field can hold it, or false if it is not to be written. As in Redis, two kinds of numbers below a
+// field's least count as above its most, which is what SAT then writes: a negative one that SET is to write into an unsigned field,
+// and one so far below that its distance from the most is no int64.
 func (op *bitfieldOp) fit(base, incr int64) (n int64, ok bool) {
 	least, most := op.typ.bounds()
 	sum := base + incr
 	overflows := base >= 0 == (incr >= 0) && base >= 0 != (sum >= 0)
-	above := overflows && base >= 0 || !overflows && sum > most || !op.typ.signed && base < 0
+	counted := !op.typ.signed && base < 0 || op.typ.bits < 64 && base < most-math.MaxInt64
+	above := counted || overflows && base >= 0 || !overflows && sum > most
 	below := !above && (overflows || sum < least)
 	switch {
 	case !above && !below:

@@ -103,9 +103,14 @@ func (s *Session) runData(spec *command.Spec, args [][]byte) {
 	}
 	s.work = work{
 		spec: spec, args: args, slots: slots, locks: slots, do: (*Session).serve,
-		all: spec.Flags&command.NodeWide != 0, write: spec.Flags&command.Write != 0,
+		all: s.n.reachesAll(spec, args), write: spec.Flags&command.Write != 0,
 	}
 	s.runLocked(&s.work)
+}
+
+// reachesAll reports whether a command looks at, or changes, slots of which it names no keys.
+func (n *Node) reachesAll(spec *command.Spec, args [][]byte) bool {
+	return spec.Flags&command.NodeWide != 0 || !n.opts.Cluster && spec.Reaches != nil && spec.Reaches(args)
 }
 
 // runLocked runs a piece of work under its locks: routed, and to its end unless it has to wait.
@@ -207,7 +212,7 @@ func (s *Session) serve(w *work) (again bool) {
 	}
 	tx := s.begin(w, mode)
 	start := s.out.Len()
-	s.ctx = command.Context{Args: w.args, Out: &s.out, Tx: tx, Rand: n.opts.Rand.Uint64}
+	s.ctx = command.Context{Args: w.args, Out: &s.out, Tx: tx, Rand: n.opts.Rand.Uint64, Cluster: n.opts.Cluster}
 	if spec.Flags&command.Blocking != 0 {
 		s.ctx.Waiter = s
 	}

@@ -117,7 +117,7 @@ func (s *Session) enqueue(spec *command.Spec, args [][]byte) {
 		m.servers++
 	}
 	m.writes = m.writes || spec.Flags&command.Write != 0
-	m.nodeWide = m.nodeWide || spec.Flags&command.NodeWide != 0
+	m.nodeWide = m.nodeWide || s.n.reachesAll(spec, args)
 	s.queuedInMulti.Add(1)
 	s.out.Simple("QUEUED")
 }
@@ -232,7 +232,7 @@ func (s *Session) execute(w *work) (again bool) {
 func (s *Session) executeOne(q *queuedCommand) {
 	n := s.n
 	began := n.opts.Clock.Mono()
-	s.ctx = command.Context{Args: q.args, Out: &s.out, Tx: &s.tx, Rand: n.opts.Rand.Uint64}
+	s.ctx = command.Context{Args: q.args, Out: &s.out, Tx: &s.tx, Rand: n.opts.Rand.Uint64, Cluster: n.opts.Cluster}
 	q.spec.Handler(&s.ctx)
 	if n.monitors.count.Load() != 0 {
 		n.monitors.tell(s, q.spec, q.args)

@@ -92,15 +92,15 @@ func categories(s *Spec) (names []string) {
 		in   bool
 		name string
 	}{
-		{s.Group == "generic" && len(s.Sub) == 0 && !s.Is(Connection) || s.Group == "server" && s.Is(NodeWide), "@keyspace"},
+		{s.Group == "generic" && len(s.Sub) == 0 && !s.Is(Connection) && s.Reaches == nil || s.Group == "server" && s.Is(NodeWide), "@keyspace"},
 		{s.Is(ReadOnly), "@read"},
 		{s.Is(Write), "@write"},
 		{s.Group == "string", "@string"},
 		{s.Group == "bitmap", "@bitmap"},
 		{s.Group == "hash", "@hash"},
-		{s.Group == "list", "@list"},
-		{s.Group == "set", "@set"},
-		{s.Group == "sorted-set", "@sortedset"},
+		{s.Group == "list" || s.Reaches != nil, "@list"},
+		{s.Group == "set" || s.Reaches != nil, "@set"},
+		{s.Group == "sorted-set" || s.Reaches != nil, "@sortedset"},
 		{s.Is(Admin), "@admin"},
 		{s.Is(Fast), "@fast"},
 		{!s.Is(Fast), "@slow"},
@@ -118,7 +118,7 @@ func categories(s *Spec) (names []string) {
 
 // keyPlace is one key specification: keys from a position on.
 type keyPlace struct {
-	first int
+	first int // 0 if it cannot be told
 	last  int // from first on, or from the end if negative
 	step  int
 	count bool // first holds the number of the keys behind it
@@ -136,6 +136,12 @@ func keyPlaces(s *Spec) (places []keyPlace) {
 			last -= first
 		}
 		places = append(places, keyPlace{first: first, last: last, step: s.Step})
+	}
+	if s.Reaches != nil {
+		places = append(places, keyPlace{})
+	}
+	if s.Optional != nil {
+		places = append(places, keyPlace{})
 	}
 	if s.Count > 0 {
 		places = append(places, keyPlace{first: s.Count, count: true})
@@ -156,6 +162,13 @@ func writeKeySpecs(s *Spec, out *resp.Writer) {
 		}
 		out.BulkString("begin_search")
 		out.Map(2)
+		if p.first == 0 {
+			writeUnknown(out)
+			out.BulkString("find_keys")
+			out.Map(2)
+			writeUnknown(out)
+			continue
+		}
 		out.BulkString("type")
 		out.BulkString("index")
 		out.BulkString("spec")
@@ -164,6 +177,13 @@ func writeKeySpecs(s *Spec, out *resp.Writer) {
 		out.Int(int64(p.first))
 		writeFindKeys(p, out)
 	}
+}
+
+func writeUnknown(out *resp.Writer) {
+	out.BulkString("type")
+	out.BulkString("unknown")
+	out.BulkString("spec")
+	out.Map(0)
 }
 
 func writeFindKeys(p keyPlace, out *resp.Writer) {

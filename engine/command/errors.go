@@ -69,6 +69,10 @@ const (
 	errIdleTime       = "ERR Invalid IDLETIME value, must be >= 0"
 	errFreq           = "ERR Invalid FREQ value, must be >= 0 and <= 255"
 	errRestoreTooBig  = "ERR the value exceeds the maximum size of 1 GiB"
+	errSortBy         = "ERR BY option of SORT denied in cluster mode."
+	errSortGet        = "ERR GET option of SORT denied in cluster mode."
+	errSortNumber     = "ERR One or more scores can't be converted into double"
+	errSortTooBig     = "ERR the elements to sort exceed the maximum size of 1 GiB"
 	errRequestTooBig  = "ERR request exceeds the maximum size of 1 GiB"
 )
 

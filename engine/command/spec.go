@@ -65,6 +65,8 @@ type Context struct {
 	Rand func() uint64
 	// Waiter lets a command with the flag Blocking wait; nil if it may not.
 	Waiter Waiter
+	// Cluster says that the node is one of a cluster: only keys that the request names may be looked up.
+	Cluster bool
 	// Slot is the slot of a key; nil means slot.OfKey.
 	Slot func(key []byte) slot.Slot
 
@@ -84,6 +86,11 @@ type Spec struct {
 	// FirstKey, LastKey and Step are the positions of keys in the request; a negative last counts from the end. FirstKey 0
 	// means no keys.
 	FirstKey, LastKey, Step int
+	// Optional, if not nil, finds the position of a key that an option names, 0 if it is not given.
+	Optional func(args [][]byte) int
+	// Reaches, if not nil, reports whether a request looks up keys that it does not name. A node that stands alone must lock all slots
+	// for it; in a cluster its handler answers an error.
+	Reaches func(args [][]byte) bool
 	// Group, Summary, Since and Complexity are what COMMAND DOCS shows.
 	Group, Summary, Since, Complexity string
 	// Differs says in a few words how the command differs from that of Redis 7.2, beyond what README.md says of all; empty if it
@@ -141,6 +148,11 @@ func (s *Spec) KeyPositions(args [][]byte, dst []int) ([]int, error) {
 	}
 	for i := first; i <= last; i += step {
 		dst = append(dst, i)
+	}
+	if s.Optional != nil {
+		if i := s.Optional(args); i > 0 {
+			dst = append(dst, i)
+		}
 	}
 	return dst, nil
 }

@@ -17,7 +17,7 @@ type Table struct {
 // NewTable returns the table of all commands. Tests may add some of their own.
 func NewTable(more ...*Spec) *Table {
 	t := &Table{byName: map[string]*Spec{}, subs: map[string]*Spec{}}
-	for _, group := range [][]*Spec{stringSpecs(), bitmapSpecs(), hashSpecs(), listSpecs(), setSpecs(), sortedSetSpecs(), keySpecs(), dumpSpecs(), objectSpecs(), serverSpecs(), transactionSpecs(), observationSpecs(), godwitSpecs(), more} {
+	for _, group := range [][]*Spec{stringSpecs(), bitmapSpecs(), hashSpecs(), listSpecs(), setSpecs(), sortedSetSpecs(), keySpecs(), dumpSpecs(), sortSpecs(), objectSpecs(), serverSpecs(), transactionSpecs(), observationSpecs(), godwitSpecs(), more} {
 		t.all = append(t.all, group...)
 	}
 	sort.Slice(t.all, func(i, j int) bool { return t.all[i].Name < t.all[j].Name })
@@ -125,6 +125,9 @@ func (s *Spec) hasLongKey(args [][]byte) bool {
 				return true
 			}
 		}
+	}
+	if s.Optional != nil && len(args[s.Optional(args)]) > key.MaxUserKey { // if it is not given, the name stands for it
+		return true
 	}
 	if s.Count > 0 {
 		n, _ := keyCount(args, s.Count)

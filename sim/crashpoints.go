@@ -21,6 +21,9 @@ import (
 // the target or of both goes, with all, nothing or parts of the unsynced data kept. No other fault occurs. The run then
 // goes on as every other: everything must come to an end, a new job must succeed, and all properties must hold.
 //
+// A move without failures and with few writes resumes nothing and has no round of changes. A second one has busier clients and
+// a source that has already crashed while it copied; only its points in steps that the first does not have are struck.
+//
 // A point on a disk is "just before the sync": with everything kept, the disk holds what it would just after the sync, and
 // nobody has learnt of it.
 
@@ -31,7 +34,9 @@ type CrashPoint struct {
 	Node  string // "source" or "target": where it happens
 	Event string // what has just happened there, or, of a sync, is about to
 
-	op uint64 // number of the operation of the disk; syncs only
+	move   crashMove
+	number int    // among all points of the move
+	op     uint64 // number of the operation of the disk; syncs only
 }
 
 func (c CrashPoint) String() string { return fmt.Sprintf("%s: %s %s", c.Step, c.Node, c.Event) }
@@ -72,24 +77,39 @@ func CrashCases(points []CrashPoint) []CrashCase {
 	return out
 }
 
-// crashSteps are the steps that must have a point. The move of the scenario has no round of changes, since few enough come while it copies, and
-// resumes nothing, since nothing has failed before; seeds crash in both.
-func crashSteps() []string {
-	return slices.DeleteFunc(Steps(), func(s string) bool { return s == "changes" || s == "resume" })
+// crashMove is one of the moves whose points are struck.
+type crashMove struct {
+	resumed bool // the second: with busy clients, of a source that has crashed before
 }
 
-// CrashPoints runs the move once, without a crash, and lists its points. It fails when a property does not hold, and when a step has no point.
+// CrashPoints runs each move once, without a crash at a point, and lists the points: all of the first, and those of the
+// second in steps that the first does not have. It fails when a property does not hold, and when a step has no point.
 func CrashPoints(cfg Config) ([]CrashPoint, error) {
-	w, result := runCrashCase(nil, CrashPoint{}, cfg)
-	if result.Violation != nil {
-		return nil, result.Violation
-	}
-	for _, step := range crashSteps() {
-		if !slices.ContainsFunc(w.points.points, func(p CrashPoint) bool { return p.Step == step }) {
-			return nil, fmt.Errorf("no crash point in step %s", step)
+	var points []CrashPoint
+	for _, move := range []crashMove{{}, {resumed: true}} {
+		missing := stepsWithout(points)
+		w, result := runCrashCase(nil, CrashPoint{move: move}, cfg)
+		if result.Violation != nil {
+			return nil, result.Violation
+		}
+		for _, p := range w.points.points {
+			if slices.Contains(missing, p.Step) || !move.resumed {
+				p.Index = len(points)
+				points = append(points, p)
+			}
 		}
 	}
-	return w.points.points, nil
+	if missing := stepsWithout(points); len(missing) > 0 {
+		return nil, fmt.Errorf("no crash point in the steps %s", strings.Join(missing, ", "))
+	}
+	return points, nil
+}
+
+// stepsWithout lists the steps of a move in which there is no point.
+func stepsWithout(points []CrashPoint) []string {
+	return slices.DeleteFunc(Steps(), func(step string) bool {
+		return slices.ContainsFunc(points, func(p CrashPoint) bool { return p.Step == step })
+	})
 }
 
 // RunCrashCase runs a case of the points.
@@ -123,14 +143,23 @@ func crashSwarm() swarm {
 	}
 }
 
-// runCrashCase lives the scenario; with a case, the power goes at its point.
+// swarm is what there is besides the faults.
+func (m crashMove) swarm() swarm {
+	s := crashSwarm()
+	if m.resumed {
+		s.clients, s.rush, s.latency = 6, time.Millisecond, time.Millisecond
+		s.driver.Source.LagKeys, s.driver.Source.Rounds = 1, 2
+	}
+	return s
+}
+
+// runCrashCase lives the move of a point; with a case, the power goes at the point.
 func runCrashCase(c *CrashCase, at CrashPoint, cfg Config) (w *world, result Result) {
 	caches := cfg.Caches
 	if caches == nil {
 		caches = store.NewCaches()
 	}
-	w = newWorldOf(crashSeed, crashSwarm(), caches, cfg.Trace)
-	w.points = &pointWatch{w: w, plan: c, at: at}
+	w = newWorldOf(crashSeed, at.move.swarm(), caches, cfg.Trace)
 	if !cfg.Panic {
 		defer func() {
 			if r := recover(); r != nil {
@@ -139,7 +168,7 @@ func runCrashCase(c *CrashCase, at CrashPoint, cfg Config) (w *world, result Res
 			}
 		}()
 	}
-	w.crashScenario()
+	w.crashScenario(&pointWatch{w: w, plan: c, at: at})
 	if w.failed == nil {
 		w.judge()
 	}
@@ -148,12 +177,12 @@ func runCrashCase(c *CrashCase, at CrashPoint, cfg Config) (w *world, result Res
 }
 
 // crashScenario moves the first slot from its owner to the next node while clients write.
-func (w *world) crashScenario() {
+func (w *world) crashScenario(k *pointWatch) {
 	w.setup()
 	if w.failed != nil {
 		return
 	}
-	k, source, target := w.points, w.procs[0], w.procs[1]
+	source, target := w.procs[0], w.procs[1]
 	for _, client := range w.clients {
 		client.rest()
 	}
@@ -161,8 +190,16 @@ func (w *world) crashScenario() {
 	w.runUntil(w.now+20*time.Millisecond, nil)
 	accepted := false
 	w.oper.moved[0] = w.now
-	k.begin(source, target)
+	if !k.at.move.resumed {
+		k.begin(source, target)
+	}
 	w.oper.migrate(source, target, fmt.Sprint(w.keys.slots[0]), func(resp.Value) { accepted = true })
+	if k.at.move.resumed {
+		w.runUntil(w.now+jobTime, func() bool { return accepted && source.stepOf(w.keys.slots[0]) == "base" })
+		source.crash("before the move goes on")
+		w.runUntil(w.now+jobTime, source.ready)
+		k.begin(source, target)
+	}
 	w.after(8*time.Millisecond, func() { // so that tables are written, and the manifest with them
 		for _, p := range []*process{source, target} {
 			if p.ready() {
@@ -210,17 +247,18 @@ func (p *process) ended() bool {
 type pointWatch struct {
 	w              *world
 	source, target *process
-	open           bool // the move is underway
+	open           bool // points count
 	points         []CrashPoint
 	plan           *CrashCase // nil: only list the points
-	at             CrashPoint // of the plan
+	at             CrashPoint // of the plan; without one it says only which move
 	armed          *process   // whose disk will cut the power by itself
 	armedLife      int
 	due, fired     bool
 }
 
-// begin opens the move.
+// begin counts the points from now on.
 func (k *pointWatch) begin(source, target *process) {
+	k.w.points = k
 	k.source, k.target, k.open = source, target, true
 	if k.plan == nil || k.at.op == 0 {
 		return
@@ -273,11 +311,12 @@ func (k *pointWatch) pass(p *process, event string, op uint64) bool {
 		node = "target"
 	}
 	sl := k.w.keys.slots[0]
-	at := CrashPoint{Index: len(k.points), Step: k.step(sl), Node: node, Event: event, op: op}
+	at := CrashPoint{Step: k.step(sl), Node: node, Event: event, move: k.at.move, number: len(k.points), op: op}
 	k.points = append(k.points, at)
-	if k.plan == nil || k.fired || at.Index != k.plan.Point {
+	if k.plan == nil || k.fired || at.number != k.at.number {
 		return false
 	}
+	at.Index = k.plan.Point
 	if at != k.at {
 		k.w.violate(propertyHarness, "point %d is %s, and was %s: the scenario is not deterministic", at.Index, at, k.at)
 	}

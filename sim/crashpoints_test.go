@@ -7,7 +7,7 @@ import (
 	"godwit/engine/store"
 )
 
-// TestCrashPoints crashes at every point of the move, each in one case that changes from point to point; `godwit sim
+// TestCrashPoints crashes at every point of the moves, each in one case that changes from point to point; `godwit sim
 // crashpoints` takes them all.
 func TestCrashPoints(t *testing.T) {
 	cfg := Config{Caches: store.NewCaches()}
@@ -15,7 +15,7 @@ func TestCrashPoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, step := range crashSteps() {
+	for _, step := range Steps() {
 		if !slices.ContainsFunc(points, func(p CrashPoint) bool { return p.Step == step }) {
 			t.Errorf("no point in step %s", step)
 		}
@@ -38,6 +38,9 @@ func TestCrashPoints(t *testing.T) {
 		want := 1
 		if which.Who == "both" {
 			want = 2
+		}
+		if points[i].move.resumed {
+			want++ // the crash before the points
 		}
 		if !r.OK() || r.Faults != want {
 			t.Errorf("case %s (%s): %d crashes, want %d; %v; replay: godwit sim crashpoints --only %s --trace", which, points[i], r.Faults, want, r.Violation, which)

@@ -234,6 +234,23 @@ func TestDecodedLimit(t *testing.T) {
 	}
 }
 
+// TestCompressionClaims: a length that no compressed string of that size can have is refused before memory is taken for it.
+func TestCompressionClaims(t *testing.T) {
+	d := decoder{in: []byte("\x00\xc3\x03\x41\x09\x00a\x00"), left: elementBytes} // 3 bytes become 264 at most, not 265
+	if d.value(); !errors.Is(d.err, ErrFormat) || d.left != elementBytes {
+		t.Errorf("%v, and %d of %d bytes are left", d.err, d.left, elementBytes)
+	}
+}
+
+// TestListpackEntrySizes: the length behind an entry is passed over in each of its forms.
+func TestListpackEntrySizes(t *testing.T) {
+	for n, want := range map[int]int{1: 1, 127: 1, 128: 2, 16382: 2, 16383: 3, 2097150: 3, 2097151: 4, 268435454: 4, 268435455: 5} {
+		if got := backLen(n); got != want {
+			t.Errorf("the length of an entry of %d bytes takes %d, want %d", n, got, want)
+		}
+	}
+}
+
 // TestChecksum: the CRC-64 is that of Redis.
 func TestChecksum(t *testing.T) {
 	if got := checksum([]byte("123456789")); got != 0xe9c6d914c4b8d9ca {

@@ -77,8 +77,11 @@ func (d *decoder) spend(n int) bool {
 	if d.err == nil && n > d.left {
 		d.err, d.in = ErrTooLarge, nil
 	}
+	if d.err != nil {
+		return false
+	}
 	d.left -= n
-	return d.err == nil
+	return true
 }
 
 // take cuts off the next n bytes.

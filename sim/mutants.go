@@ -58,7 +58,7 @@ func Mutants() []Mutant {
 		{mutant.TTLReset, 100},
 		{mutant.RangeUntracked, 500},
 		{mutant.TrackOverflow, 100},
-		{mutant.RebuiltResend, 100},
+		{mutant.RebuiltResend, 300},
 		{mutant.AckUndurable, 200},
 		{mutant.SweepImport, 500},
 		{mutant.FlushImport, 700},
@@ -67,6 +67,8 @@ func Mutants() []Mutant {
 		{mutant.AckBeforeSync, 100},
 		{mutant.ReadUnsynced, 400},
 		{mutant.PrepareUnsynced, 200},
+		{mutant.BirthUnasked, 100},
+		{mutant.ClaimMissing, 100},
 	}
 }
 
@@ -81,8 +83,6 @@ func FoundElsewhere() []Elsewhere {
 	const explored = "the exploration of claims in engine/cluster"
 	return []Elsewhere{
 		{mutant.RouteBeforeLock, "the stress test over sockets: one thread cannot show it"},
-		{mutant.BirthUnasked, explored},
-		{mutant.ClaimMissing, explored},
 		{mutant.ClaimNarrow, explored},
 		{mutant.ClaimOnce, explored},
 		{mutant.ClaimReleased, explored},

@@ -5,6 +5,7 @@ import (
 
 	"godwit/engine"
 	"godwit/engine/cluster"
+	"godwit/engine/slot"
 	"godwit/migration/driver"
 )
 
@@ -14,12 +15,14 @@ import (
 // parked, no slot is tracked and no snapshot is open but those that targets keep for sources that have not come to compare.
 type bounds struct {
 	w *world
+	// decided is how many commands were found to wait, more than may, when a source was first looked at after its decision.
+	decided map[parkedAt]int
 }
 
 // boundsEvery is how often the checker looks.
 const boundsEvery = 40 * time.Millisecond
 
-func newBounds(w *world) *bounds { return &bounds{w} }
+func newBounds(w *world) *bounds { return &bounds{w: w, decided: map[parkedAt]int{}} }
 
 // watch looks at all nodes, and again later.
 func (c *bounds) watch() {
@@ -31,7 +34,7 @@ func (c *bounds) watch() {
 		parked := 0
 		for _, sl := range c.w.keys.slots {
 			n, bytes := p.node.Parked(sl)
-			c.lookParked(p, p.record(sl).State == cluster.Serving, n, bytes, &p.node.Options().Limits)
+			c.lookParked(p, sl, p.record(sl).State, n, bytes, &p.node.Options().Limits)
 			parked += n
 		}
 		c.lookSessions(p, p.node.Sessions(), parked)
@@ -53,15 +56,29 @@ func (c *bounds) lookMoves(p *process, held []driver.Held) {
 }
 
 // lookParked judges what waits for a slot. At a source that has not decided yet a bound gives the pause up, a step of work later:
-// until then more may come.
-func (c *bounds) lookParked(p *process, undecided bool, commands, bytes int, l *engine.Limits) {
-	if undecided {
+// until then more may come, and stays if the decision is faster. After the decision nothing may come on top of that.
+func (c *bounds) lookParked(p *process, sl slot.Slot, state cluster.State, commands, bytes int, l *engine.Limits) {
+	at := parkedAt{p.index, sl}
+	over := commands > l.ParkedCommands || bytes > l.ParkedBytes+l.BulkBytes
+	if !over || state == cluster.Serving {
+		delete(c.decided, at)
 		return
 	}
-	if commands > l.ParkedCommands || bytes > l.ParkedBytes+l.BulkBytes {
+	before, seen := c.decided[at]
+	if !seen && state == cluster.Released {
+		c.decided[at] = commands
+		return
+	}
+	if !seen || commands > before {
 		c.w.violate("bounds", "node %d has parked %d commands of %d bytes for a slot, of at most %d and %d", p.index, commands, bytes,
 			l.ParkedCommands, l.ParkedBytes)
 	}
+}
+
+// parkedAt is a slot of a node.
+type parkedAt struct {
+	node int
+	slot slot.Slot
 }
 
 // lookSessions judges how many sessions there are: one for each connection that is open, and one for a command of the

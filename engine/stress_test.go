@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -158,7 +159,9 @@ func TestStressBlocking(t *testing.T) {
 				c.do("CLIENT", "UNBLOCK", fmt.Sprint(1+r.IntN(2*consumers)), []string{"TIMEOUT", "ERROR"}[r.IntN(2)])
 			}
 			if r.IntN(4) == 0 {
-				time.Sleep(time.Millisecond)
+				for yields := 0; n.blocking.count.Load() == 0 && yields < 1000; yields++ {
+					runtime.Gosched() // let somebody wait
+				}
 			}
 		}
 	}

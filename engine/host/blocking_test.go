@@ -15,7 +15,7 @@ import (
 const quiet = 2 * time.Millisecond
 
 // blockingScripts are what several clients do one after another. Behind each command both servers are given time to answer
-// whom they will, with "later" before it some more. ID:a stands for the id of client a.
+// whom they will, with "later" before it as long as it takes to answer that client. ID:a stands for the id of client a.
 var blockingScripts = map[string]string{
 	"first come, first served": `
 		a BLPOP k 0
@@ -184,6 +184,7 @@ type server struct {
 	addr    string
 	clients map[string]*asker
 	ids     map[string]string // of the clients, as the server says
+	early   []string          // answers that play has waited for
 }
 
 func (s *server) client(t *testing.T, name string) *asker {
@@ -206,7 +207,11 @@ func (s *server) play(t *testing.T, line string) {
 	}
 	c.send(fields[1:]...)
 	if later {
-		time.Sleep(200 * time.Millisecond) // Redis looks at the clock ten times a second
+		v, ok := c.receive(5 * time.Second)
+		if !ok {
+			t.Errorf("%s is not answered", line)
+		}
+		s.early = append(s.early, v.String())
 	}
 	for range 2 { // after the second, the server has gone once around since the command
 		s.client(t, "sync").do("PING")
@@ -216,7 +221,8 @@ func (s *server) play(t *testing.T, line string) {
 // answers collects what was answered to anybody: at least some replies, if they come in time.
 func (s *server) answers(least int) (text string, count int) {
 	end := time.Now().Add(5 * time.Second)
-	replies := map[string][]string{}
+	replies := map[string][]string{"early": s.early}
+	s.early = nil
 	for round := 0; round == 0 || count < least && time.Now().Before(end); round++ {
 		for _, name := range []string{"a", "b", "c", "p"} {
 			for {

@@ -1,6 +1,9 @@
 package linearize
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // closeObserved returns the inputs with the Return of open writes lowered to the earliest return of a read that proves
 // that they have taken effect. That leaves the verdict as it is and makes it much cheaper.
@@ -20,9 +23,10 @@ import "strings"
 //   - of a string, if every text that SET and APPEND write there is a sequence of pieces that each end in ';' and there is
 //     no SETRANGE or INCR, the pieces: every value is a sequence of whole pieces then, and cutting it at ';' finds them;
 //   - of a list its elements, of a set its members, of a sorted set its members without their scores, of a hash each field
-//     with its value unless a field of it is incremented.
+//     with its value unless that field is incremented.
 //
-// A key to which a command may bring what was under another (LMOVE, SMOVE, RENAME, COPY) has no marks.
+// A key to which a command may bring what was under another (LMOVE, SMOVE, RENAME, COPY) has no marks. One that turns a list round
+// (LMOVE from a key to itself) brings nothing.
 //
 // What shows a mark must show that it was there before R, or a write of R itself brought it about: then W, if it is
 // another, is not the only one. Writes that nobody has seen must stay: dropping them makes legal histories illegal as soon
@@ -91,7 +95,7 @@ type mark struct {
 // marks says which marks a key has.
 type marks struct {
 	pieces     func(string) []string // cuts strings; nil if they have no marks
-	noPairs    bool                  // fields with values are no marks
+	counters   []string              // fields of which values are no marks
 	noneAtAll  bool
 	whole      bool // every write of a string sets it as a whole
 	framed     bool // every text ends in ';'
@@ -119,9 +123,13 @@ func marksOf(ins []*input) []marks {
 			case kindSet:
 				k.framed = k.framed && strings.HasSuffix(p.text, ";")
 			case kindHIncr:
-				k.noPairs = true
+				if !slices.Contains(k.counters, p.items[0]) {
+					k.counters = append(k.counters, p.items[0])
+				}
 			case kindLMove, kindSMove, kindRename, kindCopyKey:
-				at(p.to).noneAtAll = true
+				if to := at(p.to); p.to != p.at {
+					to.noneAtAll = true
+				}
 			default: // others do not change what is there, or write the marks that written names
 			}
 		})
@@ -137,6 +145,9 @@ func marksOf(ins []*input) []marks {
 	}
 	return keys
 }
+
+// isPair reports whether a field is a mark together with its value.
+func (k *marks) isPair(field string) bool { return !slices.Contains(k.counters, field) }
 
 // written calls yield with the marks that a command can write.
 func (k *marks) written(in *input, yield func(mark)) {
@@ -164,8 +175,10 @@ func (k *marks) written(in *input, yield func(mark)) {
 			give(sortedSetType, in.items[i])
 		}
 	case kindHSet, kindHSetNX:
-		for i := 0; i < len(in.items) && !k.noPairs; i += 2 {
-			give(hashType, encode(in.items[i:i+2]))
+		for i := 0; i < len(in.items); i += 2 {
+			if k.isPair(in.items[i]) {
+				give(hashType, encode(in.items[i:i+2]))
+			}
 		}
 	default:
 	}
@@ -218,19 +231,21 @@ func (k *marks) shown(in *input, yield func(mark)) {
 			}
 		}
 	case kindHGet:
-		if bulk && !k.noPairs {
+		if bulk && k.isPair(in.items[0]) {
 			give(hashType, encode([]string{in.items[0], in.reply.Text}))
 		}
 	case kindHMGet:
 		for i, item := range in.reply.Items() {
-			if item.Kind == BulkReply && !k.noPairs && i < len(in.items) {
+			if item.Kind == BulkReply && i < len(in.items) && k.isPair(in.items[i]) {
 				give(hashType, encode([]string{in.items[i], item.Text}))
 			}
 		}
 	case kindHGetAll:
 		texts := decode(in.shown)
-		for i := 0; i+1 < len(texts) && !k.noPairs; i += 2 {
-			give(hashType, encode(texts[i:i+2]))
+		for i := 0; i+1 < len(texts); i += 2 {
+			if k.isPair(texts[i]) {
+				give(hashType, encode(texts[i:i+2]))
+			}
 		}
 	default:
 	}

@@ -42,6 +42,7 @@ const (
 	kindZRank        // ZRANK, ZREVRANK
 	kindZRange       // ZRANGE, ZREVRANGE by position
 	kindZRangeScores // ZRANGEBYSCORE, ZREVRANGEBYSCORE, ZCOUNT
+	kindNothing      // what has waited in vain: see blocking.go
 	kindSet          // SET, SETNX, SETEX, PSETEX, GETSET; the first that writes
 	kindGetDel
 	kindGetEx
@@ -342,6 +343,9 @@ func (in *input) parseOther() error { // calls each by its name: through a list 
 	}
 	if !known {
 		known, err = in.parseSortedSet()
+	}
+	if !known {
+		known, err = in.parseBlocking()
 	}
 	if !known {
 		return fmt.Errorf("%w: no model for command %s", ErrHistory, quote(in.op.Cmd))

@@ -158,7 +158,7 @@ func (in *input) needs() (valueType, bool) {
 		return sortedSetType, true
 	case kindSet:
 		return stringType, in.form == replyOld
-	case kindExists, kindType, kindTTL, kindDel, kindExpire, kindPersist:
+	case kindExists, kindType, kindTTL, kindNothing, kindDel, kindExpire, kindPersist:
 		return stringType, false
 	default:
 		return stringType, true

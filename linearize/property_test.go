@@ -41,18 +41,18 @@ var mixes = []mix{
 		{"HDEL", "F"}, {"HDEL", "F", "F"}, {"HLEN"}, {"HEXISTS", "F"}, {"HKEYS"}, {"HVALS"}, {"HSTRLEN", "F"}, {"PEXPIRE", "25"}, {"TYPE"}, {"DEL"}, {"GET"}}},
 	{name: "hash counters", templates: [][]string{{"HINCRBY", "F", "N"}, {"HINCRBY", "F", "N"}, {"HGET", "F"}, {"HGETALL"}, {"HDEL", "F"}, {"HSET", "F", "V"}, {"GET"}}},
 	{name: "list", templates: [][]string{{"LPUSH", "V"}, {"RPUSH", "V", "V"}, {"RPUSH", "F"}, {"RPUSHX", "V"}, {"LPOP"}, {"RPOP"}, {"RPOP", "2"}, {"LRANGE", "0", "-1"}, {"LRANGE", "-2", "5"},
-		{"LLEN"}, {"LINDEX", "N"}, {"LSET", "N", "V"}, {"LREM", "0", "F"}, {"LTRIM", "0", "3"}, {"LINSERT", "AFTER", "F", "V"}, {"LINSERT", "BEFORE", "F", "V"}, {"PEXPIRE", "25"}, {"TYPE"}, {"DEL"}, {"GET"}}},
+		{"LLEN"}, {"LINDEX", "N"}, {"LSET", "N", "V"}, {"LREM", "0", "F"}, {"LTRIM", "0", "3"}, {"BLPOP", "1"}, {"BRPOP", "0.5"}, {"LINSERT", "AFTER", "F", "V"}, {"LINSERT", "BEFORE", "F", "V"}, {"PEXPIRE", "25"}, {"TYPE"}, {"DEL"}, {"GET"}}},
 	{name: "set", templates: [][]string{{"SADD", "V"}, {"SADD", "F", "F"}, {"SREM", "F"}, {"SMEMBERS"}, {"SMEMBERS"}, {"SISMEMBER", "F"}, {"SMISMEMBER", "F", "F"}, {"SCARD"},
 		{"SPOP"}, {"SRANDMEMBER"}, {"PEXPIRE", "25"}, {"TYPE"}, {"DEL"}, {"GET"}}},
 	{name: "sorted set", templates: [][]string{{"ZADD", "N", "V"}, {"ZADD", "N", "F", "N", "F"}, {"ZADD", "GT", "N", "F"}, {"ZADD", "NX", "N", "F"}, {"ZINCRBY", "N", "F"}, {"ZREM", "F"}, {"ZSCORE", "F"}, {"ZCARD"},
-		{"ZRANK", "F"}, {"ZREVRANK", "F"}, {"ZPOPMIN"}, {"ZRANGE", "0", "-1", "WITHSCORES"}, {"ZREVRANGE", "0", "-1"}, {"ZRANGEBYSCORE", "1", "2"}, {"ZCOUNT", "0", "1"},
+		{"ZRANK", "F"}, {"ZREVRANK", "F"}, {"ZPOPMIN"}, {"BZPOPMIN", "0"}, {"ZRANGE", "0", "-1", "WITHSCORES"}, {"ZREVRANGE", "0", "-1"}, {"ZRANGEBYSCORE", "1", "2"}, {"ZCOUNT", "0", "1"},
 		{"PEXPIRE", "25"}, {"TYPE"}, {"DEL"}, {"GET"}}},
 }
 
 var linkedMixes = []mix{
 	{name: "several keys", linked: true, templates: [][]string{{"GET"}, {"GET"}, {"SET", "V"}, {"MSET", "V", "K", "V"}, {"MGET", "K"}, {"MGET", "K", "K"}, {"MSETNX", "V", "K", "V"},
 		{"DEL", "K"}, {"EXISTS", "K", "K"}, {"APPEND", "V"}, {"SET", "V", "PX", "30"}}},
-	{name: "moves", linked: true, templates: [][]string{{"LMOVE", "K", "LEFT", "RIGHT"}, {"LMOVE", "K", "RIGHT", "LEFT"}, {"RPUSH", "V"}, {"LRANGE", "0", "-1"}, {"SMOVE", "K", "F"}, {"SADD", "F"},
+	{name: "moves", linked: true, templates: [][]string{{"LMOVE", "K", "LEFT", "RIGHT"}, {"LMOVE", "K", "RIGHT", "LEFT"}, {"BLMOVE", "K", "LEFT", "LEFT", "0.1"}, {"RPUSH", "V"}, {"LRANGE", "0", "-1"}, {"SMOVE", "K", "F"}, {"SADD", "F"},
 		{"SMEMBERS"}, {"RENAME", "K"}, {"COPY", "K"}, {"GET"}, {"SET", "V"}, {"DEL"}, {"PEXPIRE", "25"}}},
 	{name: "transactions", linked: true, templates: [][]string{{"GET"}, {"SET", "V"}, {"MGET", "K"}, {"EXEC", "SET V", "GET"}, {"EXEC", "GET", "MGET K", "INCR"}, {"EXEC", "SADD F", "SMEMBERS"},
 		{"EXEC", "DEL K", "MSET V K V", "GETDEL"}, {"DEL"}, {"PEXPIRE", "25"}, {"EXEC", "LMOVE K LEFT RIGHT", "RPUSH V", "TYPE"}}},

@@ -170,7 +170,25 @@ func (s *reference) do(argv []string, nowMs int64) Reply {
 		}
 		r = runList(&e, name, args)
 		ok = len(e.list) > 0
-	case name == "LMOVE":
+	case slices.Contains([]string{"BLPOP", "BRPOP"}, name):
+		if ok && e.list == nil {
+			return wrongType
+		}
+		if r = runList(&e, name[1:], nil); r != Nil() {
+			r = Bulks(key, r.Text)
+		}
+		ok = len(e.list) > 0
+	case slices.Contains([]string{"BZPOPMIN"}, name):
+		if ok && e.zset == nil {
+			return wrongType
+		}
+		if r = runSorted(&e, name[1:], nil); r == Bulks() {
+			r = Nil()
+		} else {
+			r = Array(append([]Reply{Bulk(key)}, r.Items()...)...)
+		}
+		ok = len(e.zset) > 0
+	case name == "LMOVE", name == "BLMOVE":
 		return s.move(key, args)
 	case name == "SMOVE":
 		return s.moveMember(key, args)

@@ -86,7 +86,7 @@ func (r Reply) Code() string {
 func (r Reply) Outcome() Outcome {
 	switch r.Code() {
 	case "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "CROSSSLOT", "LOADING", "MASTERDOWN", "READONLY", "BUSY",
-		"MISCONF", "OOM", "NOAUTH", "NOPERM", "NOREPLICAS", "EXECABORT":
+		"MISCONF", "OOM", "NOAUTH", "NOPERM", "NOREPLICAS", "EXECABORT", "UNBLOCKED":
 		return Fail
 	}
 	return Ok

@@ -51,13 +51,7 @@ func (in *input) parseSeveral() (bool, error) {
 		if err := in.second(3); err != nil {
 			return true, err
 		}
-		var ok, okTo bool
-		in.back, ok = side(op.Args[1])
-		in.toBack, okTo = side(op.Args[2])
-		if !ok || !okTo {
-			return true, in.refuse("sides %q", op.Args[1:])
-		}
-		return true, nil
+		return true, in.sides(op.Args[1:])
 	case "SMOVE":
 		in.kind = kindSMove
 		if err := in.second(2); err != nil {
@@ -94,6 +88,17 @@ func side(word string) (back, ok bool) {
 		return true, true
 	}
 	return false, false
+}
+
+// sides parses from where LMOVE takes, and where it puts.
+func (in *input) sides(words []string) error {
+	var ok, okTo bool
+	in.back, ok = side(words[0])
+	in.toBack, okTo = side(words[1])
+	if !ok || !okTo {
+		return in.refuse("sides %q", words)
+	}
+	return nil
 }
 
 // second takes the second key, which is the first of n arguments.
@@ -172,6 +177,9 @@ func (in *input) transaction() error {
 
 // eachKey calls fn with all keys of the input, and where their places are kept.
 func (in *input) eachKey(fn func(key string, place *int)) {
+	if in.kind == kindNothing {
+		return
+	}
 	if in.parts != nil || in.op.Cmd == "EXEC" {
 		for _, p := range in.parts {
 			p.eachKey(fn)
@@ -194,6 +202,8 @@ func (in *input) run(after states, w []value) states {
 		return after
 	}
 	switch in.kind {
+	case kindNothing:
+		return append(after, w...)
 	case kindEach:
 		return in.runEach(after, w)
 	case kindSum:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -51,6 +52,75 @@ func (s *byteSize) Set(text string) error {
 
 // Type implements pflag.Value.
 func (*byteSize) Type() string { return "SIZE" }
+
+// sizeWithin is a byteSize of which Set refuses what is out of bounds, so that the error says where the value was given.
+type sizeWithin struct {
+	*byteSize
+	min, max byteSize
+}
+
+// Set implements pflag.Value.
+func (s sizeWithin) Set(text string) error {
+	var size byteSize
+	if err := size.Set(text); err != nil {
+		return err
+	}
+	if size < s.min || size > s.max {
+		return fmt.Errorf("%s is out of bounds: want %s to %s", text, &s.min, &s.max)
+	}
+	*s.byteSize = size
+	return nil
+}
+
+// atLeastOne is a number of which Set refuses what is less than 1.
+type atLeastOne int
+
+var _ pflag.Value = (*atLeastOne)(nil)
+
+// String implements pflag.Value.
+func (n *atLeastOne) String() string { return strconv.Itoa(int(*n)) }
+
+// Set implements pflag.Value.
+func (n *atLeastOne) Set(text string) error {
+	v, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || v < 1 {
+		return fmt.Errorf("%q is no number of them: want a whole number from 1 on", text)
+	}
+	*n = atLeastOne(v)
+	return nil
+}
+
+// Type implements pflag.Value.
+func (*atLeastOne) Type() string { return "N" }
+
+// choice is one of a few words; Set refuses others.
+type choice struct {
+	word  *string
+	words []string
+}
+
+var _ pflag.Value = choice{}
+
+// String implements pflag.Value.
+func (c choice) String() string {
+	if c.word == nil {
+		return ""
+	}
+	return *c.word
+}
+
+// Set implements pflag.Value.
+func (c choice) Set(text string) error {
+	if !slices.Contains(c.words, text) {
+		last := len(c.words) - 1
+		return fmt.Errorf("%q is unknown: use %s or %s", text, strings.Join(c.words[:last], ", "), c.words[last])
+	}
+	*c.word = text
+	return nil
+}
+
+// Type implements pflag.Value.
+func (choice) Type() string { return "WORD" }
 
 // loadConfig sets the flags that a file names and the command line does not.
 func loadConfig(flags *pflag.FlagSet, path string) error {
@@ -101,10 +171,6 @@ func applyConfig(flags *pflag.FlagSet, text string) error {
 			continue
 		}
 		if err := flag.Value.Set(value); err != nil {
-			var number *strconv.NumError
-			if errors.As(err, &number) {
-				return fmt.Errorf("%d: %s is %q: want a number", i+1, key, value)
-			}
 			return fmt.Errorf("%d: %s: %w", i+1, key, err)
 		}
 	}

@@ -41,7 +41,11 @@ func TestConfigFileErrors(t *testing.T) {
 		"\nrequirepas x":            `2: the key "requirepas" is unknown: did you mean "requirepass"?`,
 		"max-client 5":              `1: the key "max-client" is unknown: did you mean "maxclients"?`,
 		"config other":              `1: the key "config" is unknown: did you mean `,
-		"maxclients many":           `1: maxclients is "many": want a number`,
+		"maxclients many":           `1: maxclients: "many" is no number of them: want a whole number from 1 on`,
+		"\nmaxclients 0":            `2: maxclients: "0" is no number of them`,
+		"#\n\nsync sometimes":       `3: sync: "sometimes" is unknown: use always, interval or never`,
+		"log-level loud":            `1: log-level: "loud" is unknown: use debug, info, warn or error`,
+		"max-bulk 1":                `1: max-bulk: 1 is out of bounds: want 1kb to 2gb`,
 		"cache 5 gb":                `1: cache has 2 values: want one, in quotes if it holds spaces`,
 		"dir":                       `1: dir has 0 values`,
 		"cluster maybe":             `1: cluster is "maybe": want yes or no`,
@@ -71,23 +75,24 @@ func TestOptionErrors(t *testing.T) {
 		want  string
 	}{
 		{[]string{"--sync", "sometimes"}, `"sometimes" is unknown: use always, interval or never`},
-		{[]string{"--log-level", "loud"}, `log-level "loud" is unknown: use debug, info, warn or error`},
-		{[]string{"--log-format", "xml"}, `log-format "xml" is unknown: use text or json`},
+		{[]string{"--log-level", "loud"}, `"loud" is unknown: use debug, info, warn or error`},
+		{[]string{"--log-format", "xml"}, `"xml" is unknown: use text or json`},
 		{[]string{"--listen", "6666"}, `listen address "6666" is wrong: want HOST:PORT`},
 		{[]string{"--announce", "me"}, `announced address "me" is wrong`},
-		{[]string{"--maxclients", "0"}, `maxclients is 0: want at least 1`},
-		{[]string{"--cache", "1kb"}, `cache is 1kb: want 1mb to`},
-		{[]string{"--max-bulk", "1"}, `max-bulk is 1: want 1kb to`},
+		{[]string{"--maxclients", "0"}, `"0" is no number of them: want a whole number from 1 on`},
+		{[]string{"--cache", "1kb"}, `1kb is out of bounds: want 1mb to`},
+		{[]string{"--max-bulk", "1"}, `1 is out of bounds: want 1kb to`},
 		{[]string{"--dir", ""}, `data directory is missing`},
 		{[]string{"--peer-secret", "a", "--peer-secret-file", empty}, `both given`},
 		{[]string{"--peer-secret-file", empty}, `the first line is empty`},
 		{[]string{"--peer-secret-file", filepath.Join(dir, "none")}, `peer-secret-file`},
 	} {
 		o, f := serverFlags()
-		if err := f.Parse(c.flags); err != nil {
-			t.Fatal(err)
+		err := f.Parse(c.flags)
+		if err == nil {
+			_, err = o.hostConfig(os.Stderr)
 		}
-		if _, err := o.hostConfig(os.Stderr); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: got %v, want %q", c.flags, err, c.want)
 		}
 	}

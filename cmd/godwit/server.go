@@ -81,30 +81,31 @@ type serverOptions struct {
 	cluster                                 bool
 	sync                                    string
 	requirepass, peerSecret, peerSecretFile string
-	maxClients                              int
+	maxClients                              atLeastOne
 	cache, memtable, maxBulk, maxPipeline   byteSize
 	logLevel, logFormat                     string
 }
 
 func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
-	o.cache, o.memtable, o.maxBulk, o.maxPipeline = 256<<20, 64<<20, 512<<20, 64<<20
+	o.sync, o.logLevel, o.logFormat = engine.SyncAlways.String(), "info", "text"
+	o.maxClients, o.cache, o.memtable, o.maxBulk, o.maxPipeline = 10_000, 256<<20, 64<<20, 512<<20, 64<<20
 	f.StringVar(&o.listen, "listen", "127.0.0.1:6666", "accept connections at `HOST:PORT`; port 0 takes a free one")
 	f.StringVar(&o.dir, "dir", "godwit-data", "keep the data in directory `PATH`, made if it is missing")
 	f.StringVar(&o.config, "config", "", "read settings from file `PATH`")
 	f.BoolVar(&o.cluster, "cluster", false, "be a node of a cluster")
 	f.StringVar(&o.announce, "announce", "", "`HOST:PORT` at which clients and other nodes reach this one (default: where it listens)")
-	f.StringVar(&o.sync, "sync", "always", "when replies wait for the disk: `always`, interval or never")
+	f.Var(choice{&o.sync, []string{"always", "interval", "never"}}, "sync", "when replies wait for the disk: `always`, interval or never")
 	f.StringVar(&o.requirepass, "requirepass", "", "`PASSWORD` that clients must give")
 	f.StringVar(&o.peerSecret, "peer-secret", "", "`SECRET` by which the nodes of a cluster know each other; without one only those of this machine are accepted")
 	f.StringVar(&o.peerSecretFile, "peer-secret-file", "", "read the peer secret from the first line of file `PATH`")
-	f.IntVar(&o.maxClients, "maxclients", 10_000, "serve at most `N` connections")
-	f.Var(&o.cache, "cache", "memory for blocks of data read from the disk, such as 256mb")
-	f.Var(&o.memtable, "memtable", "memory for writes before they become a table on the disk")
-	f.Var(&o.maxBulk, "max-bulk", "the longest argument that a client may send")
-	f.Var(&o.maxPipeline, "max-pipeline", "how much a connection may send ahead of a command that is not finished")
-	f.StringVar(&o.logLevel, "log-level", "info", "log `debug`, info, warn or error and what is worse")
-	f.StringVar(&o.logFormat, "log-format", "text", "write the log as `text` or json, to standard error")
+	f.Var(&o.maxClients, "maxclients", "serve at most `N` connections")
+	f.Var(sizeWithin{&o.cache, 1 << 20, 1 << 50}, "cache", "memory for blocks of data read from the disk, such as 256mb")
+	f.Var(sizeWithin{&o.memtable, 1 << 20, 2 << 30}, "memtable", "memory for writes before they become a table on the disk")
+	f.Var(sizeWithin{&o.maxBulk, 1 << 10, 2 << 30}, "max-bulk", "the longest argument that a client may send")
+	f.Var(sizeWithin{&o.maxPipeline, 1 << 10, 1 << 40}, "max-pipeline", "how much a connection may send ahead of a command that is not finished")
+	f.Var(choice{&o.logLevel, []string{"debug", "info", "warn", "error"}}, "log-level", "log `debug`, info, warn or error and what is worse")
+	f.Var(choice{&o.logFormat, []string{"text", "json"}}, "log-format", "write the log as `text` or json, to standard error")
 }
 
 // hostConfig checks the options; the log goes to w.
@@ -121,28 +122,11 @@ func (o *serverOptions) hostConfig(w io.Writer) (host.Config, error) {
 	if err != nil {
 		return host.Config{}, err
 	}
-	for _, s := range []struct {
-		name     string
-		size     byteSize
-		min, max byteSize
-	}{
-		{"cache", o.cache, 1 << 20, 1 << 50},
-		{"memtable", o.memtable, 1 << 20, 2 << 30},
-		{"max-bulk", o.maxBulk, 1 << 10, 2 << 30},
-		{"max-pipeline", o.maxPipeline, 1 << 10, 1 << 40},
-	} {
-		if s.size < s.min || s.size > s.max {
-			return host.Config{}, fmt.Errorf("%s is %s: want %s to %s", s.name, s.size, s.min, s.max)
-		}
-	}
-	if o.maxClients < 1 {
-		return host.Config{}, fmt.Errorf("maxclients is %d: want at least 1", o.maxClients)
-	}
 	cfg := host.Config{
 		Listen: o.listen, Announce: o.announce, Dir: o.dir,
 		CacheBytes: int64(o.cache), MemTableBytes: uint64(o.memtable),
 		Cluster: o.cluster, Sync: mode, RequirePass: o.requirepass, PeerSecret: secret,
-		Limits:  engine.Limits{MaxClients: o.maxClients, BulkBytes: int(o.maxBulk), PipelineBytes: int(o.maxPipeline)},
+		Limits:  engine.Limits{MaxClients: int(o.maxClients), BulkBytes: int(o.maxBulk), PipelineBytes: int(o.maxPipeline)},
 		Version: release, Log: log,
 	}
 	if o.cluster {

@@ -13,11 +13,12 @@ DETSEEDS ?= 1-200
 RACESEEDS ?= 1-10
 FUZZTIME ?= 10s
 DEMOFLAGS ?=
+BENCHFLAGS ?=
 
 # packages-with PATTERN lists the packages that have a test file with a line like that.
 packages-with = $(addprefix ./,$(sort $(dir $(shell git grep -lE --untracked '$(1)' -- '*_test.go' ':!*/testdata/*'))))
 
-.PHONY: help build demo test race lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants mutants-table bench bench-sim clean
+.PHONY: help build demo test race lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants mutants-table bench bench-long bench-go bench-sim clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' Makefile
@@ -79,7 +80,13 @@ mutants: ## plant each known bug in the real code and require that the simulator
 	go run -tags mutants ./cmd/godwit sim mutants
 	go test -timeout 20m -count 1 -tags mutants -run MutantRouteBeforeLock -v ./cmd/godwit
 
-bench: ## run the benchmarks
+bench: build ## measure throughput and latency beside redis-server; BENCHFLAGS=-quick takes a minute
+	go run ./cmd/bench $(BENCHFLAGS)
+
+bench-long: build ## overwrite keys for ten minutes and show the longest stalls
+	go run ./cmd/bench -overwrite 10m $(BENCHFLAGS)
+
+bench-go: ## run the benchmarks of the packages, with allocations
 	go test -run '^$$' -bench . -benchmem $(call packages-with,^func Benchmark)
 
 bench-sim: ## measure how many seeds a worker runs a second, on each engine of the store

@@ -47,10 +47,11 @@ func (c *pauses) watch() {
 
 // look judges the oldest command of a connection.
 func (c *pauses) look(p *process, life int, s *served) {
-	if !p.ready() || p.life != life || len(s.args) < 2 {
+	names := s.names()
+	if !p.ready() || p.life != life || len(names) < 2 {
 		return
 	}
-	sl := slot.OfKey(s.args[1])
+	sl := slot.OfKey(names[1])
 	from := max(s.since, c.since[p.index][sl], p.stalledUntil)
 	if p.record(sl).State == cluster.Serving && c.w.now-from > c.bound {
 		c.w.violate("pause", "node %d has not answered %.80q after %v, though it serves the slot: %s; a pause lasts at most %v",

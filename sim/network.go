@@ -79,9 +79,33 @@ type conn struct {
 type call struct {
 	conn   *conn
 	number int // within the run, from 1, once it is sent
-	args   [][]byte
+	// ahead are commands that travel in front of args in one packet, as clients pipeline; early is what they were answered, which the
+	// caller gets with the reply to args.
+	ahead [][][]byte
+	early []resp.Value
+	args  [][]byte
 	done   func(resp.Value, error)
 	over   bool // done has been called
+	// ran is called when the receiving end has executed all of it, and left when the last reply leaves there; both may be nil.
+	ran, left func(c *conn)
+}
+
+// names is the last of the commands that names a key, as far as it is a client's: what the call is about.
+func (k *call) names() [][]byte {
+	for i := len(k.ahead) - 1; i >= 0 && len(k.args) < 2; i-- {
+		if len(k.ahead[i]) > 1 {
+			return k.ahead[i]
+		}
+	}
+	return k.args
+}
+
+// join copies all that the call sends into one slice.
+func (k *call) join(dst []byte) []byte {
+	for _, args := range k.ahead {
+		dst = join(dst, args)
+	}
+	return join(dst, k.args)
 }
 
 // carries reports whether the call is a message of a move, of a kind.
@@ -93,10 +117,11 @@ func (k *call) carries(kind migration.MessageKind) bool {
 	return err == nil && m.Kind == kind
 }
 
-// served is a call whose command was given to a session.
+// served is a command of a call that was given to a session.
 type served struct {
 	*call
 	since time.Duration
+	more  bool // others of the call follow it
 }
 
 func (c *conn) caller() int {
@@ -231,13 +256,17 @@ func (c *conn) send(k *call) {
 	n.calls++
 	k.number = n.calls
 	b := binary.BigEndian.AppendUint32(nil, uint32(c.id))
-	b = join(b, k.args)
+	b = k.join(b)
 	n.w.trace.message(n.w.now, c.caller(), traceSend, k, b, func() string { return c.show(k) })
 	n.transmit(k, 0, func() { c.arrive(k) })
 }
 
 func (c *conn) show(k *call) string {
-	return c.String() + " " + showArgs(k.args)
+	text := c.String()
+	for _, args := range k.ahead {
+		text += " " + showArgs(args)
+	}
+	return text + " " + showArgs(k.args)
 }
 
 func (c *conn) String() string {
@@ -357,12 +386,19 @@ func (c *conn) arrive(k *call) {
 			c.session = s
 			n.conns = append(n.conns, c)
 		}
-		n.joined = join(n.joined[:0], k.args)
+		n.joined = k.join(n.joined[:0])
 		b := binary.BigEndian.AppendUint32(n.w.trace.room(), uint32(c.id))
 		b = binary.BigEndian.AppendUint64(b, xxh3.Hash(n.joined))
 		n.w.trace.message(n.w.now, p.index, traceArrive, k, b, func() string { return c.show(k) })
-		c.served = append(c.served, served{k, n.w.now})
+		for _, args := range k.ahead {
+			c.served = append(c.served, served{call: k, since: n.w.now, more: true})
+			c.session.Execute(args)
+		}
+		c.served = append(c.served, served{call: k, since: n.w.now})
 		c.session.Execute(k.args)
+		if k.ran != nil {
+			k.ran(c)
+		}
 		c.session.Flush()
 		n.w.points.executed(p, k.args)
 		if c.from == nil {
@@ -410,6 +446,13 @@ func (c *conn) deliver(b []byte) {
 		n.w.trace.message(n.w.now, p.index, traceReply, k.call, append(content, wire...), func() string { return c.String() + " " + showValue(v) })
 		c.in = append(c.in[:0:0], rest...)
 		c.served = c.served[1:]
+		if k.more {
+			k.early = append(k.early, v)
+			continue
+		}
+		if k.left != nil {
+			k.left(c)
+		}
 		n.transmit(k.call, 1, func() { k.answer(v, nil) })
 	}
 }

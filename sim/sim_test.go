@@ -108,7 +108,7 @@ func TestCheckersReject(t *testing.T) {
 		}},
 		{"pause", func(w *world) {
 			key := []byte(w.keys.tags[0] + "x")
-			s := served{&call{args: [][]byte{[]byte("SET"), key, key}}, w.now}
+			s := served{call: &call{args: [][]byte{[]byte("SET"), key, key}}, since: w.now}
 			w.now += time.Minute
 			w.checks.pauses.look(w.procs[0], w.procs[0].life, &s)
 		}},

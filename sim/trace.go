@@ -168,7 +168,7 @@ func (t *trace) show(at time.Duration, node int, kind traceKind, k *call, conten
 		if c := k.conn.client; c != nil {
 			m.Client = c.index
 		}
-		m.Slot, m.Job = callConcerns(k.args)
+		m.Slot, m.Job = callConcerns(k.names())
 	}
 	m.concern()
 	t.watch(m)

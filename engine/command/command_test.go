@@ -323,7 +323,7 @@ func FuzzRequests(f *testing.F) {
 	for _, s := range []string{"SET\nk\nv\nEX\n10", "GETEX\nk\nPERSIST", "SETRANGE\nk\n100\nx", "INCRBYFLOAT\nk\n1e400", "SCAN\n5\nMATCH\n[\nCOUNT\n1", "COPY\nk\nj\nDB\n0",
 		"MSETNX\nk\n1\nk\n2", "DEL\nk\nk", "COMMAND\nGETKEYS\nMSET\na", "COMMAND\nLIST\nFILTERBY\nACLCAT\nread", "PEXPIRE\nk\n-5\nLT", "GETRANGE\nk\n-1\n5", "FLUSHALL", "KEYS\n*[", "RENAME\nk\nj",
 		"HSET\nh\nf\n1\nf\n2", "HDEL\nh\nf\ng", "HINCRBYFLOAT\nh\nf\n1e400", "HRANDFIELD\nh\n-5\nWITHVALUES", "HSCAN\nh\n7\nMATCH\n[\nCOUNT\n1", "HGETALL\nh", "COPY\nh\nk\nREPLACE",
-		"SADD\ns\na\na", "SPOP\ns\n2", "SPOP\ns", "SMOVE\ns\nt\nm", "SUNIONSTORE\ns\ns\nt", "SINTERCARD\n2\ns\nt\nLIMIT\n1", "SINTERCARD\n9\ns", "SRANDMEMBER\ns\n-9", "SDIFFSTORE\nh\ns\ns", "RENAME\nh\ns"} {
+		"SADD\ns\na\na", "SPOP\ns\n2", "SPOP\ns", "SMOVE\ns\nt\nm", "SUNIONSTORE\ns\ns\nt", "SINTERCARD\n2\ns\nt\nLIMIT\n1", "SINTERCARD\n9\ns", "SRANDMEMBER\ns\n-9", "SDIFFSTORE\nh\ns\ns", "RENAME\nh\ns", "LCS\nk\nj\nIDX\nMINMATCHLEN\n1", "RESTORE-ASKING\nn\n0\nx"} {
 		f.Add(s, true)
 	}
 	f.Fuzz(func(t *testing.T, request string, exists bool) {

@@ -77,7 +77,7 @@ func flagNames(s *Spec) (names []string) {
 		name string
 	}{
 		{Write, "write"}, {ReadOnly, "readonly"}, {DenyOOM, "denyoom"}, {Admin, "admin"}, {Pubsub, "pubsub"}, {NoScript, "noscript"},
-		{Blocking, "blocking"}, {Loading, "loading"}, {Stale, "stale"}, {Fast, "fast"}, {NoAuth, "no_auth"}, {Movable, "movablekeys"},
+		{Blocking, "blocking"}, {Loading, "loading"}, {Stale, "stale"}, {Fast, "fast"}, {Asking, "asking"}, {NoAuth, "no_auth"}, {Movable, "movablekeys"},
 	} {
 		if s.Is(f.flag) {
 			names = append(names, f.name)
@@ -92,7 +92,7 @@ func categories(s *Spec) (names []string) {
 		in   bool
 		name string
 	}{
-		{s.Group == "generic" && len(s.Sub) == 0 && !s.Is(Connection) && s.Reaches == nil || s.Group == "server" && s.Is(NodeWide), "@keyspace"},
+		{s.Group == "generic" && len(s.Sub) == 0 && !s.Is(Connection) && s.Reaches == nil || s.Group == "server" && (s.Is(NodeWide) || s.Is(Asking)), "@keyspace"},
 		{s.Is(ReadOnly), "@read"},
 		{s.Is(Write), "@write"},
 		{s.Group == "string", "@string"},

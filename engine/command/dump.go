@@ -11,13 +11,17 @@ import (
 
 func dumpSpecs() []*Spec {
 	const group = "generic"
+	const restoreDiffers = "no streams and modules; IDLETIME and FREQ are checked and not kept; members that are there twice are refused in all encodings, and so is a TTL that overflows"
 	return []*Spec{
 		{Name: "dump", Arity: 2, Flags: ReadOnly, FirstKey: 1, LastKey: 1, Step: 1, Handler: dump,
 			Group: group, Since: "2.6.0", Complexity: "O(N) where N is the size of the value.", Summary: "Return a serialized version of the value stored at the specified key",
 			Differs: "writes the encodings of Redis 4.0, uncompressed, which every later version reads"},
 		{Name: "restore", Arity: -4, Flags: Write | DenyOOM | Dangerous, FirstKey: 1, LastKey: 1, Step: 1, Handler: restore,
 			Group: group, Since: "2.6.0", Complexity: "O(N) where N is the size of the value.", Summary: "Create a key using the provided serialized value, previously obtained using DUMP",
-			Differs: "no streams and modules; IDLETIME and FREQ are checked and not kept; members that are there twice are refused in all encodings, and so is a TTL that overflows"},
+			Differs: restoreDiffers},
+		{Name: "restore-asking", Arity: -4, Flags: Write | DenyOOM | Dangerous | Asking, FirstKey: 1, LastKey: 1, Step: 1, Handler: restore,
+			Group: "server", Since: "3.0.0", Complexity: "O(N) where N is the size of the value.", Summary: "RESTORE as the MIGRATE of a Redis cluster sends it",
+			Differs: restoreDiffers + "; a slot that is arriving takes it no more than any other write"},
 	}
 }
 

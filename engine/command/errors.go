@@ -73,6 +73,9 @@ const (
 	errSortGet        = "ERR GET option of SORT denied in cluster mode."
 	errSortNumber     = "ERR One or more scores can't be converted into double"
 	errSortTooBig     = "ERR the elements to sort exceed the maximum size of 1 GiB"
+	errCommonType     = "ERR The specified keys must contain string values"
+	errCommonBoth     = "ERR If you want both the length and indexes, please just use IDX."
+	errCommonTooBig   = "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"
 	errRequestTooBig  = "ERR request exceeds the maximum size of 1 GiB"
 )
 

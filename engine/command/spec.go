@@ -51,6 +51,7 @@ const (
 	Connection                  // an ACL category, for commands of other groups than "connection"
 	Apart                       // the first key plays another part than those after it: COMMAND INFO describes it by itself
 	Alone                       // not allowed in a transaction
+	Asking                      // implies ASKING, which changes nothing here
 )
 
 // Context is what a handler works with. It is valid during the call only.

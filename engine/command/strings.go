@@ -37,6 +37,8 @@ func stringSpecs() []*Spec {
 			Group: group, Since: "1.0.0", Complexity: "O(1)", Summary: "Increment the integer value of a key by the given amount"},
 		{Name: "incrbyfloat", Arity: 3, Flags: Write | DenyOOM | Fast, FirstKey: 1, LastKey: 1, Step: 1, Handler: incrbyfloat,
 			Group: group, Since: "2.6.0", Complexity: "O(1)", Summary: "Increment the float value of a key by the given amount"},
+		{Name: "lcs", Arity: -3, Flags: ReadOnly, FirstKey: 1, LastKey: 2, Step: 1, Handler: lcs,
+			Group: group, Since: "7.0.0", Complexity: "O(N*M) where N and M are the lengths of the two strings.", Summary: "Find the longest common substring of two keys"},
 		{Name: "mget", Arity: -2, Flags: ReadOnly | Fast, FirstKey: 1, LastKey: -1, Step: 1, Handler: mget,
 			Group: group, Since: "1.0.0", Complexity: "O(N) where N is the number of keys to retrieve.", Summary: "Get the values of all the given keys"},
 		{Name: "mset", Arity: -3, Flags: Write | DenyOOM, FirstKey: 1, LastKey: -1, Step: 2, Handler: mset,

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +24,9 @@ import (
 	"godwit/engine/cluster"
 	"godwit/engine/slot"
 )
+
+// startTime is how long cluster create waits for nodes that are not listening yet.
+const startTime = 5 * time.Second
 
 // serveTime is how long cluster create waits until every node serves what it was given.
 const serveTime = 30 * time.Second
@@ -46,7 +50,8 @@ func newClusterCreateCommand() *cobra.Command {
 		Long: `Make a cluster of empty nodes that run with --cluster: give each an id unless it has one, share the 16384 slots
 evenly, tell every node, and wait until all of them serve.
 
-The addresses are those under which clients and the other nodes will reach them.`,
+The addresses are those under which clients and the other nodes will reach them. Nodes that do not listen yet are
+given 5 seconds to start.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := interruptible(c.Context())
@@ -103,7 +108,9 @@ func createCluster(ctx context.Context, addrs []string, password string) (*clust
 	for i, addr := range addrs {
 		members[i] = member{Addr: addr}
 	}
-	askAll(members, password)
+	if err := awaitAnswers(ctx, members, password); err != nil {
+		return nil, err
+	}
 	if err := refuseUsed(members); err != nil {
 		return nil, err
 	}
@@ -187,6 +194,27 @@ func askAll(members []member, password string) {
 		})
 	}
 	group.Wait()
+}
+
+// awaitAnswers is askAll for nodes that may have been started just now: while connections are refused, and nothing else is
+// wrong, it asks again for at most startTime. What the members say then, or their errors, stands in them; it fails only if ctx ends.
+func awaitAnswers(ctx context.Context, members []member, password string) error {
+	last := time.After(startTime)
+	for {
+		askAll(members, password)
+		later := func(m member) bool { return errors.Is(m.Err, syscall.ECONNREFUSED) }
+		wrong := func(m member) bool { return m.Err != nil && !later(m) }
+		if !slices.ContainsFunc(members, later) || slices.ContainsFunc(members, wrong) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-last:
+			return nil
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 func askStatus(addr, password string) (engine.NodeReport, error) {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -158,4 +160,34 @@ func TestClusterCreateErrors(t *testing.T) {
 	mustFail(t, nodes[0].addr+" wants another password", "cluster", "create", "--nodes", nodes[0].addr, "--password", "x")
 	mustFail(t, "are the same node", "cluster", "create", "--nodes", nodes[0].addr+","+nodes[0].addr, "--password", "sesame")
 	mustRun(t, "cluster", "create", "--nodes", nodes[0].addr, "--password", "sesame")
+}
+
+func TestClusterCreateWaits(t *testing.T) {
+	first := startNodes(t, 1)[0]
+	late := closedAddr(t)
+	create := godwit("cluster", "create", "--nodes", first.addr+","+late)
+	var out strings.Builder
+	create.Stdout, create.Stderr = &out, &out
+	if err := create.Start(); err != nil {
+		t.Fatal(err)
+	}
+	startServer(t, "--cluster", "--dir", t.TempDir(), "--peer-secret", "of the tests", "--listen", late)
+	if err := create.Wait(); err != nil || !strings.Contains(out.String(), "a cluster of 2 nodes serves all 16384 slots") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+func TestAwaitAnswers(t *testing.T) {
+	over := errors.New("over")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(over)
+	members := []member{{Addr: closedAddr(t)}}
+	if err := awaitAnswers(ctx, members, ""); !errors.Is(err, over) {
+		t.Errorf("a node that refuses connections is not waited for: %v, %v", err, members[0].Err)
+	}
+	alone := startServer(t, "--dir", t.TempDir())
+	members = append(members, member{Addr: alone.addr})
+	if err := awaitAnswers(ctx, members, ""); err != nil || members[1].Err == nil {
+		t.Errorf("nodes are waited for although one is wrong: %v, %v", err, members[1].Err)
+	}
 }

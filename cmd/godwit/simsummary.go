@@ -156,7 +156,11 @@ func (s *simSummary) print(out io.Writer, took time.Duration, asJSON bool) error
 func (s *simSummary) printMarks(out io.Writer, all int, missing []string) error {
 	text := ""
 	if len(missing) > 0 {
-		text = "; never: " + strings.Join(missing, ", ")
+		const shown = 8
+		text = "; never: " + strings.Join(missing[:min(shown, len(missing))], ", ")
+		if more := len(missing) - shown; more > 0 {
+			text += fmt.Sprintf(" and %d more", more)
+		}
 	}
 	_, err := fmt.Fprintf(out, "%d of %d coverage marks reached%s\n", all-len(missing), all, text)
 	return err

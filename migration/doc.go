@@ -20,9 +20,11 @@
 // The steps of the source, as the table in state.go has them; a test writes this picture. From deciding on there is one way back,
 // the finding that the slot was not the source's to give any more.
 //
-//	idle       ─▶ starting | committing | confirming | cleaning | done | aborting | failed
-//	starting   ─▶ starting | copying | pausing | aborting
-//	copying    ─▶ starting | aborting
+//	idle       ─▶ starting | suspended | committing | confirming | cleaning | done | aborting | failed
+//	starting   ─▶ starting | suspended | copying | pausing | aborting
+//	suspended  ─▶ starting | aborting
+//	copying    ─▶ starting | suspended | holding | aborting
+//	holding    ─▶ starting | suspended | copying | aborting
 //	pausing    ─▶ starting | deciding | aborting
 //	deciding   ─▶ committing | aborting
 //	committing ─▶ confirming

@@ -60,6 +60,9 @@ type (
 	EvCleaned struct{}
 	// EvCancel asks to give up.
 	EvCancel struct{ Why string }
+	// EvOrders says what operators want of the slot from now on. It may say the same again. It comes before EvBegin and
+	// EvRecover, which go by it.
+	EvOrders struct{ Orders }
 )
 
 func (EvBegin) event()      {}
@@ -77,6 +80,16 @@ func (EvOverruled) event()  {}
 func (EvConfirmed) event()  {}
 func (EvCleaned) event()    {}
 func (EvCancel) event()     {}
+func (EvOrders) event()     {}
+
+// Orders is what operators want of a slot beside its move. They are the job's, durable there before they are carried out, and
+// bind only what is not decided.
+type Orders struct {
+	// Hold keeps a slot that is copied and verified in StepHolding, its changes streaming, until Hold is taken back.
+	Hold bool
+	// Suspend makes the slot send nothing, in StepSuspended, until it is taken back.
+	Suspend bool
+}
 
 // Phase is what is durable of a slot's progress at the source, beside its ownership record.
 type Phase uint8

@@ -21,7 +21,7 @@ type jobModel struct {
 }
 
 func newJobModel() *jobModel {
-	return &jobModel{slots: [2]*model{newModel(), newModel()}}
+	return &jobModel{slots: [2]*model{newModel(Orders{}), newModel(Orders{})}}
 }
 
 func (j *jobModel) clone() *jobModel {

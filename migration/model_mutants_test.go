@@ -14,7 +14,7 @@ func TestModelMutants(t *testing.T) {
 		mutant.NoPause, mutant.ServeEarly, mutant.LostCommitReply, mutant.LateUnpause, mutant.CancelAfter,
 		mutant.ForgetfulSource, mutant.ForgetfulTarget, mutant.LateStart, mutant.LatePrepared, mutant.StaleAttempt,
 		mutant.UndurableAnswer, mutant.NoneReassigned, mutant.MapSteals, mutant.ReplayApply, mutant.SkipApply,
-		mutant.PrepareUnsynced, mutant.AckUndurable, mutant.PurgeEarly, mutant.ResumeFromNew,
+		mutant.PrepareUnsynced, mutant.AckUndurable, mutant.PurgeEarly, mutant.ResumeFromNew, mutant.HoldIgnored,
 	} {
 		t.Run(string(name), func(t *testing.T) {
 			mutant.Set(name)
@@ -24,7 +24,7 @@ func TestModelMutants(t *testing.T) {
 				{writes: 2, faults: 1, attempts: 5, states: 300_000},
 				{writes: 1, faults: 2, attempts: 5, states: 1_500_000},
 			} {
-				r := explore(newModel(), b)
+				r := explore(newModel(Orders{Hold: name == mutant.HoldIgnored}), b)
 				if r.failure != "" {
 					t.Logf("found in %d states, %d steps: %s", r.states, len(r.trace), r.failure)
 					return

@@ -15,7 +15,8 @@ import (
 // The model check explores, breadth first and exhaustively within its bounds, every interleaving of one slot's handoff: a
 // source, a target, clients that write to whichever of the two serves, a network that delivers in any order, and a budget of
 // faults: a message lost (before or after it was executed), a message executed twice, a crash of either node in which all of
-// its unsynced commits are lost or all survive, a pause that reaches its deadline, a cancel, an old map pushed to the source.
+// its unsynced commits are lost or all survive, a pause that reaches its deadline, a cancel, an old map pushed to the source, an
+// operator who makes the job rest (and will let it go on, as one who holds it will tell it to cut over).
 // The machines are the production code; only the stores, the network and the clients are modelled, as plainly as possible: a
 // slot holds two keys, whose values are the numbers of the writes.
 
@@ -23,6 +24,7 @@ import (
 type modelBounds struct {
 	writes, faults int
 	attempts       cluster.Attempt // beyond which a state is not explored further
+	rests          bool            // a fault may be that an operator makes the job rest
 	states         int             // at which the exploration stops as too large: a failure of the test
 }
 
@@ -73,6 +75,7 @@ type model struct {
 	s, sDurable disk
 	d, dDurable disk
 	machine     *Source
+	orders      Orders // durable before the operator is answered
 	sWaits      []waiting
 	dWaits      []waiting
 	paused      bool
@@ -89,8 +92,8 @@ type model struct {
 	doubted     string // an invariant that broke inside an action
 }
 
-func newModel() *model {
-	m := &model{}
+func newModel(o Orders) *model {
+	m := &model{orders: o}
 	m.s.rec = cluster.Record{State: cluster.Serving, Epoch: 1}
 	m.s.data = content{1, 0}
 	m.sDurable = m.s
@@ -107,7 +110,9 @@ func (m *model) newMachine() *Source {
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
-	return NewSource(cfg, 5, modelJob, 1, m.s.attempt, 0)
+	s := NewSource(cfg, 5, modelJob, 1, m.s.attempt, 0)
+	s.Step(0, EvOrders{m.orders})
+	return s
 }
 
 func (m *model) clone() *model {
@@ -137,7 +142,7 @@ func (m *model) key() [16]byte {
 		flag(d.purged)
 	}
 	x := m.machine
-	for _, set := range []bool{m.paused, m.sealed, m.tracking, x.persisted, x.tracking, x.reading, x.exhausted, x.verified, x.prepareSent, x.retryArmed, x.target != 0} {
+	for _, set := range []bool{m.orders.Hold, m.orders.Suspend, m.paused, m.sealed, m.tracking, x.persisted, x.tracking, x.reading, x.exhausted, x.verified, x.prepareSent, x.retryArmed, x.target != 0} {
 		flag(set)
 	}
 	b = append(b, m.dirty, byte(m.round.kind), m.round.keys, byte(len(m.round.pending)), m.last, m.writes, byte(m.faults))
@@ -221,6 +226,9 @@ func (m *model) execute(ef Effect) Event {
 		m.s.phase, m.s.attempt = e.Phase, e.Attempt
 		m.commitSource(EvPersisted{Attempt: e.Attempt})
 	case EfSend:
+		if k := e.Message.Kind; m.orders.Suspend && (k == MsgData || k == MsgPrepare) {
+			m.doubted = "a job that is to rest sends " + k.String()
+		}
 		m.put(packet{toTarget: true, msg: e.Message})
 	case EfOpenRound:
 		m.openRound(e.Kind)
@@ -559,6 +567,14 @@ func (m *model) actions(b modelBounds) []action[*model] {
 	if m.machine.step == StepPausing || mutant.On(mutant.LateUnpause) && m.machine.step == StepDeciding {
 		add("pause deadline", true, func(m *model) { m.step(EvTimer{TimerPause, m.machine.generations[TimerPause]}) })
 	}
+	if m.orders.Hold {
+		add("cut over", false, func(m *model) { m.order(Orders{Suspend: m.orders.Suspend}) })
+	}
+	if m.orders.Suspend {
+		add("resume", false, func(m *model) { m.order(Orders{Hold: m.orders.Hold}) })
+	} else if b.rests {
+		add("rest", true, func(m *model) { m.order(Orders{Hold: m.orders.Hold, Suspend: true}) })
+	}
 	add("cancel", true, func(m *model) { m.step(EvCancel{"cancelled"}) })
 	add("old map", true, (*model).pushMap)
 	for _, keep := range []bool{false, true} {
@@ -566,6 +582,12 @@ func (m *model) actions(b modelBounds) []action[*model] {
 		add(fmt.Sprint("crash target, unsynced kept ", keep), true, func(m *model) { m.crashTarget(keep) })
 	}
 	return out
+}
+
+// order gives orders.
+func (m *model) order(o Orders) {
+	m.orders = o
+	m.step(EvOrders{o})
 }
 
 // awaited reports whether an answer may still come: a retry is timed to come later than any answer that was not lost.
@@ -639,6 +661,9 @@ func (m *model) broken() string {
 	if sServes && dServes {
 		return "both nodes serve the slot"
 	}
+	if m.orders.Hold && (m.machine.step == StepPausing || m.machine.step.Decided()) {
+		return "a slot is handed over that is to be held"
+	}
 	for k := range modelKeys {
 		switch {
 		case sServes && m.s.data[k] < m.acked[k]:
@@ -657,6 +682,8 @@ func (m *model) unfinished() string {
 		return "the source is " + m.machine.step.String()
 	case m.s.rec.State != cluster.Serving && m.d.rec.State != cluster.Serving:
 		return "nobody serves the slot"
+	case m.machine.step == StepDone && m.orders.Hold:
+		return "the slot has moved although it was to be held"
 	case m.paused || m.sealed:
 		return "commands stay parked at the source"
 	case m.d.rec.State == cluster.Prepared || m.d.rec.State == cluster.Importing:
@@ -777,12 +804,18 @@ func explore[M explorable[M]](start M, b modelBounds) modelResult {
 }
 
 func TestModelHandoff(t *testing.T) {
-	for _, b := range []modelBounds{
-		{writes: 2, faults: 1, attempts: 6, states: 300_000},
-		{writes: 1, faults: 2, attempts: 6, states: 1_500_000},
+	for _, c := range []struct {
+		orders Orders
+		modelBounds
+	}{
+		{Orders{}, modelBounds{writes: 2, faults: 1, attempts: 6, states: 300_000}},
+		{Orders{}, modelBounds{writes: 1, faults: 1, attempts: 6, rests: true, states: 300_000}},
+		{Orders{}, modelBounds{writes: 1, faults: 2, attempts: 6, states: 1_500_000}},
+		{Orders{Hold: true}, modelBounds{writes: 1, faults: 1, attempts: 6, rests: true, states: 500_000}},
 	} {
-		r := explore(newModel(), b)
-		t.Logf("%d writes, %d faults: %d states, %d ends", b.writes, b.faults, r.states, r.ends)
+		b := c.modelBounds
+		r := explore(newModel(c.orders), b)
+		t.Logf("%+v, %d writes, %d faults: %d states, %d ends", c.orders, b.writes, b.faults, r.states, r.ends)
 		if r.failure != "" {
 			t.Fatalf("%s, after:\n%s", r.failure, lines(r.trace))
 		}

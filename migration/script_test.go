@@ -173,6 +173,8 @@ func (sc *script) event(t *testing.T, d *datadriven.TestData, words []string) Ev
 		return EvCleaned{}
 	case "cancel":
 		return EvCancel{Why: "cancelled"}
+	case "orders": // orders [hold] [suspend]
+		return EvOrders{Orders{Hold: has("hold"), Suspend: has("suspend")}}
 	default:
 		d.Fatalf(t, "no such event: %v", words)
 		return nil
@@ -229,6 +231,8 @@ func TestSourceScripts(t *testing.T) {
 				return sc.step(t, d)
 			case "why":
 				return sc.s.Reason() + "\n"
+			case "waiting":
+				return sc.s.Waiting() + "\n"
 			default:
 				d.Fatalf(t, "no such command: %s", d.Cmd)
 				return ""

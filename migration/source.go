@@ -29,6 +29,8 @@ type Config struct {
 	Rounds int
 	// Pauses is how many pauses may be given up before the job fails as "cannot converge". Default 20.
 	Pauses int
+	// HoldEvery is how often a slot that is held before its cutover looks for changes to send. Default 1 s.
+	HoldEvery time.Duration
 	// AbortTries is how often the target is told of a failure before it is left to ask. Default 5.
 	AbortTries int
 }
@@ -57,7 +59,8 @@ func (c *Config) Validate() error {
 	defDur(&c.RetryMin, 20*time.Millisecond)
 	defDur(&c.RetryMax, time.Second)
 	defDur(&c.GiveUpAfter, time.Minute)
-	if c.WindowBytes < 0 || c.RetryMin < 0 || c.RetryMax < c.RetryMin || c.PauseDeadline < 0 || c.LagBytes < 0 {
+	defDur(&c.HoldEvery, time.Second)
+	if c.WindowBytes < 0 || c.RetryMin < 0 || c.RetryMax < c.RetryMin || c.PauseDeadline < 0 || c.HoldEvery < 0 || c.LagBytes < 0 {
 		return errors.New("migration: a limit is negative, or RetryMax is below RetryMin")
 	}
 	return nil
@@ -87,6 +90,7 @@ type Source struct {
 	epoch  cluster.Epoch // under which the source serves
 	step   Step
 	reason string // why the slot failed or its last trouble
+	orders Orders
 
 	attempt   cluster.Attempt
 	persisted bool // the attempt's number is durable
@@ -136,6 +140,18 @@ func (s *Source) Epoch() cluster.Epoch { return s.epoch }
 // Reason is why the slot failed, or the last trouble it had.
 func (s *Source) Reason() string { return s.reason }
 
+// Waiting says what the slot waits for that only operators can give, or "".
+func (s *Source) Waiting() string {
+	switch s.step {
+	case StepHolding:
+		return "everything is copied and verified; the slot waits to be told to cut over"
+	case StepSuspended:
+		return "the job was paused by an operator and waits to be resumed"
+	default:
+		return ""
+	}
+}
+
 // Verified reports whether a walk over the whole slot has found the copies equal, or made them so, before the cutover.
 func (s *Source) Verified() bool { return s.verified }
 
@@ -152,6 +168,10 @@ func (s *Source) Step(now time.Duration, ev Event) []Effect {
 		s.onTimer(e)
 	case EvCancel:
 		s.onCancel(e.Why)
+	case EvOrders:
+		s.onOrders(now, e.Orders)
+	case EvLag:
+		s.onLag(now, e)
 	default:
 		s.onProgress(ev)
 	}
@@ -162,7 +182,7 @@ func (s *Source) Step(now time.Duration, ev Event) []Effect {
 func (s *Source) onProgress(ev Event) {
 	switch e := ev.(type) {
 	case EvBegin:
-		s.beginAttempt(thenCopy)
+		s.goOn()
 	case EvRecover:
 		s.recover(e.Phase)
 	case EvPersisted:
@@ -172,8 +192,6 @@ func (s *Source) onProgress(ev Event) {
 		s.pump()
 	case EvData:
 		s.onData(e)
-	case EvLag:
-		s.onLag(e)
 	case EvParkLimit:
 		if s.step == StepPausing {
 			s.abandonPause("the paused slot parked as many commands as it may")
@@ -210,7 +228,7 @@ func (s *Source) message(k MessageKind) Message {
 func (s *Source) recover(p Phase) {
 	switch p {
 	case PhasePending, PhaseActive:
-		s.beginAttempt(thenCopy)
+		s.goOn()
 	case PhaseDecided:
 		s.enter(StepCommitting)
 		s.sendCommit()
@@ -230,6 +248,48 @@ func (s *Source) recover(p Phase) {
 		s.enter(StepFailed)
 		s.emit(EfEnded{})
 	}
+}
+
+// goOn begins an attempt, unless operators want the job to rest.
+func (s *Source) goOn() {
+	if s.orders.Suspend {
+		s.suspend()
+		return
+	}
+	s.beginAttempt(thenCopy)
+}
+
+// onOrders does what operators want now, where it differs from what the slot does.
+func (s *Source) onOrders(now time.Duration, o Orders) {
+	s.orders = o
+	switch s.step {
+	case StepStarting, StepCopying, StepHolding:
+		if o.Suspend {
+			s.suspend()
+		} else if s.step == StepHolding && !o.Hold {
+			s.emit(EfMeasure{})
+		}
+	case StepPausing:
+		if o.Suspend {
+			s.emit(EfUnpause{})
+			s.beginAttempt(thenCopy) // which rests as soon as the target, no longer prepared, has answered
+		}
+	case StepSuspended:
+		if !o.Suspend {
+			s.heard = now // that nothing was asked since is no silence
+			s.beginAttempt(thenCopy)
+		}
+	default: // not begun, or decided, or given up
+	}
+}
+
+// suspend rests. What the target has not called durable goes back to the tracker.
+func (s *Source) suspend() {
+	if s.step == StepStarting {
+		s.tracking = false // the target may have begun anew, and nobody will hear its answer: compare when the job goes on
+	}
+	s.endStream()
+	s.enter(StepSuspended)
 }
 
 // beginAttempt gives up the stream so far and opens a new one. What the target has not called durable goes back to the
@@ -312,6 +372,8 @@ func (s *Source) onStarted(r Reply) {
 	s.stopTimer(TimerRetry)
 	s.backoff = 0
 	switch {
+	case s.orders.Suspend:
+		s.suspend()
 	case r.Fresh:
 		s.enter(StepCopying)
 		s.verified, s.rounds = false, 0
@@ -439,16 +501,36 @@ func (s *Source) roundDone() {
 	s.emit(EfMeasure{})
 }
 
-func (s *Source) onLag(e EvLag) {
+func (s *Source) onLag(now time.Duration, e EvLag) {
+	small := e.Spans == 0 && e.Keys <= s.cfg.LagKeys && e.LagBytes <= s.cfg.LagBytes
+	if s.step == StepHolding {
+		s.heard = now // nothing was asked since: no silence
+		switch {
+		case s.orders.Hold && e.Keys == 0 && e.Spans == 0:
+			s.armRetry(s.cfg.HoldEvery)
+		case s.orders.Hold || !small:
+			s.stopTimer(TimerRetry)
+			s.enter(StepCopying)
+			s.openRound(RoundChanges)
+		default:
+			s.beginAttempt(thenPause)
+		}
+		return
+	}
 	if s.step != StepCopying || !s.exhausted || len(s.window) > 0 {
 		return
 	}
-	small := e.Spans == 0 && e.Keys <= s.cfg.LagKeys && e.LagBytes <= s.cfg.LagBytes
 	switch {
 	case !small && s.rounds < s.cfg.Rounds:
 		s.openRound(RoundChanges)
 	case !s.verified:
 		s.openRound(RoundVerify)
+	case s.orders.Hold && !mutant.On(mutant.HoldIgnored):
+		s.rounds, s.backoff = 0, 0
+		s.emit(EfGiveBack{}) // complete: there is nothing to give back, but its snapshot is not needed any more
+		s.round = 0
+		s.enter(StepHolding)
+		s.armRetry(s.cfg.HoldEvery)
 	default:
 		s.rounds = 0
 		s.round = 0 // complete: nothing to give back
@@ -569,6 +651,10 @@ func (s *Source) onSendFailed(now time.Duration, e EvSendFailed) {
 	}
 	switch s.step {
 	case StepStarting, StepCopying, StepPausing:
+		if s.step == StepStarting && s.orders.Suspend {
+			s.suspend()
+			return
+		}
 		if now-s.heard >= s.cfg.GiveUpAfter {
 			s.fail(fmt.Sprintf("the target has not answered for %s: %s", now-s.heard, e.Err))
 			return
@@ -654,7 +740,7 @@ func (s *Source) onTimer(e EvTimer) {
 	s.repeat()
 }
 
-// repeat sends again, byte for byte, what has not been answered.
+// repeat sends again, byte for byte, what has not been answered; a slot that is held looks what has changed.
 func (s *Source) repeat() {
 	switch s.step {
 	case StepStarting:
@@ -670,6 +756,8 @@ func (s *Source) repeat() {
 		if s.prepareSent {
 			s.sendPrepare()
 		}
+	case StepHolding:
+		s.emit(EfMeasure{})
 	case StepCommitting:
 		s.sendCommit()
 	case StepAborting:
@@ -696,7 +784,7 @@ func (s *Source) onCancel(why string) {
 		s.reason = why
 		s.emit(EfPersist{Attempt: s.attempt, Phase: PhaseFailed})
 		s.emit(EfEnded{})
-	case StepStarting, StepCopying, StepPausing:
+	case StepStarting, StepSuspended, StepCopying, StepHolding, StepPausing:
 		s.fail(why)
 	case StepCommitting, StepDeciding:
 		if mutant.On(mutant.CancelAfter) {

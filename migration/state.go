@@ -10,10 +10,19 @@ const (
 	// StepIdle: nothing has been done for the slot. Left by Begin or Recover.
 	StepIdle Step = iota
 	// StepStarting: a new attempt is being persisted, then opened at the target. The source serves. Left when the target
-	// has answered, or to Aborting.
+	// has answered, or to Suspended or Aborting.
 	StepStarting
-	// StepCopying: rounds stream, writes go on. Left to Starting (a pause is due, or the stream must begin anew) or Aborting.
+	// StepSuspended: operators want the job to rest. The source serves and sends nothing; what changes is tracked, if it was.
+	// Entered from every step before the decision; from Pausing by way of Starting, so that the target is not left prepared.
+	// Left to Starting when they want it to go on, or to Aborting.
+	StepSuspended
+	// StepCopying: rounds stream, writes go on. Left to Starting (a pause is due, or the stream must begin anew), to Holding,
+	// Suspended or Aborting.
 	StepCopying
+	// StepHolding: everything is copied and verified, but operators want to say when the slot is handed over. The source
+	// serves; from time to time it looks what has changed, and sends it. Left to Copying for that, to Starting when the hold
+	// is over (a pause is due), to Suspended or Aborting.
+	StepHolding
 	// StepPausing: writes are parked, the final round streams, then prepare. Left to Deciding by an exact prepared, to
 	// Starting when the pause must be given up, to Aborting.
 	StepPausing
@@ -34,7 +43,7 @@ const (
 	StepFailed
 )
 
-var stepNames = [...]string{"idle", "starting", "copying", "pausing", "deciding", "committing", "confirming", "cleaning", "done", "aborting", "failed"}
+var stepNames = [...]string{"idle", "starting", "suspended", "copying", "holding", "pausing", "deciding", "committing", "confirming", "cleaning", "done", "aborting", "failed"}
 
 func (s Step) String() string {
 	if int(s) < len(stepNames) {
@@ -51,9 +60,11 @@ func (s Step) Decided() bool { return s >= StepDeciding && s <= StepDone }
 
 // transitions is the one table of which steps may follow which. Source.Step panics on any other: it is a bug of this code.
 var transitions = map[Step][]Step{
-	StepIdle:       {StepStarting, StepCommitting, StepConfirming, StepCleaning, StepAborting, StepDone, StepFailed},
-	StepStarting:   {StepStarting, StepCopying, StepPausing, StepAborting},
-	StepCopying:    {StepStarting, StepAborting},
+	StepIdle:       {StepStarting, StepSuspended, StepCommitting, StepConfirming, StepCleaning, StepAborting, StepDone, StepFailed},
+	StepStarting:   {StepStarting, StepSuspended, StepCopying, StepPausing, StepAborting},
+	StepSuspended:  {StepStarting, StepAborting},
+	StepCopying:    {StepStarting, StepSuspended, StepHolding, StepAborting},
+	StepHolding:    {StepStarting, StepSuspended, StepCopying, StepAborting},
 	StepPausing:    {StepStarting, StepDeciding, StepAborting},
 	StepDeciding:   {StepCommitting, StepAborting},
 	StepCommitting: {StepConfirming},

@@ -81,8 +81,10 @@ type Elsewhere struct {
 // FoundElsewhere lists the mutants that other tests find.
 func FoundElsewhere() []Elsewhere {
 	const explored = "the exploration of claims in engine/cluster"
+	const machines = "the exploration of the machines in migration"
 	return []Elsewhere{
 		{mutant.RouteBeforeLock, "the stress test over sockets: one thread cannot show it"},
+		{mutant.HoldIgnored, machines},
 		{mutant.ClaimNarrow, explored},
 		{mutant.ClaimOnce, explored},
 		{mutant.ClaimReleased, explored},

@@ -11,6 +11,7 @@ type Name string
 // The mutants, by the part of the system that they break.
 const (
 	NoPause          Name = "no-pause"            // the final round runs without pausing writes of the slot
+	HoldIgnored      Name = "hold-ignored"        // a job that is held before the cutover cuts over
 	NoDrain          Name = "no-drain"            // writes are paused, but those already admitted are not waited for
 	ServeEarly       Name = "serve-early"         // the target serves when the data is complete, before the decision
 	LostCommitReply  Name = "lost-commit-reply"   // the source takes a lost reply to its commit for a failure

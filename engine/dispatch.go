@@ -34,12 +34,12 @@ func (s *Session) run(args [][]byte, waited verdict) {
 	n := s.n
 	start := s.out.Len()
 	muted := s.reply != replyOn
+	if isPeer(args[0]) {
+		s.runPeer(args)
+		return
+	}
 	spec, text := n.table.Check(args)
 	if text != "" {
-		if spec == nil && strings.EqualFold(string(args[0]), "peer") {
-			s.runPeer(args)
-			return
-		}
 		s.refuse(args, text)
 	} else {
 		s.runKnown(spec, args, waited)
@@ -47,6 +47,11 @@ func (s *Session) run(args [][]byte, waited verdict) {
 	if muted {
 		s.mute(start)
 	}
+}
+
+// isPeer reports whether a command's name is PEER, which the table of commands does not have: to clients it is unknown.
+func isPeer(name []byte) bool {
+	return len(name) == len("peer") && strings.EqualFold(string(name), "peer")
 }
 
 // runKnown runs a command that the table has and whose arguments are of the right number.

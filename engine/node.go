@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -222,11 +221,11 @@ func (n *Node) topology() *cluster.Map { return n.mapNow.Load() }
 
 // Peer is where to call a node of the map.
 func (n *Node) Peer(id cluster.NodeID) (env.Peer, bool) {
-	node := n.topology().Find(id)
-	if node == nil {
+	addr, found := n.topology().Addr(id)
+	if !found {
 		return env.Peer{}, false
 	}
-	return env.Peer{ID: string(id), Addr: node.Host + ":" + strconv.Itoa(node.Port)}, true
+	return env.Peer{ID: string(id), Addr: addr}, true
 }
 
 // Record is the ownership record of a slot at this moment.

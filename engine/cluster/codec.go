@@ -85,18 +85,17 @@ func DecodeMap(b []byte) (*Map, error) {
 	if version == -1 && count == 0 && len(d.rest) == 0 {
 		return NoMap(), nil
 	}
-	var nodes []Node
+	nodes := make([]Node, 0, count)
 	for i := range count {
-		n := d.node()
-		if !d.ok() {
+		nodes = append(nodes, Node{})
+		if d.node(&nodes[i]); !d.ok() {
 			return nil, fmt.Errorf("%w: node %d of %d: %s", ErrMap, i+1, count, d.wrong)
 		}
-		nodes = append(nodes, n)
 	}
 	if len(d.rest) != 0 {
 		return nil, fmt.Errorf("%w: %d bytes too many", ErrMap, len(d.rest))
 	}
-	m, err := NewMap(nodes, version)
+	m, err := newMap(nodes, version)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMap, err)
 	}
@@ -148,8 +147,8 @@ func (d *decoder) uint64() uint64 {
 	return 0
 }
 
-func (d *decoder) node() Node {
-	var n Node
+// node reads a node into the zero Node.
+func (d *decoder) node(n *Node) {
 	n.ID = NodeID(d.take(NodeIDLen))
 	n.Host = string(d.take(int(d.uint8())))
 	n.Port = int(d.uint16())
@@ -174,5 +173,4 @@ func (d *decoder) node() Node {
 		next = int(r.Last) + 2
 		n.Slots.AddRange(r)
 	}
-	return n
 }

@@ -44,7 +44,8 @@ type Map struct {
 
 	owners []uint16 // by slot: index into Nodes plus one, 0 = unassigned; empty in NoMap
 	byID   map[NodeID]int
-	hash   uint64 // set by NewMap: handshakes ask for it
+	addrs  []string // by index into Nodes: calls to peers ask for them
+	hash   uint64   // set by NewMap: handshakes ask for it
 }
 
 // NoMap is the map of a node that never got one: version -1, no nodes.
@@ -52,6 +53,11 @@ func NoMap() *Map { return &Map{Version: -1} }
 
 // NewMap builds a map of the nodes, in their order. It copies them. The errors are those of a SETNODES text that says the same.
 func NewMap(nodes []Node, version int64) (*Map, error) {
+	return newMap(slices.Clone(nodes), version)
+}
+
+// newMap is NewMap that takes the nodes over.
+func newMap(nodes []Node, version int64) (*Map, error) {
 	if version < 0 {
 		return nil, ErrClusterVersion
 	}
@@ -60,9 +66,10 @@ func NewMap(nodes []Node, version int64) (*Map, error) {
 	}
 	m := &Map{
 		Version: version,
-		Nodes:   slices.Clone(nodes),
+		Nodes:   nodes,
 		owners:  make([]uint16, slot.Count),
 		byID:    make(map[NodeID]int, len(nodes)),
+		addrs:   make([]string, len(nodes)),
 	}
 	for i := range m.Nodes {
 		n := &m.Nodes[i]
@@ -74,11 +81,14 @@ func NewMap(nodes []Node, version int64) (*Map, error) {
 			return nil, ErrNodesInfo
 		}
 		m.byID[n.ID] = i
-		for _, s := range n.Slots.Slots() {
-			if m.owners[s] != 0 {
-				return nil, ErrSlotOverlap
+		m.addrs[i] = n.Host + ":" + strconv.Itoa(n.Port)
+		for _, r := range n.Slots.Ranges() {
+			for s := r.First; s <= r.Last; s++ {
+				if m.owners[s] != 0 {
+					return nil, ErrSlotOverlap
+				}
+				m.owners[s] = uint16(i + 1)
 			}
-			m.owners[s] = uint16(i + 1)
 		}
 	}
 	m.hash = m.sum()
@@ -125,7 +135,7 @@ func printable(text string) bool {
 // with roles in any case and empty lines passed over. Grammar and errors are those of Kvrocks, with these differences: a
 // port of 0, an id given twice, control characters in ids and hosts, and "-5" for slot 5 are refused.
 func ParseNodes(text string, version int64) (*Map, error) {
-	var nodes []Node
+	nodes := make([]Node, 0, min(strings.Count(text, "\n")+1, MaxNodes))
 	var taken slot.Set
 	for line := range strings.SplitSeq(text, "\n") {
 		if line == "" {
@@ -134,28 +144,27 @@ func ParseNodes(text string, version int64) (*Map, error) {
 		if len(nodes) == MaxNodes {
 			return nil, ErrNodesInfo
 		}
-		n, err := parseNode(line, &taken)
-		if err != nil {
+		nodes = append(nodes, Node{})
+		if err := nodes[len(nodes)-1].parse(line, &taken); err != nil {
 			return nil, err
 		}
-		nodes = append(nodes, n)
 	}
-	return NewMap(nodes, version)
+	return newMap(nodes, version)
 }
 
-// parseNode reads one line and adds its slots to those taken by the lines before it.
-func parseNode(line string, taken *slot.Set) (Node, error) {
+// parse reads one line and adds its slots to those taken by the lines before it. n is the zero Node.
+func (n *Node) parse(line string, taken *slot.Set) error {
 	fields := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' })
 	if len(fields) < 5 {
-		return Node{}, ErrNodesInfo
+		return ErrNodesInfo
 	}
-	n := Node{ID: NodeID(fields[0]), Host: fields[1]}
+	n.ID, n.Host = NodeID(fields[0]), fields[1]
 	if !validID(n.ID) {
-		return Node{}, ErrNodeID
+		return ErrNodeID
 	}
 	port, err := strconv.ParseUint(fields[2], 10, 16)
 	if err != nil {
-		return Node{}, ErrNodePort
+		return ErrNodePort
 	}
 	n.Port = int(port)
 	switch strings.ToLower(fields[3]) {
@@ -165,33 +174,31 @@ func parseNode(line string, taken *slot.Set) (Node, error) {
 	case "slave,fail", "replica,fail":
 		n.Replica, n.Failed = true, true
 	default:
-		return Node{}, ErrNodeRole
+		return ErrNodeRole
 	}
 	if n.Replica {
 		n.Master = NodeID(fields[4])
 	} else if fields[4] != "-" {
-		return Node{}, ErrNodeID
+		return ErrNodeID
 	}
 	if err := n.check(); err != nil {
-		return Node{}, err
+		return err
 	}
 	if n.Replica && len(fields) != 5 {
-		return Node{}, ErrNodesInfo
+		return ErrNodesInfo
 	}
 	for _, f := range fields[5:] {
 		r, err := parseSlots(f)
 		if err != nil {
-			return Node{}, err
+			return err
 		}
-		for s := int(r.First); s <= int(r.Last); s++ {
-			if taken.Has(slot.Slot(s)) {
-				return Node{}, ErrSlotOverlap
-			}
-			taken.Add(slot.Slot(s))
+		if taken.HasAny(r) {
+			return ErrSlotOverlap
 		}
+		taken.AddRange(r)
 		n.Slots.AddRange(r)
 	}
-	return n, nil
+	return nil
 }
 
 // parseSlots reads "5" or "5-9" as SETNODES has it: stricter than slot.ParseRange, and with other errors.
@@ -236,6 +243,18 @@ func (m *Map) Find(id NodeID) *Node {
 	return nil
 }
 
+// Addr is where a node of the map is called, host and port; not found if the map has no such node.
+func (m *Map) Addr(id NodeID) (addr string, found bool) {
+	if m == nil {
+		return "", false
+	}
+	i, found := m.byID[id]
+	if !found {
+		return "", false
+	}
+	return m.addrs[i], true
+}
+
 // WithSlots is CLUSTERX SETSLOT: the map in which the slots of the ranges belong to the node, under another version. m stays
 // as it is. Whether version is the next one is the caller's to check.
 func (m *Map) WithSlots(ranges []slot.Range, id NodeID, version int64) (*Map, error) {
@@ -254,18 +273,15 @@ func (m *Map) WithSlots(ranges []slot.Range, id NodeID, version int64) (*Map, er
 		if r.First > r.Last || !r.Last.Valid() {
 			return nil, ErrSlotRange
 		}
-		for s := r.First; s <= r.Last; s++ {
-			if i := m.owners[s]; i != 0 {
-				nodes[i-1].Slots.Remove(s)
-			}
+		for i := range nodes {
+			nodes[i].Slots.RemoveRange(r)
 		}
 	}
-	given := slot.SetOf(ranges...)
 	target := &nodes[m.byID[id]]
-	for _, s := range given.Slots() {
-		target.Slots.Add(s)
+	for _, r := range ranges {
+		target.Slots.AddRange(r)
 	}
-	return NewMap(nodes, version)
+	return newMap(nodes, version)
 }
 
 // Text is the map as CLUSTERX SETNODES takes it: the nodes in their order, slots ascending in ranges as long as can be, each
@@ -274,28 +290,23 @@ func (m *Map) Text() string {
 	if m == nil {
 		return ""
 	}
-	var b strings.Builder
+	var b []byte
 	for i := range m.Nodes {
-		m.Nodes[i].appendText(&b)
+		b = m.Nodes[i].appendText(b)
 	}
-	return b.String()
+	return string(b)
 }
 
-func (n *Node) appendText(b *strings.Builder) {
-	b.WriteString(string(n.ID))
-	b.WriteByte(' ')
-	b.WriteString(n.Host)
-	b.WriteByte(' ')
-	b.WriteString(strconv.Itoa(n.Port))
-	b.WriteByte(' ')
-	b.WriteString(n.role())
-	b.WriteByte(' ')
-	b.WriteString(n.masterColumn())
-	if slots := n.Slots.String(); slots != "" {
-		b.WriteByte(' ')
-		b.WriteString(slots)
+func (n *Node) appendText(b []byte) []byte {
+	b = append(append(b, n.ID...), ' ')
+	b = append(append(b, n.Host...), ' ')
+	b = append(strconv.AppendInt(b, int64(n.Port), 10), ' ')
+	b = append(append(b, n.role()...), ' ')
+	b = append(b, n.masterColumn()...)
+	if n.Slots.Len() > 0 {
+		b = n.Slots.AppendText(append(b, ' '))
 	}
-	b.WriteByte('\n')
+	return append(b, '\n')
 }
 
 // role is the role as SETNODES and CLUSTER NODES write it.
@@ -333,11 +344,9 @@ func (m *Map) sum() uint64 {
 		order[i] = &m.Nodes[i]
 	}
 	slices.SortFunc(order, func(a, b *Node) int { return cmp.Compare(a.ID, b.ID) })
-	var b strings.Builder
-	b.WriteString(strconv.FormatInt(m.Version, 10))
-	b.WriteByte('\n')
+	b := append(strconv.AppendInt(make([]byte, 0, 32+128*len(order)), m.Version, 10), '\n')
 	for _, n := range order {
-		n.appendText(&b)
+		b = n.appendText(b)
 	}
-	return xxh3.HashString(b.String())
+	return xxh3.Hash(b)
 }

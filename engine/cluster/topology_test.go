@@ -403,3 +403,17 @@ func FuzzParseNodes(f *testing.F) {
 		}
 	})
 }
+
+func TestAddr(t *testing.T) {
+	m := mustParse(t, expand(threeNodes), 7)
+	for id, want := range map[NodeID]string{id("a"): "10.0.0.1:7001", id("b"): "node-b.example:7002", id("c"): "::1:7003"} {
+		if addr, found := m.Addr(id); !found || addr != want {
+			t.Errorf("node %s is called at %q, %v; want %q", id.Short(), addr, found, want)
+		}
+	}
+	for _, m := range []*Map{m, NoMap(), nil} {
+		if addr, found := m.Addr(id("d")); found {
+			t.Errorf("a node that is not in the map is called at %q", addr)
+		}
+	}
+}

@@ -42,9 +42,35 @@ func (s *Set) Add(n Slot) { s.words[n/64] |= 1 << (n % 64) }
 
 // AddRange puts the slots of a range into the set.
 func (s *Set) AddRange(r Range) {
-	for n := int(r.First); n <= int(r.Last); n++ {
-		s.Add(Slot(n))
+	for n := int(r.First); n <= int(r.Last); n = n/64*64 + 64 {
+		s.words[n/64] |= bitsOf(n, r.Last)
 	}
+}
+
+// RemoveRange takes the slots of a range out of the set.
+func (s *Set) RemoveRange(r Range) {
+	for n := int(r.First); n <= int(r.Last); n = n/64*64 + 64 {
+		s.words[n/64] &^= bitsOf(n, r.Last)
+	}
+}
+
+// HasAny reports whether a slot of a range is in the set.
+func (s *Set) HasAny(r Range) bool {
+	for n := int(r.First); n <= int(r.Last); n = n/64*64 + 64 {
+		if s.words[n/64]&bitsOf(n, r.Last) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// bitsOf is the bits of the slots from n to last in the word that n is in.
+func bitsOf(n int, last Slot) uint64 {
+	mask := ^uint64(0) << (n % 64)
+	if n/64 == int(last)/64 {
+		mask &= ^uint64(0) >> (63 - last%64)
+	}
+	return mask
 }
 
 // Remove takes a slot out of the set.
@@ -77,24 +103,43 @@ func (s *Set) Slots() []Slot {
 // Ranges lists the set as maximal ranges in ascending order.
 func (s *Set) Ranges() []Range {
 	var out []Range
-	for _, n := range s.Slots() {
-		if k := len(out); k > 0 && out[k-1].Last+1 == n {
-			out[k-1].Last = n
-		} else {
-			out = append(out, Range{n, n})
-		}
+	for first := s.next(0, 0); first < Count; {
+		end := s.next(first, ^uint64(0))
+		out = append(out, Range{Slot(first), Slot(end - 1)})
+		first = s.next(end, 0)
 	}
 	return out
 }
 
+// next is the first slot from n on that is in the set, or, if flip has all bits set, that is not; Count if there is none.
+func (s *Set) next(n int, flip uint64) int {
+	for n < Count {
+		if w := (s.words[n/64] ^ flip) >> (n % 64); w != 0 {
+			return n + bits.TrailingZeros64(w)
+		}
+		n = n/64*64 + 64
+	}
+	return Count
+}
+
 // String writes the ranges separated by spaces: "0-4 7 9-12".
 func (s *Set) String() string {
-	ranges := s.Ranges()
-	parts := make([]string, len(ranges))
-	for i, r := range ranges {
-		parts[i] = r.String()
+	return string(s.AppendText(nil))
+}
+
+// AppendText appends what String returns.
+func (s *Set) AppendText(dst []byte) []byte {
+	start := len(dst)
+	for _, r := range s.Ranges() {
+		if len(dst) > start {
+			dst = append(dst, ' ')
+		}
+		dst = strconv.AppendUint(dst, uint64(r.First), 10)
+		if r.First != r.Last {
+			dst = strconv.AppendUint(append(dst, '-'), uint64(r.Last), 10)
+		}
 	}
-	return strings.Join(parts, " ")
+	return dst
 }
 
 // ParseRanges reads ranges separated by spaces, as CLUSTERX MIGRATE and SETSLOT take them in one argument. The error

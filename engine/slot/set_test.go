@@ -144,6 +144,19 @@ func TestSetIsAModelSet(t *testing.T) {
 					model[s] = true
 				}
 			},
+			"remove range": func(t *rapid.T) {
+				first := slots.Draw(t, "first")
+				r := Range{first, min(first+Slot(rapid.IntRange(0, 200).Draw(t, "more")), Count-1)}
+				any := false
+				for s := r.First; s <= r.Last; s++ {
+					any = any || model[s]
+					delete(model, s)
+				}
+				if set.HasAny(r) != any {
+					t.Fatalf("a slot of %v is in the set: %v, want %v", r, !any, any)
+				}
+				set.RemoveRange(r)
+			},
 			"copy": func(*rapid.T) {
 				other := set
 				for s := range Slot(Count) {

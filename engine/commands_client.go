@@ -77,7 +77,7 @@ func (s *Session) clientSetInfo(option, value []byte) {
 	case name != "lib-name" && name != "lib-ver":
 		s.out.Error(errUnrecognized(option))
 	case !printable(value):
-		s.out.Error(errAttribute(name))
+		s.out.Error(errAttribute(option))
 	default:
 		s.tell(func(c *clientInfo) {
 			if name == "lib-name" {

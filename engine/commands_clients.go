@@ -204,6 +204,41 @@ func (s *Session) waitReplicas(args [][]byte) {
 	}
 }
 
+// waitDisk answers WAITAOF local replicas timeout, when all that has been written here is durable: the log is the only place that there is.
+func (s *Session) waitDisk(args [][]byte) {
+	local, err := strconv.ParseInt(string(args[1]), 10, 64)
+	switch {
+	case err != nil:
+		s.out.Error(errNotInteger)
+		return
+	case local < 0 || local > 1:
+		s.out.Error(errWaitLocal)
+		return
+	}
+	replicas, err := strconv.ParseInt(string(args[2]), 10, 64)
+	switch {
+	case err != nil:
+		s.out.Error(errNotInteger)
+		return
+	case replicas < 0:
+		s.out.Error(errNotPositive)
+		return
+	}
+	ms, err := strconv.ParseInt(string(args[3]), 10, 64)
+	switch {
+	case err != nil:
+		s.out.Error(errTimeoutInteger)
+		return
+	case ms < 0:
+		s.out.Error(errTimeoutNegative)
+		return
+	}
+	s.dependAlways(s.n.store.Last())
+	s.out.Array(2)
+	s.out.Int(1)
+	s.out.Int(0)
+}
+
 // runClients runs the subcommands of CLIENT that concern other clients, and reports whether the command is one.
 func (s *Session) runClients(spec *command.Spec, args [][]byte) bool {
 	switch spec.Name {

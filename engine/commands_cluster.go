@@ -60,6 +60,8 @@ func (s *Session) runCluster(spec *command.Spec, args [][]byte) {
 		s.out.Verbatim("txt", v.InfoText(n.moveLines()))
 	case "cluster|nodes":
 		s.out.Verbatim("txt", v.NodesText())
+	case "cluster|myshardid":
+		s.out.BulkString(string(v.ShardID()))
 	case "cluster|slots":
 		v.WriteSlots(&s.out)
 	case "cluster|shards":

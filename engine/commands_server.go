@@ -11,6 +11,10 @@ import (
 // runServer runs a command that needs the node rather than keys. s.mu is held. It appends exactly one reply, or leaves the
 // command pending.
 func (s *Session) runServer(spec *command.Spec, args [][]byte) {
+	if spec.IsHelp() {
+		s.n.table.WriteHelp(spec, &s.out)
+		return
+	}
 	container, _, _ := strings.Cut(spec.Name, "|")
 	switch container {
 	case "multi":
@@ -26,6 +30,8 @@ func (s *Session) runServer(spec *command.Spec, args [][]byte) {
 		s.out.OK()
 	case "wait":
 		s.waitReplicas(args)
+	case "waitaof":
+		s.waitDisk(args)
 	case "slowlog":
 		s.slowlog(spec, args)
 	case "monitor":

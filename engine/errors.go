@@ -50,6 +50,8 @@ const (
 	errNoSuchClient     = "ERR No such client"
 	errKillID           = "ERR client-id should be greater than 0"
 	errMonitorInMulti   = "ERR MONITOR isn't allowed for DENY BLOCKING client"
+	errWaitLocal        = "ERR value is out of range, value must between 0 and 1"
+	errNotPositive      = "ERR value is out of range, must be positive"
 	errSlowLogCount     = "ERR count should be greater than or equal to -1"
 )
 
@@ -60,8 +62,8 @@ func errNoSuchUser(name []byte) string { return "ERR No such user '" + string(na
 const errJobFailed = "ERR the migration failed"
 
 // errAttribute is the error for CLIENT SETINFO with a value that would break the lines of CLIENT LIST.
-func errAttribute(name string) string {
-	return "ERR " + name + " cannot contain spaces, newlines or special characters."
+func errAttribute(name []byte) string {
+	return "ERR " + string(name) + " cannot contain spaces, newlines or special characters."
 }
 
 func errUnrecognized(option []byte) string { return "ERR Unrecognized option '" + string(option) + "'" }

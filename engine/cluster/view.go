@@ -211,6 +211,16 @@ func (v View) masterOf(n *Node) *Node {
 	return nil
 }
 
+// ShardID is the id of the shard that the node itself is of: that of its master, and its own if it has none.
+func (v View) ShardID() NodeID {
+	if n := v.Map.Find(v.Self); n != nil && n.Replica {
+		if m := v.masterOf(n); m != nil {
+			return m.ID
+		}
+	}
+	return v.Self
+}
+
 func writeShardNode(w *resp.Writer, n *Node) {
 	role, health := "master", "online"
 	if n.Replica {

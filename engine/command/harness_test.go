@@ -96,6 +96,9 @@ func (l *local) run(t testing.TB, args [][]byte) {
 	case problem != "":
 		l.out.Error(problem)
 		return
+	case spec.IsHelp():
+		l.table.WriteHelp(spec, &l.out)
+		return
 	case strings.HasPrefix(spec.Name, "command"):
 		l.table.WriteCommand(args, &l.out)
 		return

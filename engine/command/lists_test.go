@@ -29,17 +29,6 @@ func TestListReplyLimit(t *testing.T) {
 	}
 }
 
-// TestListSearchOfAllRanks: the one rank without a negative is refused, as Redis 7.2 does and 7.0 does not.
-func TestListSearchOfAllRanks(t *testing.T) {
-	l := newLocal(t, resp.V2, fixed(1))
-	l.do(t, "RPUSH", "l", "a", "b", "a")
-	for rank, want := range map[string]string{"-9223372036854775808": "(error) " + errNotLong, "-9223372036854775807": "(nil)", "9223372036854775807": "(nil)", "-2": "0"} {
-		if got := l.do(t, "LPOS", "l", "a", "RANK", rank).String(); got != want {
-			t.Errorf("RANK %s: %s", rank, got)
-		}
-	}
-}
-
 // TestListChangesAreSmall: what the commands on both ends write does not depend on the length of the list.
 func TestListChangesAreSmall(t *testing.T) {
 	l := newLocal(t, resp.V2, fixed(1))

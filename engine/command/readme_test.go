@@ -84,10 +84,51 @@ func readme(t *testing.T) string {
 	out.WriteString("\n## Beside those of Redis\n\n| command | |\n|---|---|\n")
 	for _, s := range table.All() {
 		for _, s := range append([]*Spec{s}, s.Sub...) {
-			if !known[s.Name] && !strings.HasSuffix(s.Name, "|help") {
+			if !known[s.Name] {
 				fmt.Fprintf(&out, "| %s | %s |\n", strings.ToUpper(strings.ReplaceAll(s.Name, "|", " ")), s.Summary)
 			}
 		}
 	}
 	return out.String()
+}
+
+// TestListOfCommands compares the list that README.md is written from with the commands of a real Redis: those that 7.0 does not know came
+// with 7.2.
+func TestListOfCommands(t *testing.T) {
+	r, ok := startRedis(t)
+	if !ok {
+		t.Log("NOT RUN: no redis-server 7.0 on PATH, so the list of commands was not compared with a real Redis")
+		return
+	}
+	list, err := os.ReadFile(redisCommands)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	var news []string
+	for line := range strings.Lines(string(list)) {
+		words := strings.Fields(line)
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		if len(words) != 3 || listed[words[1]] {
+			t.Fatalf("%q is no line of the list, or stands there twice", line)
+		}
+		listed[words[1]] = true
+		if words[2] == "7.2.0" {
+			news = append(news, words[1])
+		}
+	}
+	if got := strings.Join(news, " "); got != "cluster|myshardid client|no-touch client|setinfo waitaof" {
+		t.Errorf("of 7.2: %s", got)
+	}
+	known := r.do(t, "COMMAND", "LIST")
+	for _, name := range known.Elems {
+		if !listed[name.Str] {
+			t.Errorf("%s is not in the list", name.Str)
+		}
+	}
+	if len(listed) != len(known.Elems)+len(news) {
+		t.Errorf("the list has %d commands, Redis 7.0 has %d, and 7.2 brought %d", len(listed), len(known.Elems), len(news))
+	}
 }

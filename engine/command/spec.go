@@ -99,7 +99,7 @@ type Spec struct {
 	Differs string
 	// Handler is nil if and only if Flags has Server.
 	Handler Handler
-	// Sub lists the subcommands of a container, by name.
+	// Sub lists the subcommands of a container. NewTable adds HELP.
 	Sub []*Spec
 	// Count is the position of the argument that says how many keys follow it, 0 if there is none. A key at FirstKey comes
 	// before it. If the count is wrong, the handler must find that out, and answer an error, before it looks at any key.

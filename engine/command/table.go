@@ -1,6 +1,7 @@
 package command
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
@@ -19,6 +20,13 @@ func NewTable(more ...*Spec) *Table {
 	t := &Table{byName: map[string]*Spec{}, subs: map[string]*Spec{}}
 	for _, group := range [][]*Spec{stringSpecs(), bitmapSpecs(), hashSpecs(), listSpecs(), setSpecs(), sortedSetSpecs(), keySpecs(), dumpSpecs(), sortSpecs(), objectSpecs(), serverSpecs(), transactionSpecs(), observationSpecs(), godwitSpecs(), more} {
 		t.all = append(t.all, group...)
+	}
+	for i, s := range t.all {
+		if len(s.Sub) > 0 {
+			container := *s // the caller's stays as it is
+			container.Sub = append(slices.Clip(s.Sub), helpSpec(s))
+			t.all[i] = &container
+		}
 	}
 	sort.Slice(t.all, func(i, j int) bool { return t.all[i].Name < t.all[j].Name })
 	for _, s := range t.all {

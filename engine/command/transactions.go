@@ -28,6 +28,9 @@ func observationSpecs() []*Spec {
 		{Name: "wait", Arity: 3, Flags: NoScript | Connection | Server,
 			Group: "generic", Since: "3.0.0", Complexity: "O(1)", Summary: "Answers 0 at once: there are no replicas",
 			Differs: "there are no replicas: answers 0 at once"},
+		{Name: "waitaof", Arity: 4, Flags: NoScript | Connection | Server,
+			Group: "generic", Since: "7.2.0", Complexity: "O(1)", Summary: "Wait until what was written is on the disk",
+			Differs: "there are no replicas, and the disk is waited for whatever the timeout: answers 1 and 0 when all that the node has written is durable"},
 	}
 }
 

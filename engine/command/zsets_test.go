@@ -10,47 +10,6 @@ import (
 	"godwit/engine/resp"
 )
 
-// TestRankWithScore is what Redis has since 7.2: WITHSCORE of ZRANK and ZREVRANK.
-func TestRankWithScore(t *testing.T) {
-	for version, score := range map[resp.Version]string{resp.V2: `"2.5"`, resp.V3: "2.5"} {
-		l := newLocal(t, version, fixed(1))
-		l.do(t, "ZADD", "z", "1", "a", "2.5", "b")
-		l.do(t, "SET", "s", "v")
-		for request, want := range map[string]string{
-			"ZRANK z b WITHSCORE":       "[1 " + score + "]",
-			"ZREVRANK z b withscore":    "[0 " + score + "]",
-			"ZRANK z x WITHSCORE":       "(nil)",
-			"ZREVRANK none x WITHSCORE": "(nil)",
-			"ZRANK z b WITHSCORES":      "(error) " + errSyntax,
-			"ZRANK s b WITHSCORES":      "(error) " + errSyntax,
-			"ZRANK s b WITHSCORE":       "(error) " + errWrongType,
-			"ZRANK z b WITHSCORE 1":     "(error) ERR wrong number of arguments for 'zrank' command",
-			"ZREVRANK z":                "(error) ERR wrong number of arguments for 'zrevrank' command",
-		} {
-			if got := l.do(t, strings.Fields(request)...).String(); got != want {
-				t.Errorf("%s: %s, want %s", request, got, want)
-			}
-		}
-		if l.do(t, "ZRANK", "z", "x", "WITHSCORE"); version == resp.V2 && string(l.out.Bytes()) != "*-1\r\n" {
-			t.Errorf("no rank with its score is %q", l.out.Bytes())
-		}
-	}
-}
-
-// TestScoresAreShort: scores are written as by Redis 7.2, with the fewest digits.
-func TestScoresAreShort(t *testing.T) {
-	l := newLocal(t, resp.V2, fixed(1))
-	for score, want := range map[string]string{
-		"0.1": "0.1", "1e3": "1000", "3.0": "3", "1e16": "10000000000000000", "-0": "0", "inf": "inf", "-INF": "-inf", "0x1p-1": "0.5", "0x10": "16", "1e-5": "0.00001", "1e-9": "1e-9", "1e17": "100000000000000000",
-		"9007199254740993": "9007199254740992", "2.2250738585072014e-308": "2.2250738585072014e-308",
-	} {
-		l.do(t, "ZADD", "z", score, "m")
-		if got := l.do(t, "ZSCORE", "z", "m").Str; got != want {
-			t.Errorf("%s: %s", score, got)
-		}
-	}
-}
-
 // TestSortedSetLimits: members that are too long are refused before anything is written, and replies that would be too large take nothing
 // away.
 func TestSortedSetLimits(t *testing.T) {

@@ -41,7 +41,16 @@ type local struct {
 	written    int // size in bytes of the batch of the latest request
 }
 
+// newLocal returns one with an empty store that the end of the test closes.
 func newLocal(t testing.TB, version resp.Version, now func() int64) *local {
+	t.Helper()
+	l := openLocal(t, version, now)
+	t.Cleanup(func() { l.close(t) })
+	return l
+}
+
+// openLocal returns one that the caller must close.
+func openLocal(t testing.TB, version resp.Version, now func() int64) *local {
 	t.Helper()
 	st, err := store.Open(store.Options{
 		FS: vfs.NewMem(), Dir: "d", Syncer: inlineSyncer{}, Fatal: func(err error) { panic(err) },
@@ -50,15 +59,17 @@ func newLocal(t testing.TB, version resp.Version, now func() int64) *local {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	l := &local{st: st, table: NewTable(), now: now}
 	l.out.Reset(nil, version)
 	l.tx.SetRand(l.rand)
 	return l
+}
+
+func (l *local) close(t testing.TB) {
+	t.Helper()
+	if err := l.st.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // rand is a stream of numbers that look random (splitmix64).

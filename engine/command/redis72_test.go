@@ -102,7 +102,7 @@ func TestSinceRedis72(t *testing.T) {
 	for _, version := range []resp.Version{resp.V2, resp.V3} {
 		for _, c := range sinceRedis72 {
 			for request, want := range c.want {
-				l := newLocal(t, version, fixed(1))
+				l := openLocal(t, version, fixed(1))
 				for _, s := range c.setup {
 					if v := l.do(t, splitArgs(t, s)...); v.Kind == resp.ErrorKind {
 						t.Fatalf("%s: %s", s, v)
@@ -118,6 +118,7 @@ func TestSinceRedis72(t *testing.T) {
 				if request == "ZRANK z x WITHSCORE" && version == resp.V2 && string(l.out.Bytes()) != "*-1\r\n" {
 					t.Errorf("no rank with its score is %q", l.out.Bytes())
 				}
+				l.close(t)
 			}
 		}
 	}

@@ -89,8 +89,8 @@ func (n *Node) view() cluster.View {
 			continue
 		}
 		left := slot.SetOf(j.Ranges...)
-		for _, sl := range j.Moved.Slots() {
-			left.Remove(sl)
+		for _, moved := range j.Moved {
+			left.RemoveRange(moved)
 		}
 		if ranges := left.Ranges(); len(ranges) > 0 {
 			v.Migrating = append(v.Migrating, cluster.Move{Ranges: ranges, Peer: j.Target})

@@ -163,7 +163,7 @@ func TestClusterInfo(t *testing.T) {
 	}
 	job := JobStatus{
 		ID: cluster.JobID{Node: id("a"), Counter: 7}, Target: id("b"), Ranges: []slot.Range{{First: 5, Last: 9}}, State: JobWAL, Step: "verify",
-		Slots: 5, Moved: slot.SetOf(slot.Range{First: 5, Last: 6}), Records: 10, Bytes: 1000, LagKeys: 3, LagByte: 30,
+		Slots: 5, Moved: slot.Ranges{{First: 5, Last: 6}}, Records: 10, Bytes: 1000, LagKeys: 3, LagByte: 30,
 		PausesMs: []float64{1.5, 12.25}, Error: "dial: refused\nagain",
 	}
 	n.mig.jobs = []JobStatus{{State: JobFail, Ranges: []slot.Range{{First: 1, Last: 1}}}, job}

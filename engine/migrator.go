@@ -50,7 +50,7 @@ type JobStatus struct {
 	Step    string // the finer step of the slot that is furthest behind
 	Error   string // why the job failed or what it last stumbled over
 	Slots   int    // slots in the job
-	Moved   slot.Set
+	Moved   slot.Ranges
 	Records uint64 // sent, retransmissions not counted
 	Bytes   uint64 // keys and values sent
 	LagKeys int

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -266,10 +267,12 @@ func (s *Session) release() {
 		return
 	}
 	durable := s.n.store.Durable()
-	for len(s.held) > 0 && s.held[0].at <= durable {
-		s.opts.Deliver(s.held[0].bytes)
-		s.held = s.held[1:]
+	n := 0
+	for n < len(s.held) && s.held[n].at <= durable {
+		s.opts.Deliver(s.held[n].bytes)
+		n++
 	}
+	s.held = slices.Delete(s.held, 0, n) // not s.held[n:], which would soon take new memory
 }
 
 // dependOn makes the replies of the session wait for a position. A reply to a client waits in the mode that promises

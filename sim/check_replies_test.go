@@ -289,10 +289,10 @@ func TestMetrics(t *testing.T) {
 		"unchanged":                {false, 1, 1, func(*engine.JobStatus) {}, func(*engine.JobStatus) {}},
 		"a counter backwards":      {true, 2, 1, func(*engine.JobStatus) {}, func(*engine.JobStatus) {}},
 		"records backwards":        {true, 1, 1, func(*engine.JobStatus) {}, func(j *engine.JobStatus) { j.Records-- }},
-		"a slot moved back":        {true, 1, 1, func(j *engine.JobStatus) { j.Moved.Add(1) }, func(*engine.JobStatus) {}},
+		"a slot moved back":        {true, 1, 1, func(j *engine.JobStatus) { j.Moved.Append(1) }, func(*engine.JobStatus) {}},
 		"an ended job lives":       {true, 1, 1, func(j *engine.JobStatus) { j.State = engine.JobSuccess }, func(*engine.JobStatus) {}},
 		"a job that ends":          {false, 1, 1, func(*engine.JobStatus) {}, func(j *engine.JobStatus) { j.State = engine.JobSuccess }},
-		"more moved than there is": {true, 1, 1, func(j *engine.JobStatus) { j.Moved = slot.SetOf(slot.Range{First: 1, Last: 3}) }, func(j *engine.JobStatus) {}},
+		"more moved than there is": {true, 1, 1, func(j *engine.JobStatus) { j.Moved = slot.Ranges{{First: 1, Last: 3}} }, func(j *engine.JobStatus) {}},
 		"failed without a reason":  {true, 1, 1, func(*engine.JobStatus) {}, func(j *engine.JobStatus) { j.State = engine.JobFail }},
 		"failed with one":          {false, 1, 1, func(*engine.JobStatus) {}, func(j *engine.JobStatus) { j.State, j.Error = engine.JobFail, "why" }},
 	} {

@@ -128,10 +128,38 @@ func (s *Set) String() string {
 }
 
 // AppendText appends what String returns.
-func (s *Set) AppendText(dst []byte) []byte {
-	start := len(dst)
-	for _, r := range s.Ranges() {
-		if len(dst) > start {
+func (s *Set) AppendText(dst []byte) []byte { return Ranges(s.Ranges()).appendText(dst) }
+
+// Ranges is a set of slots as ranges that ascend and do not touch. Set has 2 KiB whatever is in it; this is for what is
+// copied a lot and has few ranges. The zero value is empty and ready to use; copies share what they hold.
+type Ranges []Range
+
+// Append puts a slot into the set that is greater than all that are in it; any other is passed over.
+func (rs *Ranges) Append(n Slot) {
+	list := *rs
+	switch k := len(list); {
+	case k == 0 || n > list[k-1].Last+1:
+		*rs = append(list, Range{n, n})
+	case n == list[k-1].Last+1:
+		list[k-1].Last = n
+	}
+}
+
+// Len is the number of slots in the set.
+func (rs Ranges) Len() int {
+	n := 0
+	for _, r := range rs {
+		n += r.Len()
+	}
+	return n
+}
+
+// String writes the ranges separated by spaces: "0-4 7 9-12".
+func (rs Ranges) String() string { return string(rs.appendText(nil)) }
+
+func (rs Ranges) appendText(dst []byte) []byte {
+	for i, r := range rs {
+		if i > 0 {
 			dst = append(dst, ' ')
 		}
 		dst = strconv.AppendUint(dst, uint64(r.First), 10)

@@ -179,7 +179,16 @@ func TestSetIsAModelSet(t *testing.T) {
 						t.Fatalf("slot %d is listed and not there", s)
 					}
 				}
+				var appended Ranges
+				for _, s := range list {
+					appended.Append(s)
+					appended.Append(s) // a second time, and what is not greater, changes nothing
+					appended.Append(list[0])
+				}
 				ranges := set.Ranges()
+				if !slices.Equal(appended, ranges) || appended.Len() != len(model) || appended.String() != set.String() {
+					t.Fatalf("the slots one by one are %v, %d in all; want %v", appended, appended.Len(), ranges)
+				}
 				for i := 1; i < len(ranges); i++ {
 					if ranges[i-1].Last+1 >= ranges[i].First {
 						t.Fatalf("ranges %v and %v touch", ranges[i-1], ranges[i])

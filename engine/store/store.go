@@ -123,6 +123,7 @@ type Store struct {
 
 	mu        sync.Mutex
 	waiters   []waiter // in the order of their calls
+	spare     []waiter // empty: room for those of the next round but one
 	scheduled bool     // a sync round is scheduled and has not yet taken the waiters
 	closed    bool
 }
@@ -222,12 +223,15 @@ func (s *Store) WhenDurable(p Position, fn func()) {
 	}
 }
 
+// maxSpareWaiters bounds the room that is kept for waiters between rounds, in waiters: 16 KiB.
+const maxSpareWaiters = 1024
+
 // syncRound makes durable everything that was committed before it began, and runs the waiters that this satisfies: all
 // of those that it finds, since a waiter waits for a commit that had returned.
 func (s *Store) syncRound() {
 	s.mu.Lock()
 	waiters := s.waiters
-	s.waiters, s.scheduled = nil, false
+	s.waiters, s.spare, s.scheduled = s.spare, nil, false
 	closed := s.closed
 	s.mu.Unlock()
 	if closed {
@@ -247,6 +251,12 @@ func (s *Store) syncRound() {
 	}
 	for _, w := range waiters {
 		w.fn()
+	}
+	if cap(waiters) <= maxSpareWaiters {
+		clear(waiters)
+		s.mu.Lock()
+		s.spare = waiters[:0]
+		s.mu.Unlock()
 	}
 }
 

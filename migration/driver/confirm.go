@@ -2,7 +2,7 @@ package driver
 
 import (
 	"fmt"
-	"sort"
+	"slices"
 	"time"
 
 	"godwit/engine/env"
@@ -129,6 +129,6 @@ func sortedSeqs(m map[uint64]covered) []uint64 {
 	for n := range m { //det:ok sorted below
 		out = append(out, n)
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i] < out[j] })
+	slices.Sort(out)
 	return out
 }

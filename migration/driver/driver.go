@@ -11,7 +11,7 @@ package driver
 import (
 	"errors"
 	"fmt"
-	"sort"
+	"slices"
 	"sync"
 	"time"
 
@@ -399,7 +399,7 @@ func sortedSlots[V any](m map[slot.Slot]V) []slot.Slot {
 	for sl := range m { //det:ok sorted below
 		out = append(out, sl)
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i] < out[j] })
+	slices.Sort(out)
 	return out
 }
 

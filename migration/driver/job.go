@@ -353,7 +353,7 @@ func (j *job) status() engine.JobStatus {
 	for _, sl := range j.order {
 		p := j.slots[sl]
 		if p.moved() {
-			st.Moved.Add(sl)
+			st.Moved.Append(sl)
 		}
 		if p.phase == migration.PhaseFailed || p.phase == migration.PhaseAborting {
 			failed++

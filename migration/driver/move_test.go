@@ -3,6 +3,7 @@ package driver
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,7 @@ func (m shadow) check(w *world, n *node) {
 // checkMoved checks what must hold when the slot has moved from one node to another.
 func checkMoved(w *world, from, to *node, m shadow, st engine.JobStatus) {
 	w.t.Helper()
-	if st.State != engine.JobSuccess || st.Step != "done" || st.Error != "" || st.Slots != 1 || !st.Moved.Has(testSlot) || st.EndedMs == 0 || st.Differ != 0 {
+	if st.State != engine.JobSuccess || st.Step != "done" || st.Error != "" || st.Slots != 1 || !slices.Contains(st.Moved, slot.Range{First: testSlot, Last: testSlot}) || st.EndedMs == 0 || st.Differ != 0 {
 		w.t.Fatalf("status %+v", st)
 	}
 	if r := from.Record(testSlot); r.State != cluster.Released || !r.DataGone || r.Job != st.ID {
@@ -387,18 +388,19 @@ func TestManySlots(t *testing.T) {
 	if st.State != engine.JobFail || st.Moved.Len() < 3 || st.Moved.Len() == len(slots) || st.Slots != len(slots) {
 		t.Errorf("status %+v", st)
 	}
+	moved := slot.SetOf(st.Moved...)
 	for _, s := range slots {
 		server, other := w.nodes[0], w.nodes[1]
-		if st.Moved.Has(s) {
+		if moved.Has(s) {
 			server, other = other, server
 		}
 		if server.Record(s).State != cluster.Serving || other.Record(s).State == cluster.Serving {
-			t.Errorf("slot %d: moved %v, but the records say %v and %v", s, st.Moved.Has(s), server.Record(s), other.Record(s))
+			t.Errorf("slot %d: moved %v, but the records say %v and %v", s, moved.Has(s), server.Record(s), other.Record(s))
 		}
 	}
 	// The whole outcome is the same after a restart.
 	w.nodes[0].crash()
-	if again := w.nodes[0].job(job); again.State != st.State || again.Moved != st.Moved || again.Error != st.Error || again.EndedMs != st.EndedMs {
+	if again := w.nodes[0].job(job); again.State != st.State || !slices.Equal(again.Moved, st.Moved) || again.Error != st.Error || again.EndedMs != st.EndedMs {
 		t.Errorf("after a restart %+v, before %+v", again, st)
 	}
 }
@@ -427,7 +429,7 @@ func TestConfirmFindsADifference(t *testing.T) {
 		b.Set(k, v)
 		w.nodes[1].Store().Commit(b)
 		st := w.ended(w.nodes[0], job)
-		if !st.Moved.Has(testSlot) {
+		if !slices.Contains(st.Moved, slot.Range{First: testSlot, Last: testSlot}) {
 			continue
 		}
 		found++

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -134,7 +135,7 @@ func (s *sourceSlot) work() {
 		return
 	}
 	q := s.queue[0]
-	s.queue = s.queue[1:]
+	s.queue = slices.Delete(s.queue, 0, 1) // not s.queue[1:], which would take new memory for each event; the queue is short
 	s.mu.Unlock()
 
 	if q.step != nil {

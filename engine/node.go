@@ -78,7 +78,7 @@ func Open(o Options) (*Node, error) {
 	n.config.init(&n.opts)
 	n.slow.init()
 	st, err := store.Open(store.Options{
-		FS: o.FS, Dir: o.Dir, CacheBytes: o.CacheBytes, MemTableBytes: o.MemTableBytes,
+		FS: o.FS, Dir: o.Dir, CacheBytes: o.CacheBytes, RowCacheBytes: o.RowCacheBytes, MemTableBytes: o.MemTableBytes,
 		Syncer: o.Syncer, Fatal: o.Fatal, Log: o.Log, Sim: o.StoreSim,
 	})
 	if err != nil {

@@ -116,8 +116,9 @@ type Options struct {
 	Fatal func(error)
 	// Dir is the data directory on FS.
 	Dir string
-	// CacheBytes and MemTableBytes are passed to the store.
+	// CacheBytes, RowCacheBytes and MemTableBytes are passed to the store.
 	CacheBytes    int64
+	RowCacheBytes int64
 	MemTableBytes uint64
 	// StoreSim makes the store deterministic; nil in production.
 	StoreSim *store.Sim

@@ -73,7 +73,7 @@ func (m *mode) run(ctx context.Context, o *options, dir string) ([]result, error
 	args := m.args
 	if m.name == "small-cache" {
 		data := max(int64(o.keys)*int64(o.valueBytes+32)/8, 2<<20)
-		args = []string{"--cache", strconv.FormatInt(data, 10), "--memtable", "4mb"}
+		args = []string{"--cache", strconv.FormatInt(data/2, 10), "--row-cache", strconv.FormatInt(data/2, 10), "--memtable", "4mb"}
 	}
 	godwit, err := startGodwit(ctx, o, dir+"/"+m.name+"-godwit", m.sync, args...)
 	if err != nil {

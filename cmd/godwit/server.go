@@ -82,14 +82,16 @@ type serverOptions struct {
 	sync                                    string
 	requirepass, peerSecret, peerSecretFile string
 	maxClients                              atLeastOne
-	cache, memtable, maxBulk, maxPipeline   byteSize
+	cache, rowCache, memtable               byteSize
+	maxBulk, maxPipeline                    byteSize
 	logLevel, logFormat                     string
 }
 
 func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	o.sync, o.logLevel, o.logFormat = engine.SyncAlways.String(), "info", "text"
-	o.maxClients, o.cache, o.memtable, o.maxBulk, o.maxPipeline = 10_000, 256<<20, 64<<20, 512<<20, 64<<20
+	o.maxClients, o.maxBulk, o.maxPipeline = 10_000, 512<<20, 64<<20
+	o.cache, o.rowCache, o.memtable = 256<<20, 256<<20, 64<<20
 	f.StringVar(&o.listen, "listen", "127.0.0.1:6666", "accept connections at `HOST:PORT`; port 0 takes a free one")
 	f.StringVar(&o.dir, "dir", "godwit-data", "keep the data in directory `PATH`, made if it is missing")
 	f.StringVar(&o.config, "config", "", "read settings from file `PATH`")
@@ -101,6 +103,7 @@ func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.peerSecretFile, "peer-secret-file", "", "read the peer secret from the first line of file `PATH`")
 	f.Var(&o.maxClients, "maxclients", "serve at most `N` connections")
 	f.Var(sizeWithin{&o.cache, 1 << 20, 1 << 50}, "cache", "memory for blocks of data read from the disk, such as 256mb")
+	f.Var(sizeWithin{&o.rowCache, 1 << 10, 1 << 38}, "row-cache", "memory for single records read or written lately; 1kb switches it off")
 	f.Var(sizeWithin{&o.memtable, 1 << 20, 2 << 30}, "memtable", "memory for writes before they become a table on the disk")
 	f.Var(sizeWithin{&o.maxBulk, 1 << 10, 2 << 30}, "max-bulk", "the longest argument that a client may send")
 	f.Var(sizeWithin{&o.maxPipeline, 1 << 10, 1 << 40}, "max-pipeline", "how much a connection may send ahead of a command that is not finished")
@@ -124,7 +127,7 @@ func (o *serverOptions) hostConfig(w io.Writer) (host.Config, error) {
 	}
 	cfg := host.Config{
 		Listen: o.listen, Announce: o.announce, Dir: o.dir,
-		CacheBytes: int64(o.cache), MemTableBytes: uint64(o.memtable),
+		CacheBytes: int64(o.cache), RowCacheBytes: int64(o.rowCache), MemTableBytes: uint64(o.memtable),
 		Cluster: o.cluster, Sync: mode, RequirePass: o.requirepass, PeerSecret: secret,
 		Limits:  engine.Limits{MaxClients: int(o.maxClients), BulkBytes: int(o.maxBulk), PipelineBytes: int(o.maxPipeline)},
 		Version: release, Log: log,

@@ -189,7 +189,7 @@ func (c *Collection) lookup(k []byte) (value []byte, found bool) {
 	if c.fresh && t.mode == Write {
 		return nil, false
 	}
-	value, found, err := t.Reader().Get(k)
+	value, found, err := t.get(k)
 	if err != nil {
 		t.fail(err)
 	}
@@ -207,7 +207,7 @@ func (c *Collection) has(k []byte) bool {
 	if c.fresh && t.mode == Write {
 		return false
 	}
-	_, found, err := t.Reader().Get(k)
+	found, err := t.hasRow(k)
 	if err != nil {
 		t.fail(err)
 	}

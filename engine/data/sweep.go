@@ -50,7 +50,7 @@ func SweepSlot(t *Tx, s slot.Slot, nowMs int64, limit int) (deleted int, more bo
 func (t *Tx) sweepKey(s slot.Slot, expireMs int64, user []byte) {
 	e := Entry{Key: user, Slot: s}
 	t.keyBuf = key.AppendRecord(t.keyBuf[:0], s, user)
-	raw, found, err := t.Reader().Get(t.keyBuf)
+	raw, found, err := t.get(t.keyBuf)
 	if err != nil {
 		t.fail(err)
 		return

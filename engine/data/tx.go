@@ -47,6 +47,8 @@ type Tx struct {
 	elementBuf []byte // for the key of an element
 	expiryBuf  []byte // for the key of an expiry index entry
 	recordBuf  []byte // for an encoded record
+	scratch    []byte // for a value that nobody looks at
+	values     []byte // room for values that were read, which stay until the transaction ends
 }
 
 // Begin begins a transaction that sees the time as nowMs, unix milliseconds.
@@ -64,6 +66,7 @@ func (t *Tx) Reset(st *store.Store, mode Mode, nowMs int64) {
 	*t = Tx{
 		st: st, mode: mode, nowMs: nowMs, rand: t.rand, own: t.own, wrote: t.wrote[:0],
 		keyBuf: t.keyBuf, elementBuf: t.elementBuf, expiryBuf: t.expiryBuf, recordBuf: keepSmall(t.recordBuf),
+		scratch: keepSmall(t.scratch), values: keepSmall(t.values[:0]),
 	}
 }
 
@@ -136,6 +139,28 @@ func (t *Tx) Reader() store.Reader {
 	return t.st
 }
 
+// valuesRoom is how much room for values is made at once.
+const valuesRoom = 4 << 10
+
+// get reads the value of a key of the store. It is valid until the transaction ends, and may be changed by who reads it.
+func (t *Tx) get(k []byte) (value []byte, found bool, err error) {
+	if cap(t.values)-len(t.values) < valuesRoom/8 {
+		t.values = make([]byte, 0, valuesRoom)
+	}
+	free := t.values[len(t.values):]
+	value, found, err = t.Reader().Append(free, k)
+	if n := len(value); n <= cap(free) { // else it was given memory of its own
+		t.values = t.values[:len(t.values)+n]
+	}
+	return value[:len(value):len(value)], found, err
+}
+
+// hasRow reports whether there is a key in the store.
+func (t *Tx) hasRow(k []byte) (found bool, err error) {
+	t.scratch, found, err = t.Reader().Append(t.scratch[:0], k)
+	return found, err
+}
+
 // writer returns the batch, made at the first write.
 func (t *Tx) writer() *store.Batch {
 	if t.batch != nil {
@@ -172,7 +197,7 @@ func (t *Tx) Load(user []byte) Entry {
 		return e
 	}
 	t.keyBuf = key.AppendRecord(t.keyBuf[:0], e.Slot, user)
-	raw, found, err := t.Reader().Get(t.keyBuf)
+	raw, found, err := t.get(t.keyBuf)
 	if err != nil {
 		t.fail(err)
 		return e

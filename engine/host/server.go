@@ -27,6 +27,7 @@ type Config struct {
 
 	// The fields of the same names of engine.Options.
 	CacheBytes    int64
+	RowCacheBytes int64
 	MemTableBytes uint64
 	Cluster       bool
 	Sync          engine.SyncMode
@@ -109,7 +110,7 @@ func Start(cfg Config) (*Server, error) {
 	}
 	s.node, err = engine.Open(engine.Options{
 		Clock: s.clock, Peers: s.peers, Rand: NewRand(), Workers: s.workers, Syncer: s.syncer, FS: vfs.Default,
-		Log: cfg.Log, Fatal: cfg.Fatal, Dir: cfg.Dir, CacheBytes: cfg.CacheBytes, MemTableBytes: cfg.MemTableBytes,
+		Log: cfg.Log, Fatal: cfg.Fatal, Dir: cfg.Dir, CacheBytes: cfg.CacheBytes, RowCacheBytes: cfg.RowCacheBytes, MemTableBytes: cfg.MemTableBytes,
 		Cluster: cfg.Cluster, Addr: cfg.Announce, Sync: cfg.Sync, RequirePass: cfg.RequirePass,
 		PeerSecret: cfg.PeerSecret, SweepInterval: cfg.SweepInterval, Limits: cfg.Limits,
 		NewMigrator: cfg.NewMigrator, Memory: memory, Version: cfg.Version,

@@ -28,9 +28,9 @@ type kv interface {
 	abandon()
 }
 
-// reader is Reader for an engine.
+// reader is Reader for an engine. get appends the value to dst.
 type reader interface {
-	get(k []byte) (value []byte, found bool, err error)
+	get(k, dst []byte) (value []byte, found bool, err error)
 	newIter(span key.Span) (*Iter, error)
 }
 

@@ -31,10 +31,10 @@ func openMemory(o *Options) (kv, error) {
 	return m, nil
 }
 
-func (m *memory) get(k []byte) ([]byte, bool, error) {
+func (m *memory) get(k, dst []byte) ([]byte, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v, found := m.records.get(k)
+	v, found := m.records.get(k, dst)
 	return v, found, nil
 }
 
@@ -56,10 +56,10 @@ type memorySnapshot struct {
 	records records
 }
 
-func (s *memorySnapshot) get(k []byte) ([]byte, bool, error) {
+func (s *memorySnapshot) get(k, dst []byte) ([]byte, bool, error) {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	v, found := s.records.get(k)
+	v, found := s.records.get(k, dst)
 	return v, found, nil
 }
 
@@ -120,14 +120,14 @@ func (v *memoryBatch) look(b *pebble.Batch) (*records, error) {
 	return &v.view, nil
 }
 
-func (v *memoryBatch) get(b *pebble.Batch, k []byte) ([]byte, bool, error) {
+func (v *memoryBatch) get(b *pebble.Batch, k, dst []byte) ([]byte, bool, error) {
 	v.memory.mu.Lock()
 	defer v.memory.mu.Unlock()
 	c, err := v.look(b)
 	if err != nil {
-		return nil, false, err
+		return dst, false, err
 	}
-	value, found := c.get(k)
+	value, found := c.get(k, dst)
 	return value, found, nil
 }
 

@@ -56,13 +56,13 @@ func (c *records) find(k []byte) *record {
 	return r
 }
 
-// get returns a copy of a key's value.
-func (c *records) get(k []byte) ([]byte, bool) {
+// get appends a key's value to dst.
+func (c *records) get(k, dst []byte) ([]byte, bool) {
 	r := c.find(k)
 	if r == nil {
-		return nil, false
+		return dst, false
 	}
-	return append(make([]byte, 0, len(r.value)), r.value...), true
+	return append(dst, r.value...), true
 }
 
 // change carries out the operations of a batch, whose bytes become the records' and must not change any more. What it returns

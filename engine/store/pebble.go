@@ -90,20 +90,19 @@ func pebbleOptions(o *Options) *pebble.Options {
 	return po
 }
 
-func (p *pebbleKV) get(k []byte) ([]byte, bool, error) { return pebbleGet(p.db, k) }
+func (p *pebbleKV) get(k, dst []byte) ([]byte, bool, error) { return pebbleGet(p.db, k, dst) }
 
 func (p *pebbleKV) newIter(span key.Span) (*Iter, error) { return pebbleIter(p.db, span) }
 
-func pebbleGet(r pebble.Reader, k []byte) ([]byte, bool, error) {
+func pebbleGet(r pebble.Reader, k, dst []byte) ([]byte, bool, error) {
 	v, closer, err := r.Get(k)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, false, nil
+	switch {
+	case err == pebble.ErrNotFound: //nolint:errorlint // Pebble returns it as it is, and errors.Is costs as much as the look itself
+		return dst, false, nil
+	case err != nil:
+		return dst, false, fmt.Errorf("store: get: %w", err)
 	}
-	if err != nil {
-		return nil, false, fmt.Errorf("store: get: %w", err)
-	}
-	out := append(make([]byte, 0, len(v)), v...)
-	return out, true, closer.Close()
+	return append(dst, v...), true, closer.Close()
 }
 
 func pebbleIter(r pebble.Reader, span key.Span) (*Iter, error) {
@@ -118,7 +117,7 @@ func (p *pebbleKV) newSnapshot() snapshot { return pebbleSnapshot{p.db.NewSnapsh
 
 type pebbleSnapshot struct{ s *pebble.Snapshot }
 
-func (s pebbleSnapshot) get(k []byte) ([]byte, bool, error) { return pebbleGet(s.s, k) }
+func (s pebbleSnapshot) get(k, dst []byte) ([]byte, bool, error) { return pebbleGet(s.s, k, dst) }
 
 func (s pebbleSnapshot) newIter(span key.Span) (*Iter, error) { return pebbleIter(s.s, span) }
 

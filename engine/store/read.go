@@ -15,12 +15,30 @@ import (
 type Reader interface {
 	// Get returns the value of a key, or nil and false. The value is the caller's.
 	Get(k []byte) (value []byte, found bool, err error)
+	// Append appends the value of a key to dst and returns the result; without a value, dst and false.
+	Append(dst, k []byte) (out []byte, found bool, err error)
 	// NewIter iterates over a span in key order. Close it.
 	NewIter(span key.Span) (*Iter, error)
 }
 
 // Get implements Reader.
-func (s *Store) Get(k []byte) ([]byte, bool, error) { return s.kv.get(k) }
+func (s *Store) Get(k []byte) ([]byte, bool, error) { return s.Append(nil, k) }
+
+// Append implements Reader. It looks into the row cache first.
+func (s *Store) Append(dst, k []byte) ([]byte, bool, error) {
+	if s.rows == nil {
+		return s.kv.get(k, dst)
+	}
+	value, found, token := s.rows.get(k, dst)
+	if found {
+		return value, true, nil
+	}
+	value, found, err := s.kv.get(k, dst)
+	if found && err == nil {
+		s.rows.fill(token, k, value[len(dst):])
+	}
+	return value, found, err
+}
 
 // NewIter implements Reader.
 func (s *Store) NewIter(span key.Span) (*Iter, error) { return s.kv.newIter(span) }
@@ -38,7 +56,10 @@ func (s *Store) NewSnapshot() *Snapshot {
 }
 
 // Get implements Reader.
-func (s *Snapshot) Get(k []byte) ([]byte, bool, error) { return s.s.get(k) }
+func (s *Snapshot) Get(k []byte) ([]byte, bool, error) { return s.s.get(k, nil) }
+
+// Append implements Reader.
+func (s *Snapshot) Append(dst, k []byte) ([]byte, bool, error) { return s.s.get(k, dst) }
 
 // NewIter implements Reader.
 func (s *Snapshot) NewIter(span key.Span) (*Iter, error) { return s.s.newIter(span) }
@@ -110,11 +131,14 @@ func (b *Batch) Discard() {
 }
 
 // Get implements Reader for an indexed batch.
-func (b *Batch) Get(k []byte) ([]byte, bool, error) {
+func (b *Batch) Get(k []byte) ([]byte, bool, error) { return b.Append(nil, k) }
+
+// Append implements Reader for an indexed batch.
+func (b *Batch) Append(dst, k []byte) ([]byte, bool, error) {
 	if b.m != nil {
-		return b.m.get(b.b, k)
+		return b.m.get(b.b, k, dst)
 	}
-	return pebbleGet(b.b, k)
+	return pebbleGet(b.b, k, dst)
 }
 
 // NewIter implements Reader for an indexed batch.

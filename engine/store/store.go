@@ -47,6 +47,9 @@ type Options struct {
 	Dir string
 	// CacheBytes is the size of the block cache in bytes; 0 means 256 MiB.
 	CacheBytes int64
+	// RowCacheBytes is the size of the cache of records and elements in bytes; 0 means 256 MiB, or 8 KiB in the simulator. Less
+	// than 4 KiB, a negative number for one, means none.
+	RowCacheBytes int64
 	// MemTableBytes is the size of a memtable in bytes; 0 means 64 MiB.
 	MemTableBytes uint64
 	// Syncer schedules sync rounds.
@@ -111,6 +114,7 @@ func (c *Caches) Close() {
 // Store is an open store.
 type Store struct {
 	kv    kv
+	rows  *rowCache // nil if there is none
 	fatal func(error)
 
 	trackers trackers
@@ -143,6 +147,14 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("store: make directory %s: %w", o.Dir, err)
 	}
 	s := &Store{fatal: o.Fatal, syncer: o.Syncer}
+	switch {
+	case o.RowCacheBytes != 0:
+		s.rows = newRowCache(o.RowCacheBytes)
+	case o.Sim != nil:
+		s.rows = newRowCache(8 << 10) // so small that rows are pushed out
+	default:
+		s.rows = newRowCache(256 << 20)
+	}
 	word, open := formatPebble, openPebble
 	if o.Sim != nil && o.Sim.Memory {
 		word, open = formatMemory, openMemory
@@ -188,11 +200,15 @@ func (s *Store) Abandon() {
 // caller holds the locks of the slots that the batch writes.
 func (s *Store) Commit(b *Batch) Position {
 	tracked := s.trackers.collect(b.b)
+	ops := b.b.Reader() // Pebble takes the bytes of a large batch away
 	if err := s.kv.apply(b); err != nil {
 		s.fatal(fmt.Errorf("store: commit: %w", err))
 	}
 	if tracked != nil {
 		s.trackers.record(tracked)
+	}
+	if s.rows != nil {
+		s.rows.applied(ops)
 	}
 	b.Discard()
 	p := Position(s.last.Add(1))

@@ -1,0 +1,186 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"godwit/engine/key"
+	"godwit/engine/slot"
+)
+
+func rowKey(i int) []byte {
+	user := fmt.Appendf(nil, "key:%d", i)
+	return key.AppendRecord(nil, slot.Slot(i%8), user)
+}
+
+// TestRowCacheIsTransparent: with caches of any size, reads see what was committed last, whatever is overwritten, deleted,
+// dropped by spans or pushed out, and by batches so large that Pebble takes their bytes away.
+func TestRowCacheIsTransparent(t *testing.T) {
+	for _, size := range []int64{-1, minRowCache, 8 << 10, 64 << 10, 8 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			o := testOptions(vfs.NewMem())
+			o.CacheBytes, o.MemTableBytes, o.RowCacheBytes = 1<<20, 256<<10, size
+			st := mustOpen(t, o)
+			defer mustClose(t, st)
+			if (st.rows == nil) != (size < 0) {
+				t.Fatalf("cache %v", st.rows)
+			}
+			random := rand.New(rand.NewPCG(uint64(size), 1))
+			want := map[string][]byte{}
+			const keys = 400
+			for round := range 6000 {
+				b := st.NewBatch()
+				ops := 1 + random.IntN(4)
+				if round%500 == 499 {
+					ops = keys // more than half a memtable
+				}
+				for range ops {
+					k := rowKey(random.IntN(keys))
+					switch p := random.IntN(100); {
+					case p < 1:
+						sl, _, _, _ := key.Split(k)
+						b.DeleteRange(key.DataSpan(sl))
+						for other := range want {
+							if key.DataSpan(sl).Contains([]byte(other)) {
+								delete(want, other)
+							}
+						}
+					case p < 20:
+						b.Delete(k)
+						delete(want, string(k))
+					default:
+						n := []int{0, 10, 10, 10, 100, 300, 700, maxRow}[random.IntN(8)]
+						v := bytes.Repeat([]byte{byte(round), byte(round >> 8)}, n)
+						b.Set(k, v)
+						want[string(k)] = v
+					}
+				}
+				st.Commit(b)
+				for range 8 {
+					k := rowKey(random.IntN(keys))
+					got, found, err := st.Append([]byte("<"), k)
+					w, there := want[string(k)]
+					if err != nil || found != there || !bytes.Equal(got, append([]byte("<"), w...)) {
+						t.Fatalf("round %d, key %q: %d bytes, %v, %v; want %d, %v", round, k, len(got), found, err, len(w), there)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestRowCacheHits: what was read or written is found again, also when the log has gone around many times.
+func TestRowCacheHits(t *testing.T) {
+	c := newRowCache(64 << 10)
+	value := make([]byte, 100)
+	for i := range 10_000 {
+		k := rowKey(i)
+		if _, found, token := c.get(k, nil); found {
+			t.Fatalf("row %d was there before it was", i)
+		} else {
+			c.fill(token, k, value)
+		}
+		for j := max(0, i-300); j <= i; j += 50 {
+			if _, found, _ := c.get(rowKey(j), nil); !found {
+				t.Fatalf("row %d is gone after %d", j, i)
+			}
+		}
+	}
+	rows := 0
+	for i := range 10_000 {
+		if _, found, _ := c.get(rowKey(i), nil); found {
+			rows++
+		}
+	}
+	if room := 64 << 10 / rowLen(rowKey(9999), value); rows < room*9/10 || rows > room {
+		t.Fatalf("%d rows are held, there is room for %d", rows, room)
+	}
+}
+
+// TestRowCacheFillsNothingStale: invariant 2, for each kind of write that can come between a miss and its fill.
+func TestRowCacheFillsNothingStale(t *testing.T) {
+	k := rowKey(1)
+	sl, _, _, _ := key.Split(k)
+	for name, write := range map[string]func(c *rowCache){
+		"set":         func(c *rowCache) { c.write(sl, k, []byte("new"), true) },
+		"delete":      func(c *rowCache) { c.write(sl, k, nil, false) },
+		"range":       func(c *rowCache) { c.dropSpan(key.DataSpan(sl)) },
+		"every range": func(c *rowCache) { c.dropSpan(key.UserSpan()) },
+	} {
+		c := newRowCache(64 << 10)
+		_, _, token := c.get(k, nil)
+		write(c)
+		c.fill(token, k, []byte("old"))
+		if v, found, _ := c.get(k, nil); string(v) == "old" {
+			t.Errorf("%s: found %v %q", name, found, v)
+		}
+	}
+}
+
+// TestRowCacheKeepsToData: what is no record and no element is not held, and a span that meets no slot voids nothing.
+func TestRowCacheKeepsToData(t *testing.T) {
+	c := newRowCache(64 << 10)
+	for _, k := range [][]byte{key.Named("id"), key.Ownership(3), key.AppendExpiry(nil, 3, 7, []byte("k")), key.AppendBook(nil, 3, "b"), {1}, nil} {
+		_, _, token := c.get(k, nil)
+		c.fill(token, k, []byte("v"))
+		if _, found, _ := c.get(k, nil); found {
+			t.Errorf("%x is held", k)
+		}
+	}
+	k := key.AppendElement(nil, 9, key.Element, key.Generation{1})
+	c.write(9, k, []byte("v"), true)
+	for _, span := range []key.Span{key.OwnershipSpan(), key.DataSpan(8), {Lo: key.SlotSpan(10).Lo, Hi: key.UserSpan().Hi}} {
+		c.dropSpan(span)
+		if _, found, _ := c.get(k, nil); !found {
+			t.Fatalf("%x dropped slot 9", span)
+		}
+	}
+	c.dropSpan(key.Span{Lo: k, Hi: append(bytes.Clone(k), 0)})
+	if _, found, _ := c.get(k, nil); found {
+		t.Fatal("the row outlives its deletion")
+	}
+}
+
+// TestRowCacheStress: readers that hold the lock of a key's slot never see a value older than the last commit.
+func TestRowCacheStress(t *testing.T) {
+	st := openMem(t)
+	st.rows = newRowCache(minRowCache)
+	var locks [8]sync.RWMutex
+	var latest [64]uint64
+	var all sync.WaitGroup
+	for g := range 4 {
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(g), 5))
+			for range 20_000 {
+				i := random.IntN(len(latest))
+				mu := &locks[i%8]
+				if random.IntN(3) == 0 {
+					mu.Lock()
+					latest[i]++
+					b := st.NewBatch()
+					b.Set(rowKey(i), fmt.Append(nil, latest[i]))
+					st.Commit(b)
+					mu.Unlock()
+					continue
+				}
+				mu.RLock()
+				got, _, err := st.Get(rowKey(i))
+				want := fmt.Append(nil, latest[i])
+				if latest[i] == 0 {
+					want = nil
+				}
+				mu.RUnlock()
+				if err != nil || !bytes.Equal(got, want) {
+					t.Errorf("key %d: %q, want %q, %v", i, got, want, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}

@@ -351,3 +351,52 @@ func TestClosingKeepsVerdict(t *testing.T) {
 		t.Errorf("%d writes closed, %d histories illegal: the test shows nothing", closed, illegal)
 	}
 }
+
+// TestBeginKeepsVerdict: running what has one order only before the search leaves the verdict of legal and mutilated histories as it is.
+func TestBeginKeepsVerdict(t *testing.T) {
+	whole, parted, illegal := 0, 0, 0
+	for _, m := range slices.Concat(mixes, linkedMixes) {
+		rapid.Check(t, func(t *rapid.T) {
+			h := generate(t, m, 2, rapid.IntRange(2, 10).Draw(t, "count"), 2)
+			if rapid.Bool().Draw(t, "mutilate") {
+				mutilate(t, h)
+			}
+			parts, _, err := partition(h, generatedOptions)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range parts {
+				b := &budget{}
+				model, ins := porcupineModel(b, p.keys), closeObserved(p.ins)
+				want := result(porcupine.CheckOperationsTimeout(model, p.operations(ins), 0), b)
+				if got := p.check(generatedOptions); got != want {
+					t.Fatalf("in parts %s, as a whole %s", got, want)
+				}
+				switch _, n, legal := p.begin(&model, ins); {
+				case !legal:
+					illegal++
+				case n == len(ins):
+					whole++
+				case n > 0:
+					parted++
+				}
+			}
+		})
+	}
+	if whole == 0 || parted == 0 || illegal == 0 {
+		t.Errorf("%d histories needed no search, %d one for their end, %d were illegal without: the test shows nothing", whole, parted, illegal)
+	}
+}
+
+// TestBeginStopsAtOverlap: operations that touch at one instant are concurrent, and have two orders.
+func TestBeginStopsAtOverlap(t *testing.T) {
+	for at, want := range map[int64]Result{9: Linearizable, 10: Linearizable, 11: Illegal} {
+		h := &History{Operations: []Operation{
+			{Key: "k", Cmd: "SET", Args: []string{"x"}, Call: 0, Return: 10, Outcome: Ok, Reply: Status("OK")},
+			{Key: "k", Cmd: "GET", Call: at, Return: 20, Outcome: Ok, Reply: Nil()},
+		}}
+		if v := judge(t, h); v.Result != want {
+			t.Errorf("a read at %d that shows nothing of a write until 10: %s, want %s", at, v, want)
+		}
+	}
+}

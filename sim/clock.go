@@ -27,15 +27,20 @@ func (s *seat) dead() bool {
 	return s.p.life != s.life || s.p.gone()
 }
 
-// after schedules an event of the life.
+// after schedules an event of the life, which can be stopped.
 func (s *seat) after(d time.Duration, fn func()) *timer {
-	if s.dead() {
-		return &timer{over: true}
-	}
-	t := &timer{}
-	w := s.p.w
-	w.queue.push(event{at: w.now + max(d, 0), fn: fn, proc: s.p, life: s.life, timer: t})
+	t := &timer{over: s.dead()}
+	s.push(d, fn, t)
 	return t
+}
+
+// then schedules an event of the life that cannot be stopped.
+func (s *seat) then(d time.Duration, fn func()) { s.push(d, fn, nil) }
+
+func (s *seat) push(d time.Duration, fn func(), t *timer) {
+	if w := s.p.w; !s.dead() {
+		w.queue.push(event{at: w.now + max(d, 0), fn: fn, proc: s.p, life: s.life, timer: t})
+	}
 }
 
 // WallMs implements env.Clock: true time plus the skew of this machine.
@@ -57,11 +62,11 @@ func (s *seat) Uint64() uint64 { return s.dice.Uint64() }
 
 // Submit implements env.Workers.
 func (s *seat) Submit(fn func()) {
-	s.after(s.p.w.times.between(time.Microsecond, s.p.w.swarm.work), fn)
+	s.then(s.p.w.times.between(time.Microsecond, s.p.w.swarm.work), fn)
 }
 
 // Schedule implements env.Syncer: what the sync makes durable is what was written when the event runs.
-func (s *seat) Schedule(run func()) { s.after(s.p.syncLatency(), run) }
+func (s *seat) Schedule(run func()) { s.then(s.p.syncLatency(), run) }
 
 // timer is an event that can be stopped.
 type timer struct{ over bool }

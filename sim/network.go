@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -153,7 +154,7 @@ func (s *seat) Call(to env.Peer, lane env.Lane, args [][]byte, timeout time.Dura
 		c = n.dial(s.p, n.at(to.Addr))
 		c.key = key
 		n.links[key] = c
-		s.after(n.dice.between(10*time.Microsecond, 200*time.Microsecond), c.shake)
+		s.then(n.dice.between(10*time.Microsecond, 200*time.Microsecond), c.shake)
 	}
 	k := &call{conn: c, args: cloneArgs(args)}
 	k.done = func(v resp.Value, err error) {
@@ -167,7 +168,7 @@ func (s *seat) Call(to env.Peer, lane env.Lane, args [][]byte, timeout time.Dura
 		}
 	}
 	given := n.w.now
-	s.after(timeout, func() {
+	s.then(timeout, func() {
 		if k.over {
 			return
 		}
@@ -184,10 +185,17 @@ func (s *seat) Call(to env.Peer, lane env.Lane, args [][]byte, timeout time.Dura
 	}
 }
 
+// cloneArgs copies the arguments of a command, into one array.
 func cloneArgs(args [][]byte) [][]byte {
-	out := make([][]byte, len(args))
+	size := 0
+	for _, a := range args {
+		size += len(a)
+	}
+	room, out := make([]byte, 0, size), make([][]byte, len(args))
 	for i, a := range args {
-		out[i] = append([]byte(nil), a...)
+		at := len(room)
+		room = append(room, a...)
+		out[i] = room[at:len(room):len(room)]
 	}
 	return out
 }
@@ -235,7 +243,7 @@ func (c *conn) shake() {
 		}
 	}
 	c.send(k)
-	c.from.seat.after(250*time.Millisecond, func() {
+	c.from.seat.then(250*time.Millisecond, func() {
 		if !c.shaken {
 			c.break_("handshake: no answer")
 		}
@@ -255,7 +263,7 @@ func (c *conn) send(k *call) {
 	n := c.net
 	n.calls++
 	k.number = n.calls
-	b := binary.BigEndian.AppendUint32(nil, uint32(c.id))
+	b := binary.BigEndian.AppendUint32(n.w.trace.room(), uint32(c.id))
 	b = k.join(b)
 	n.w.trace.message(n.w.now, c.caller(), traceSend, k, b, func() string { return c.show(k) })
 	n.transmit(k, 0, func() { c.arrive(k) })
@@ -277,14 +285,19 @@ func (c *conn) String() string {
 	return fmt.Sprintf("conn %d %d→%d", c.id, c.caller(), to)
 }
 
+// ends are the machines that a message leaves and reaches in a direction; -1 for a client.
+func (c *conn) ends(direction int) (from, to int) {
+	if direction == 1 {
+		return c.to.index, c.caller()
+	}
+	return c.caller(), c.to.index
+}
+
 // transmit lets the network have a message: direction 0 is towards the receiving end. arrive runs each time that it arrives.
 func (n *network) transmit(k *call, direction int, arrive func()) {
 	c := k.conn
 	s, d := &n.w.swarm, n.dice
-	from, to := c.caller(), c.to.index
-	if direction == 1 {
-		from, to = to, from
-	}
+	from, to := c.ends(direction)
 	delay := 20*time.Microsecond + d.around(s.latency) + n.slowness(from, to)
 	if !n.w.nemesis.over {
 		loss, late := s.drop, s.late
@@ -441,11 +454,11 @@ func (c *conn) deliver(b []byte) {
 		}
 		n := c.net
 		wire := c.in[:len(c.in)-len(rest)]
-		content := binary.BigEndian.AppendUint32(nil, uint32(c.id))
+		content := binary.BigEndian.AppendUint32(n.w.trace.room(), uint32(c.id))
 		k := c.served[0]
 		n.w.trace.message(n.w.now, p.index, traceReply, k.call, append(content, wire...), func() string { return c.String() + " " + showValue(v) })
-		c.in = append(c.in[:0:0], rest...)
-		c.served = c.served[1:]
+		c.in = append(c.in[:0], rest...)
+		c.served = slices.Delete(c.served, 0, 1)
 		if k.more {
 			k.early = append(k.early, v)
 			continue
@@ -483,7 +496,8 @@ func (k *call) answer(v resp.Value, err error) {
 	if c.from.life != c.life || !c.from.ready() {
 		return
 	}
-	c.net.w.trace.message(c.net.w.now, c.from.index, traceAnswer, k, []byte(v.Str), func() string { return c.String() + " " + showValue(v) })
+	t := c.net.w.trace
+	t.message(c.net.w.now, c.from.index, traceAnswer, k, append(t.room(), v.Str...), func() string { return c.String() + " " + showValue(v) })
 	c.from.run(func() {
 		k.done(v, err)
 		c.net.w.points.answered(c.from, v.Str)
@@ -523,7 +537,7 @@ func (c *conn) fail(why error) {
 		if c.from == nil {
 			k.done(resp.Value{}, why)
 		} else if c.from.life == c.life && c.from.up {
-			c.from.seat.after(0, func() { k.done(resp.Value{}, why) })
+			c.from.seat.then(0, func() { k.done(resp.Value{}, why) })
 		}
 	}
 	linger := n.dice.between(time.Millisecond, 2*n.w.swarm.lateness)

@@ -133,13 +133,13 @@ func (t *trace) message(at time.Duration, node int, kind traceKind, k *call, con
 	}
 }
 
-// room is an empty slice to make the content of a line in. Who watches keeps the content, so only then it is a new one.
+// room is an empty slice to make the content of the next line in. Who watches keeps the content, so only then it is a new one.
 func (t *trace) room() []byte {
 	if t.watch != nil {
 		return nil
 	}
 	if t.spare == nil {
-		t.spare = make([]byte, 0, 512)
+		t.spare = make([]byte, 0, 4096) // few lines are longer
 	}
 	return t.spare
 }

@@ -325,8 +325,11 @@ func (c *Context) byPattern(pattern, element []byte) []byte {
 			return nil
 		}
 		value, found := h.Get(field)
-		if found && value == nil {
-			value = []byte{}
+		switch {
+		case !found:
+			return nil
+		case value == nil:
+			return []byte{}
 		}
 		return value
 	}

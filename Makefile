@@ -12,13 +12,14 @@ SEEDS    ?= 1-1000
 DETSEEDS ?= 1-200
 RACESEEDS ?= 1-10
 FUZZTIME ?= 10s
+OPERATIONS ?= 100000
 DEMOFLAGS ?=
 BENCHFLAGS ?=
 
 # packages-with PATTERN lists the packages that have a test file with a line like that.
 packages-with = $(addprefix ./,$(sort $(dir $(shell git grep -lE --untracked '$(1)' -- '*_test.go' ':!*/testdata/*'))))
 
-.PHONY: help build demo test race lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants mutants-table bench bench-long bench-go bench-sim clean
+.PHONY: help build demo test differential race lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants mutants-table bench bench-long bench-go bench-sim clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +37,9 @@ test: ## run the tests, and with the tag "mutants" those that require each plant
 	go test -timeout 20m -tags mutants -run 'Hunt|Schedules' ./sim
 	go test -timeout 20m -tags mutants -run FindMutants ./fuzz
 	go test -timeout 20m -tags mutants -run 'MutantsFail|ExpiredResurrect' ./engine/...
+
+differential: ## compare OPERATIONS (100000) random commands of each type, in each version of the protocol, with a real Redis
+	go test -timeout 120m -count 1 -v -run '^Test(Transactions)?AgainstRedis$$' ./engine/command ./engine/host -args -operations $(OPERATIONS)
 
 race: ## run the stress tests over real sockets under the race detector
 	go test -timeout 20m -count 1 -race -run Stress $(call packages-with,^func Test[A-Za-z0-9_]*Stress)

@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"godwit/engine/host/redistest"
 	"godwit/engine/resp"
 )
 
@@ -34,14 +35,15 @@ func redisGroups() []redisGroup {
 // what Redis leaves unordered or random into a canonical form (see compare). Time of day is the real one: relative times are
 // drawn so that no two are near each other, and replies in remaining time may differ a little.
 func TestAgainstRedis(t *testing.T) {
-	r, ok := startRedis(t)
-	if !ok {
+	if _, ok := redistest.Start(t); !ok {
 		t.Log("NOT RUN: no redis-server 7.0 on PATH, so random commands were not compared with a real Redis")
 		return
 	}
 	for _, group := range redisGroups() {
 		for _, version := range []resp.Version{resp.V2, resp.V3} {
 			t.Run(fmt.Sprintf("%s/RESP%d", group.name, version), func(t *testing.T) {
+				t.Parallel()
+				r, _ := startRedis(t)
 				done := 0
 				for done < *operations && !t.Failed() {
 					rapid.Check(t, func(rt *rapid.T) { done += againstRedis(t, rt, r, group, version) })

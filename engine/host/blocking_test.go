@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"godwit/engine/host/redistest"
 	"godwit/engine/resp"
 )
 
@@ -241,8 +242,8 @@ func (s *server) answers(least int) (text string, count int) {
 // TestBlockingAgainstRedis plays the scripts to a real Redis and to this server, and compares who is answered what, when, in both
 // versions of the protocol.
 func TestBlockingAgainstRedis(t *testing.T) {
-	redis := startRedis(t)
-	if redis == "" {
+	redis, ok := redistest.Start(t)
+	if !ok {
 		t.Log("NOT RUN: no redis-server 7.0 on PATH, so waiting for keys was not compared with a real Redis")
 		return
 	}

@@ -4,67 +4,14 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
+
+	"godwit/engine/host/redistest"
 )
 
 var operations = flag.Int("operations", 5000, "how many random commands of several clients to compare with a real Redis")
-
-// mayLackRedis fails the test where CI runs it, which installs the server: a comparison that nobody makes must not pass there.
-func mayLackRedis(t *testing.T) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatal("redis-server 7.0 is missing: install Debian's redis-server")
-	}
-}
-
-// startRedis starts redis-server 7.0 and returns its address, or "" if there is none on PATH.
-func startRedis(t *testing.T) string {
-	t.Helper()
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		mayLackRedis(t)
-		return ""
-	}
-	if version, err := exec.Command(path, "--version").Output(); err != nil || !strings.Contains(string(version), "v=7.0.") {
-		t.Logf("redis-server is not of version 7.0: %s%v", version, err)
-		mayLackRedis(t)
-		return ""
-	}
-	for range 10 { // another process may take the port before the server does
-		free, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := free.Addr().String()
-		port := strconv.Itoa(free.Addr().(*net.TCPAddr).Port)
-		if err := free.Close(); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command(path, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--databases", "1", "--dir", t.TempDir())
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait() // it was killed
-		})
-		for range 100 {
-			if nc, err := net.Dial("tcp", addr); err == nil {
-				_ = nc.Close()
-				return addr
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-	}
-	t.Fatal("redis-server does not start")
-	return ""
-}
 
 // transactionCommand draws a command of a client: of transactions, on few keys, sometimes wrong.
 func transactionCommand(r *rand.Rand) []string {
@@ -116,8 +63,8 @@ func transactionCommand(r *rand.Rand) []string {
 // TestTransactionsAgainstRedis runs random commands of several clients, with transactions and watches, against a real Redis and
 // this server, over sockets, in both versions of the protocol, and compares each reply.
 func TestTransactionsAgainstRedis(t *testing.T) {
-	redis := startRedis(t)
-	if redis == "" {
+	redis, ok := redistest.Start(t)
+	if !ok {
 		t.Log("NOT RUN: no redis-server 7.0 on PATH, so transactions were not compared with a real Redis")
 		return
 	}

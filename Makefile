@@ -94,7 +94,7 @@ bench-go: ## run the benchmarks of the packages, with allocations
 	go test -run '^$$' -bench . -benchmem $(call packages-with,^func Benchmark)
 
 bench-sim: ## measure how many seeds a worker runs a second, on each engine of the store
-	GOGC=400 go test -run '^$$' -bench Seeds -benchtime 100x ./sim
+	GOGC=off GOMEMLIMIT=128MiB go test -run '^$$' -bench Seeds -benchtime 100x ./sim
 
 clean: ## remove what was built, but not the linter
 	rm -rf bin .cache demo-*

@@ -3,8 +3,10 @@ package engine
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"godwit/engine/cluster"
 	"godwit/engine/resp"
@@ -331,17 +333,40 @@ func TestGodwit(t *testing.T) {
 	exchange(t, c, [][2]string{
 		{"GODWIT MIGRATION START 5", "(error) " + errMigration},
 		{"GODWIT MIGRATION START 9-5 x", "(error) ERR Invalid slot range: `9-5`. The slot range `int1-int2` needs to satisfy the condition (int1 <= int2)."},
-		{"GODWIT MIGRATION PAUSE 1", "(error) " + errMigration},
+		{"GODWIT MIGRATION FREEZE 1", "(error) " + errMigration},
+		{"GODWIT MIGRATION PAUSE", "(error) " + errMigration},
+		{"GODWIT MIGRATION PAUSE 1 5", "(error) " + errMigration},
+		{"GODWIT MIGRATION START 5 x FAST", "(error) " + errMigration},
+		{"GODWIT MIGRATION START 5 x HOLD-SOURCE", "(error) " + errMigration},
+		{"GODWIT MIGRATION START 5 x HOLD-SOURCE 10", "(error) " + errHoldSource},
+		{"GODWIT MIGRATION START 5 x HOLD-SOURCE 721h", "(error) " + errHoldSource},
+		{"GODWIT MIGRATION CUTOVER 1 9-5", "(error) ERR Invalid slot range: `9-5`. The slot range `int1-int2` needs to satisfy the condition (int1 <= int2)."},
 		{"GODWIT MIGRATION STATUS x", "(error) " + errJobCounter},
 		{"GODWIT MIGRATION STATUS 9", "(error) " + errNoSuchJob},
 		{"GODWIT MIGRATION CANCEL x", "(error) " + errJobCounter},
-		{"GODWIT MIGRATION CANCEL 1", "OK"},
 		{"GODWIT OWNERS 99-100", `"[{\"slot\":99,\"state\":\"serving\",\"epoch\":1},{\"slot\":100,\"state\":\"none\",\"epoch\":0}]"`},
 		{"GODWIT OWNERS x", "(error) ERR Invalid slot id: encounter non-integer characters"},
 	})
-	if len(n.mig.cancels) != 1 || n.mig.cancels[0] != 1 {
-		t.Errorf("cancelled: %v", n.mig.cancels)
+	for _, verb := range []string{"PAUSE 1", "RESUME 1", "CUTOVER 1", "CUTOVER 1 5-6", "CANCEL 1", "ROLLBACK 1", "CLEAN 1"} {
+		var answer JobAnswer
+		raw := c.do(append([]string{"GODWIT", "MIGRATION"}, strings.SplitN(verb, " ", 3)...)...).Str
+		if err := json.Unmarshal([]byte(raw), &answer); err != nil || !answer.Changed || answer.Message != "so be it" {
+			t.Errorf("%s: %s, %v", verb, raw, err)
+		}
 	}
+	if want := []string{"pause 1 ", "resume 1 ", "cutover 1 ", "cutover 1 5-6", "cancel 1 ", "rollback 1 ", "clean 1 "}; !slices.Equal(n.mig.told, want) {
+		t.Errorf("told %q, want %q", n.mig.told, want)
+	}
+	if help := c.do("GODWIT", "MIGRATION", "HELP"); len(help.Elems) != len(migrationHelp) {
+		t.Errorf("help: %s", help)
+	}
+	n.mig.err = errors.New("no")
+	c.want("(error) ERR no", "GODWIT", "MIGRATION", "START", "7", string(id("b")), "hold", "hold-source", "10m")
+	if want := (JobOptions{Hold: true, KeepSource: 10 * time.Minute}); n.mig.options != want {
+		t.Errorf("options %+v, want %+v", n.mig.options, want)
+	}
+	c.want("(error) ERR no", "GODWIT", "MIGRATION", "ROLLBACK", "1")
+	n.mig.err = nil
 	var jobs []JobReport
 	if err := json.Unmarshal([]byte(c.do("GODWIT", "MIGRATION", "STATUS").Str), &jobs); err != nil || len(jobs) != 1 {
 		t.Fatalf("jobs %v: %v", jobs, err)

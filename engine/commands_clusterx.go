@@ -138,7 +138,7 @@ func (s *Session) migrate(args [][]byte) {
 		s.out.Error(problem.Reply())
 		return
 	}
-	id, ok := s.startJob(ranges, cluster.NodeID(args[1]))
+	id, ok := s.startJob(ranges, cluster.NodeID(args[1]), JobOptions{})
 	switch {
 	case !ok:
 	case sync:
@@ -177,13 +177,13 @@ func migrateWait(args [][]byte) (sync bool, timeout time.Duration, problem clust
 }
 
 // startJob hands a move to the migrator, or answers why it cannot be.
-func (s *Session) startJob(ranges []slot.Range, to cluster.NodeID) (cluster.JobID, bool) {
+func (s *Session) startJob(ranges []slot.Range, to cluster.NodeID, opts JobOptions) (cluster.JobID, bool) {
 	if s.n.migrator == nil {
 		s.out.Error(errNoMigrator)
 		return cluster.JobID{}, false
 	}
 	set := slot.SetOf(ranges...)
-	id, err := s.n.migrator.Start(set.Ranges(), to)
+	id, err := s.n.migrator.Start(set.Ranges(), to, opts)
 	s.dependAlways(s.n.store.Last())
 	if err != nil {
 		s.out.Error("ERR " + err.Error())

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"time"
 
 	"godwit/engine/cluster"
 	"godwit/engine/command"
@@ -37,6 +38,7 @@ type JobReport struct {
 	State        JobState       `json:"state"`
 	Step         string         `json:"step"`
 	Error        string         `json:"error"`
+	Waiting      string         `json:"waiting"` // for operators; "" if it does not
 	Slots        int            `json:"slots"`
 	Moved        string         `json:"moved"`
 	MovedSlots   int            `json:"moved_slots"`
@@ -51,6 +53,9 @@ type JobReport struct {
 	StartedMs    int64          `json:"started_ms"`
 	EndedMs      int64          `json:"ended_ms"` // 0 while the job lives
 	Ended        bool           `json:"ended"`
+	Held         string         `json:"held"`        // slots that wait for CUTOVER
+	Kept         string         `json:"kept"`        // slots whose copies the source keeps for ROLLBACK
+	RollbackOf   string         `json:"rollback_of"` // the job that this one undoes, or ""
 }
 
 // ImportReport is a slot that is arriving.
@@ -77,11 +82,16 @@ func (j JobStatus) Report() JobReport {
 	if pauses == nil {
 		pauses = []float64{}
 	}
+	rollbackOf := ""
+	if !j.RollbackOf.IsZero() {
+		rollbackOf = j.RollbackOf.String()
+	}
 	return JobReport{
 		Counter: j.ID.Counter, ID: j.ID.String(), Target: j.Target, Ranges: all.String(), State: j.State, Step: j.Step, Error: j.Error,
 		Slots: j.Slots, Moved: j.Moved.String(), MovedSlots: j.Moved.Len(), Records: j.Records, Bytes: j.Bytes,
 		LagKeys: j.LagKeys, LagBytes: j.LagByte, PausesMs: pauses, Verified: j.Verified,
 		DigestsEqual: j.DigestsEqual, Differ: j.Differ, StartedMs: j.StartedMs, EndedMs: j.EndedMs, Ended: j.State.Ended(),
+		Waiting: j.Waiting, Held: j.Held.String(), Kept: j.Kept.String(), RollbackOf: rollbackOf,
 	}
 }
 
@@ -163,47 +173,111 @@ func (s *Session) runGodwit(spec *command.Spec, args [][]byte) {
 	}
 }
 
-// runMigration runs GODWIT MIGRATION START ranges node-id, STATUS [counter] and CANCEL counter.
+// runMigration runs the subcommands of GODWIT MIGRATION. CUTOVER, PAUSE, RESUME, CANCEL, ROLLBACK and CLEAN answer a JobAnswer, STATUS
+// a JobReport or a list of them, as JSON; START answers the counter of the job.
 func (s *Session) runMigration(args [][]byte) {
-	m := s.n.migrator
 	sub := strings.ToLower(string(args[0]))
-	if m == nil {
+	if s.n.migrator == nil {
 		s.out.Error(errNoMigrator)
 		return
 	}
 	switch {
-	case sub == "start" && len(args) == 3:
-		ranges, err := slot.ParseRanges(string(args[1]))
-		if err != nil {
-			s.out.Error("ERR " + err.Error())
-			return
-		}
-		if id, ok := s.startJob(ranges, cluster.NodeID(args[2])); ok {
-			s.out.BulkString(strconv.FormatUint(id.Counter, 10))
-		}
+	case sub == "start" && len(args) >= 3:
+		s.startMigration(args[1:])
 	case sub == "status" && len(args) == 1:
 		reports := []JobReport{}
-		for _, j := range m.Jobs() {
+		for _, j := range s.n.migrator.Jobs() {
 			reports = append(reports, j.Report())
 		}
 		s.writeJSON(reports)
 	case sub == "status" && len(args) == 2:
 		s.jobStatus(args[1])
-	case sub == "cancel" && len(args) == 2:
-		counter, err := strconv.ParseUint(string(args[1]), 10, 64)
-		if err != nil {
-			s.out.Error(errJobCounter)
-			return
+	case sub == "help" && len(args) == 1:
+		s.out.Array(len(migrationHelp))
+		for _, line := range migrationHelp {
+			s.out.Simple(line)
 		}
-		if err := m.Cancel(counter); err != nil {
-			s.out.Error("ERR " + err.Error())
-			return
-		}
-		s.dependAlways(s.n.store.Last())
-		s.out.OK()
+	case jobVerbs[JobVerb(sub)] && (len(args) == 2 || len(args) == 3 && JobVerb(sub) == VerbCutOver):
+		s.tellJob(JobVerb(sub), args[1:])
 	default:
 		s.out.Error(errMigration)
 	}
+}
+
+// jobVerbs are the verbs that GODWIT MIGRATION has.
+var jobVerbs = map[JobVerb]bool{VerbPause: true, VerbResume: true, VerbCutOver: true, VerbCancel: true, VerbRollback: true, VerbClean: true}
+
+// migrationHelp is the answer to GODWIT MIGRATION HELP.
+var migrationHelp = []string{
+	"GODWIT MIGRATION <subcommand> [<arg> [value] ...]. A job belongs to the node that serves the slots, its source. Subcommands are:",
+	"START <ranges> <node-id> [HOLD] [HOLD-SOURCE <duration>]",
+	"    Move slots to another node; answers the number of the job. HOLD waits before the handover for CUTOVER.",
+	"    HOLD-SOURCE keeps what was given away so long (such as 10m), for ROLLBACK.",
+	"STATUS [<job>]",
+	"    The jobs of this node, or one of them, as JSON.",
+	"PAUSE <job>, RESUME <job>",
+	"    Send nothing for slots that are not handed over; go on.",
+	"CUTOVER <job> [<ranges>]",
+	"    Hand over slots that are held: all, or these.",
+	"CANCEL <job>",
+	"    Give up slots that are not handed over. The others have moved.",
+	"ROLLBACK <job>",
+	"    Cancel, and get back the slots that have moved, while their copies are kept.",
+	"CLEAN <job>",
+	"    Delete the copies that are kept, before their time.",
+	"HELP",
+	"    This text.",
+}
+
+// startMigration runs START ranges node-id [HOLD] [HOLD-SOURCE duration].
+func (s *Session) startMigration(args [][]byte) {
+	ranges, err := slot.ParseRanges(string(args[0]))
+	if err != nil {
+		s.out.Error("ERR " + err.Error())
+		return
+	}
+	var opts JobOptions
+	for rest := args[2:]; len(rest) > 0; rest = rest[1:] {
+		switch word := strings.ToLower(string(rest[0])); {
+		case word == "hold":
+			opts.Hold = true
+		case word == "hold-source" && len(rest) > 1:
+			rest = rest[1:]
+			if opts.KeepSource, err = time.ParseDuration(string(rest[0])); err != nil || opts.KeepSource < time.Millisecond || opts.KeepSource > MaxKeepSource {
+				s.out.Error(errHoldSource)
+				return
+			}
+		default:
+			s.out.Error(errMigration)
+			return
+		}
+	}
+	if id, ok := s.startJob(ranges, cluster.NodeID(args[1]), opts); ok {
+		s.out.BulkString(strconv.FormatUint(id.Counter, 10))
+	}
+}
+
+// tellJob runs a verb of a job.
+func (s *Session) tellJob(verb JobVerb, args [][]byte) {
+	counter, err := strconv.ParseUint(string(args[0]), 10, 64)
+	if err != nil {
+		s.out.Error(errJobCounter)
+		return
+	}
+	var ranges []slot.Range
+	if len(args) > 1 {
+		if ranges, err = slot.ParseRanges(string(args[1])); err != nil {
+			s.out.Error("ERR " + err.Error())
+			return
+		}
+	}
+	answer, err := s.n.migrator.Tell(counter, verb, ranges)
+	s.dependAlways(s.n.store.Last())
+	if err != nil {
+		s.out.Error("ERR " + err.Error())
+		return
+	}
+	s.writeJSON(answer)
 }
 
 func (s *Session) jobStatus(arg []byte) {

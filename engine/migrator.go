@@ -14,9 +14,10 @@ type Migrator interface {
 	Recover() error
 	// Start accepts a job that moves slots to another node and returns its id, durable; the job goes on by itself. The
 	// error texts are those of CLUSTERX MIGRATE, without the code.
-	Start(ranges []slot.Range, to cluster.NodeID) (cluster.JobID, error)
-	// Cancel asks a job to give up the slots that are not decided yet.
-	Cancel(counter uint64) error
+	Start(ranges []slot.Range, to cluster.NodeID, opts JobOptions) (cluster.JobID, error)
+	// Tell tells a job what an operator wants of it, and says what came of that. ranges are for VerbCutOver; none are all. What
+	// is told is stored up to the position Store.Last. An error says why it cannot be, and what to do instead.
+	Tell(counter uint64, verb JobVerb, ranges []slot.Range) (JobAnswer, error)
 	// Jobs lists the jobs of this node as source, oldest first.
 	Jobs() []JobStatus
 	// WhenDone runs fn when the job has ended or after the timeout (0: none); fn gets the status then. A job that has
@@ -35,6 +36,38 @@ type Migrator interface {
 	Close()
 }
 
+// JobOptions say how a job is to go on.
+type JobOptions struct {
+	// Hold makes each slot wait before its handover, copied and verified, until VerbCutOver.
+	Hold bool
+	// KeepSource is how long the source keeps its copy of a slot after the takeover, for VerbRollback; 0 deletes it as soon as the
+	// copies were compared. At most MaxKeepSource.
+	KeepSource time.Duration
+}
+
+// MaxKeepSource is the longest that a source can be asked to keep what it gave away.
+const MaxKeepSource = 30 * 24 * time.Hour
+
+// JobVerb is what an operator can tell a job.
+type JobVerb string
+
+// The verbs. Each can be told again and again; what is done already is not done twice.
+const (
+	VerbPause    JobVerb = "pause"    // send nothing for slots that are not decided
+	VerbResume   JobVerb = "resume"   // go on
+	VerbCutOver  JobVerb = "cutover"  // hand over slots that are held
+	VerbCancel   JobVerb = "cancel"   // give up slots that are not decided
+	VerbRollback JobVerb = "rollback" // give up slots that are not decided, and get the others back
+	VerbClean    JobVerb = "clean"    // delete the copies that are kept for a rollback
+)
+
+// JobAnswer is what came of a verb.
+type JobAnswer struct {
+	Job     JobReport `json:"job"`
+	Changed bool      `json:"changed"` // the verb changed what the job does
+	Message string    `json:"message"` // what came of it, for people
+}
+
 // PeerInfo says who is at the other end of a peer link, as established by the handshake.
 type PeerInfo struct {
 	ID          cluster.NodeID
@@ -49,6 +82,7 @@ type JobStatus struct {
 	State   JobState
 	Step    string // the finer step of the slot that is furthest behind
 	Error   string // why the job failed or what it last stumbled over
+	Waiting string // what the job waits for that only operators can give, or ""
 	Slots   int    // slots in the job
 	Moved   slot.Ranges
 	Records uint64 // sent, retransmissions not counted
@@ -62,6 +96,10 @@ type JobStatus struct {
 	// DigestsEqual counts the slots whose copies were found equal after takeover; Differ those found different.
 	DigestsEqual, Differ int
 	StartedMs, EndedMs   int64 // wall clock; EndedMs is 0 while the job lives
+	// Held are slots that wait for VerbCutOver before their handover, Kept those whose copies the source keeps for a rollback.
+	Held, Kept slot.Ranges
+	// RollbackOf is the job that this one undoes; zero for most.
+	RollbackOf cluster.JobID
 }
 
 // JobState is the state of a job in the words of the published design.

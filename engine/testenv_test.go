@@ -356,20 +356,22 @@ func (l *testLink) deliver(b []byte) {
 type fakeMigrator struct {
 	n       *Node
 	w       *world
-	err     error // of Start and Cancel
+	err     error // of Start and Tell
 	jobs    []JobStatus
 	imports []ImportStatus
 	waits   map[uint64]func(JobStatus)
 	timeout time.Duration
 	limits  []slot.Slot
-	cancels []uint64
+	options JobOptions
+	told    []string
 	peer    func(PeerInfo, []byte) ([]byte, store.Position, error)
 }
 
 func (m *fakeMigrator) Recover() error { return nil }
 func (m *fakeMigrator) Close()         {}
 
-func (m *fakeMigrator) Start(ranges []slot.Range, to cluster.NodeID) (cluster.JobID, error) {
+func (m *fakeMigrator) Start(ranges []slot.Range, to cluster.NodeID, opts JobOptions) (cluster.JobID, error) {
+	m.options = opts
 	if m.err != nil {
 		return cluster.JobID{}, m.err
 	}
@@ -382,9 +384,10 @@ func (m *fakeMigrator) Start(ranges []slot.Range, to cluster.NodeID) (cluster.Jo
 	return id, nil
 }
 
-func (m *fakeMigrator) Cancel(counter uint64) error {
-	m.cancels = append(m.cancels, counter)
-	return m.err
+func (m *fakeMigrator) Tell(counter uint64, verb JobVerb, ranges []slot.Range) (JobAnswer, error) {
+	set := slot.SetOf(ranges...)
+	m.told = append(m.told, fmt.Sprintf("%s %d %s", verb, counter, &set))
+	return JobAnswer{Changed: true, Message: "so be it"}, m.err
 }
 
 func (m *fakeMigrator) Jobs() []JobStatus { return m.jobs }

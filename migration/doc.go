@@ -20,7 +20,7 @@
 // The steps of the source, as the table in state.go has them; a test writes this picture. From deciding on there is one way back,
 // the finding that the slot was not the source's to give any more.
 //
-//	idle       ─▶ starting | suspended | committing | confirming | cleaning | done | aborting | failed
+//	idle       ─▶ starting | suspended | committing | confirming | keeping | cleaning | done | aborting | failed
 //	starting   ─▶ starting | suspended | copying | pausing | aborting
 //	suspended  ─▶ starting | aborting
 //	copying    ─▶ starting | suspended | holding | aborting
@@ -28,7 +28,8 @@
 //	pausing    ─▶ starting | deciding | aborting
 //	deciding   ─▶ committing | aborting
 //	committing ─▶ confirming
-//	confirming ─▶ cleaning | done
+//	confirming ─▶ keeping | cleaning | done
+//	keeping    ─▶ cleaning | done
 //	cleaning   ─▶ done
 //	done       ─▶ (the end)
 //	aborting   ─▶ failed

@@ -56,6 +56,10 @@ type (
 	EvOverruled struct{ Why string }
 	// EvConfirmed ends the comparison after takeover.
 	EvConfirmed struct{ Outcome ConfirmOutcome }
+	// EvKeepOver says that the time is over for which the copy was to be kept.
+	EvKeepOver struct{}
+	// EvReplaced says that the copy is not this job's any more: the slot is on its way back, or has come back.
+	EvReplaced struct{}
 	// EvCleaned says that the copy is gone.
 	EvCleaned struct{}
 	// EvCancel asks to give up.
@@ -78,17 +82,26 @@ func (EvParkLimit) event()  {}
 func (EvDecided) event()    {}
 func (EvOverruled) event()  {}
 func (EvConfirmed) event()  {}
+func (EvKeepOver) event()   {}
+func (EvReplaced) event()   {}
 func (EvCleaned) event()    {}
 func (EvCancel) event()     {}
 func (EvOrders) event()     {}
 
-// Orders is what operators want of a slot beside its move. They are the job's, durable there before they are carried out, and
-// bind only what is not decided.
+// Orders is what operators want of a slot beside its move. They are the job's, durable there before they are carried out. Hold
+// and Suspend bind only what is not decided.
 type Orders struct {
 	// Hold keeps a slot that is copied and verified in StepHolding, its changes streaming, until Hold is taken back.
 	Hold bool
 	// Suspend makes the slot send nothing, in StepSuspended, until it is taken back.
 	Suspend bool
+	// Keep makes the source keep its copy after the takeover, in StepKeeping, until EvKeepOver; taken back, the copy goes.
+	Keep bool
+	// Return makes a source that keeps its copy ask the target to hand the slot back.
+	Return bool
+	// Compare says that the target may have kept a copy of the slot: the first attempt compares with it instead of beginning
+	// with nothing. A rollback does.
+	Compare bool
 }
 
 // Phase is what is durable of a slot's progress at the source, beside its ownership record.
@@ -112,7 +125,19 @@ const (
 	PhaseAborting
 	// PhaseFailed: given up and told, or not worth telling.
 	PhaseFailed
+	// PhaseKeeping: the copy was compared and is kept for a rollback.
+	PhaseKeeping
+	// PhaseReturning: likewise, and the target has answered that it hands the slot back.
+	PhaseReturning
 )
+
+// Ended reports that nothing is left to do for the slot.
+func (p Phase) Ended() bool { return p == PhaseDone || p == PhaseFailed }
+
+// Moved reports that the source has released the slot.
+func (p Phase) Moved() bool {
+	return p >= PhaseDecided && p <= PhaseDone || p == PhaseKeeping || p == PhaseReturning
+}
 
 // ConfirmOutcome is how the comparison after takeover ended.
 type ConfirmOutcome uint8
@@ -184,6 +209,9 @@ type (
 	EfHandedOver struct{}
 	// EfConfirm compares the copies and reports EvConfirmed.
 	EfConfirm struct{}
+	// EfKeep reports EvKeepOver when the time is over for which the job keeps copies, and EvReplaced if the copy is not this
+	// job's any more.
+	EfKeep struct{}
 	// EfClean deletes the copy if the record is still released by this job, and reports EvCleaned.
 	EfClean struct{}
 	// EfStop ends tracking and the round: nothing more will be streamed.
@@ -210,6 +238,7 @@ func (EfUnpause) effect()    {}
 func (EfDecide) effect()     {}
 func (EfHandedOver) effect() {}
 func (EfConfirm) effect()    {}
+func (EfKeep) effect()       {}
 func (EfClean) effect()      {}
 func (EfStop) effect()       {}
 func (EfReclaim) effect()    {}

@@ -14,7 +14,7 @@ import (
 // MessageKind says what a message asks.
 type MessageKind uint8
 
-// The messages. All but Ask go from source to target.
+// The messages. Ask goes from target to source; all others from source to target.
 const (
 	// MsgStart begins an attempt: Epoch is the source's, Fresh asks to delete what is there first.
 	MsgStart MessageKind = iota + 1
@@ -30,9 +30,12 @@ const (
 	MsgConfirm
 	// MsgAsk asks the source, by a target that is importing or prepared, what became of an attempt.
 	MsgAsk
+	// MsgReturn asks the target, which serves the slot, to hand it back by a job of its own: Job and Attempt are those that the
+	// slot came by, Epoch the one under which the sender served it.
+	MsgReturn
 )
 
-var messageNames = [...]string{"?", "start", "data", "prepare", "commit", "abort", "confirm", "ask"}
+var messageNames = [...]string{"?", "start", "data", "prepare", "commit", "abort", "confirm", "ask", "return"}
 
 func (k MessageKind) String() string {
 	if int(k) < len(messageNames) {
@@ -83,9 +86,11 @@ const (
 	ReplyDecided
 	// ReplyDead answers MsgAsk: that attempt will never be decided, and the job is over for the slot.
 	ReplyDead
+	// ReplyReturning answers MsgReturn: a durable job of the answering node hands the slot back.
+	ReplyReturning
 )
 
-var replyNames = [...]string{"?", "started", "ack", "gap", "prepared", "committed", "aborted", "confirm", "no-import", "refused", "pending", "decided", "dead"}
+var replyNames = [...]string{"?", "started", "ack", "gap", "prepared", "committed", "aborted", "confirm", "no-import", "refused", "pending", "decided", "dead", "returning"}
 
 func (k ReplyKind) String() string {
 	if int(k) < len(replyNames) {
@@ -182,7 +187,7 @@ func DecodeMessage(b []byte) (Message, error) {
 		Hash:    cluster.RunningHash(b[49:65]),
 	}
 	n := int(b[65])
-	if m.Kind < MsgStart || m.Kind > MsgAsk || !m.Slot.Valid() || len(b) < 66+n {
+	if m.Kind < MsgStart || m.Kind > MsgReturn || !m.Slot.Valid() || len(b) < 66+n {
 		return Message{}, fmt.Errorf("%w: kind %d, slot %d, node id of %d bytes", ErrMessage, b[9], m.Slot, n)
 	}
 	m.Job.Node = cluster.NodeID(b[66 : 66+n])
@@ -206,7 +211,7 @@ func (r *Reply) Encode() []byte {
 
 // DecodeReply reads what Encode wrote.
 func DecodeReply(b []byte) (Reply, error) {
-	if len(b) < 47 || b[0] != messageVersion || b[1] < byte(ReplyStarted) || b[1] > byte(ReplyDead) {
+	if len(b) < 47 || b[0] != messageVersion || b[1] < byte(ReplyStarted) || b[1] > byte(ReplyReturning) {
 		return Reply{}, fmt.Errorf("%w: a reply of %d bytes beginning %x", ErrMessage, len(b), b[:min(len(b), 2)])
 	}
 	return Reply{

@@ -117,7 +117,7 @@ func (sc *script) event(t *testing.T, d *datadriven.TestData, words []string) Ev
 	case "begin":
 		return EvBegin{}
 	case "recover":
-		i := slices.Index([]string{"pending", "active", "decided", "committed", "cleaning", "done", "aborting", "failed"}, words[1])
+		i := slices.Index([]string{"pending", "active", "decided", "committed", "cleaning", "done", "aborting", "failed", "keeping", "returning"}, words[1])
 		if i < 0 {
 			d.Fatalf(t, "%v: no such phase", words)
 		}
@@ -173,8 +173,14 @@ func (sc *script) event(t *testing.T, d *datadriven.TestData, words []string) Ev
 		return EvCleaned{}
 	case "cancel":
 		return EvCancel{Why: "cancelled"}
-	case "orders": // orders [hold] [suspend]
-		return EvOrders{Orders{Hold: has("hold"), Suspend: has("suspend")}}
+	case "orders": // orders [hold] [suspend] [keep] [return] [compare]
+		return EvOrders{Orders{Hold: has("hold"), Suspend: has("suspend"), Keep: has("keep"), Return: has("return"), Compare: has("compare")}}
+	case "keep-over":
+		return EvKeepOver{}
+	case "replaced":
+		return EvReplaced{}
+	case "returning":
+		return reply(MsgReturn, ReplyReturning)
 	default:
 		d.Fatalf(t, "no such event: %v", words)
 		return nil
@@ -217,7 +223,7 @@ func showEffect(ef Effect) string {
 	}
 }
 
-var phaseNames = [...]string{"pending", "active", "decided", "committed", "cleaning", "done", "aborting", "failed"}
+var phaseNames = [...]string{"pending", "active", "decided", "committed", "cleaning", "done", "aborting", "failed", "keeping", "returning"}
 
 // TestSourceScripts runs the scripts, and requires that together they take every transition of the table and no other.
 func TestSourceScripts(t *testing.T) {

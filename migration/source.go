@@ -95,6 +95,7 @@ type Source struct {
 	attempt   cluster.Attempt
 	persisted bool // the attempt's number is durable
 	then      afterStart
+	returned  bool // the target hands the slot back, or has refused to
 	tracking  bool // a tracker has run without a gap since a base or resume round
 	target    cluster.Incarnation
 
@@ -147,6 +148,11 @@ func (s *Source) Waiting() string {
 		return "everything is copied and verified; the slot waits to be told to cut over"
 	case StepSuspended:
 		return "the job was paused by an operator and waits to be resumed"
+	case StepKeeping:
+		if s.orders.Return && !s.returned {
+			return "the target is asked to hand the slot back"
+		}
+		return "the copy is kept for a rollback"
 	default:
 		return ""
 	}
@@ -204,6 +210,14 @@ func (s *Source) onProgress(ev Event) {
 		}
 	case EvConfirmed:
 		s.onConfirmed(e.Outcome)
+	case EvKeepOver:
+		if s.step == StepKeeping {
+			s.clean()
+		}
+	case EvReplaced:
+		if s.step == StepKeeping {
+			s.finish()
+		}
 	case EvCleaned:
 		if s.step == StepCleaning {
 			s.finish()
@@ -235,6 +249,11 @@ func (s *Source) recover(p Phase) {
 	case PhaseCommitted:
 		s.enter(StepConfirming)
 		s.emit(EfConfirm{})
+	case PhaseKeeping, PhaseReturning:
+		s.enter(StepKeeping)
+		s.returned = p == PhaseReturning
+		s.emit(EfKeep{})
+		s.askBack()
 	case PhaseCleaning:
 		s.enter(StepCleaning)
 		s.emit(EfClean{})
@@ -278,6 +297,14 @@ func (s *Source) onOrders(now time.Duration, o Orders) {
 		if !o.Suspend {
 			s.heard = now // that nothing was asked since is no silence
 			s.beginAttempt(thenCopy)
+		}
+	case StepKeeping:
+		switch {
+		case !o.Keep:
+			s.clean()
+		case o.Return:
+			s.returned = false // who asks once more wants to be told once more
+			s.askBack()
 		}
 	default: // not begun, or decided, or given up
 	}
@@ -331,7 +358,7 @@ func (s *Source) onPersisted(e EvPersisted) {
 
 func (s *Source) sendStart() {
 	m := s.message(MsgStart)
-	m.Fresh = s.attempt == 1
+	m.Fresh = s.attempt == 1 && !s.orders.Compare
 	s.emit(EfSend{m})
 }
 
@@ -356,6 +383,12 @@ func (s *Source) onReply(e EvReply) {
 		s.onNoImport(e)
 	case ReplyRefused:
 		s.onRefused(e)
+	case ReplyReturning:
+		if s.step == StepKeeping && !s.returned {
+			s.returned = true
+			s.stopTimer(TimerRetry)
+			s.emit(EfPersist{Attempt: s.attempt, Phase: PhaseReturning})
+		}
 	case ReplyConfirm, ReplyPending, ReplyDecided, ReplyDead: // answers to questions that the driver asks itself
 	}
 }
@@ -381,7 +414,7 @@ func (s *Source) onStarted(r Reply) {
 		s.tracking = true
 	case !s.tracking || !sameTarget:
 		s.enter(StepCopying)
-		s.verified, s.rounds = mutant.On(mutant.ResumeFromNew), 0
+		s.verified, s.rounds = mutant.On(mutant.ResumeFromNew) || mutant.On(mutant.RollbackStale) && s.orders.Compare, 0
 		s.openRound(RoundResume)
 		s.tracking = true
 	case s.then == thenPause:
@@ -600,6 +633,30 @@ func (s *Source) onConfirmed(o ConfirmOutcome) {
 		s.finish()
 		return
 	}
+	if s.orders.Keep {
+		s.enter(StepKeeping)
+		s.backoff = 0
+		s.emit(EfPersist{Attempt: s.attempt, Phase: PhaseKeeping})
+		s.emit(EfKeep{})
+		s.askBack()
+		return
+	}
+	s.clean()
+}
+
+// askBack asks the target to hand the slot back, if operators want that and it has not answered.
+func (s *Source) askBack() {
+	if !s.orders.Return || s.returned {
+		return
+	}
+	if mutant.On(mutant.HeldServes) {
+		s.emit(EfReclaim{})
+	}
+	s.emit(EfSend{s.message(MsgReturn)})
+}
+
+func (s *Source) clean() {
+	s.stopTimer(TimerRetry)
 	s.enter(StepCleaning)
 	s.emit(EfPersist{Attempt: s.attempt, Phase: PhaseCleaning})
 	s.emit(EfClean{})
@@ -637,6 +694,12 @@ func (s *Source) onRefused(e EvReply) {
 		s.armRetry(s.nextBackoff())
 	case StepAborting:
 		s.ended()
+	case StepKeeping: // the slot has moved on
+		if e.Message != MsgReturn {
+			return
+		}
+		s.returned = true
+		s.reason = "the slot cannot be rolled back: " + e.Reply.Text
 	default:
 	}
 }
@@ -670,6 +733,10 @@ func (s *Source) onSendFailed(now time.Duration, e EvSendFailed) {
 			return
 		}
 		if e.Message != MsgCommit {
+			return
+		}
+	case StepKeeping:
+		if e.Message != MsgReturn || s.returned {
 			return
 		}
 	case StepAborting:
@@ -758,6 +825,8 @@ func (s *Source) repeat() {
 		}
 	case StepHolding:
 		s.emit(EfMeasure{})
+	case StepKeeping:
+		s.askBack()
 	case StepCommitting:
 		s.sendCommit()
 	case StepAborting:

@@ -33,6 +33,9 @@ const (
 	StepCommitting
 	// StepConfirming: the target serves; the frozen copy is compared with the takeover snapshot.
 	StepConfirming
+	// StepKeeping: the frozen copy is kept for a rollback; nobody is served from it. Left to Cleaning when its time is over, to
+	// Done when the slot is on its way back.
+	StepKeeping
 	// StepCleaning: the copy is being deleted.
 	StepCleaning
 	// StepDone: the slot has moved.
@@ -43,7 +46,7 @@ const (
 	StepFailed
 )
 
-var stepNames = [...]string{"idle", "starting", "suspended", "copying", "holding", "pausing", "deciding", "committing", "confirming", "cleaning", "done", "aborting", "failed"}
+var stepNames = [...]string{"idle", "starting", "suspended", "copying", "holding", "pausing", "deciding", "committing", "confirming", "keeping", "cleaning", "done", "aborting", "failed"}
 
 func (s Step) String() string {
 	if int(s) < len(stepNames) {
@@ -60,7 +63,7 @@ func (s Step) Decided() bool { return s >= StepDeciding && s <= StepDone }
 
 // transitions is the one table of which steps may follow which. Source.Step panics on any other: it is a bug of this code.
 var transitions = map[Step][]Step{
-	StepIdle:       {StepStarting, StepSuspended, StepCommitting, StepConfirming, StepCleaning, StepAborting, StepDone, StepFailed},
+	StepIdle:       {StepStarting, StepSuspended, StepCommitting, StepConfirming, StepKeeping, StepCleaning, StepAborting, StepDone, StepFailed},
 	StepStarting:   {StepStarting, StepSuspended, StepCopying, StepPausing, StepAborting},
 	StepSuspended:  {StepStarting, StepAborting},
 	StepCopying:    {StepStarting, StepSuspended, StepHolding, StepAborting},
@@ -68,7 +71,8 @@ var transitions = map[Step][]Step{
 	StepPausing:    {StepStarting, StepDeciding, StepAborting},
 	StepDeciding:   {StepCommitting, StepAborting},
 	StepCommitting: {StepConfirming},
-	StepConfirming: {StepCleaning, StepDone},
+	StepConfirming: {StepKeeping, StepCleaning, StepDone},
+	StepKeeping:    {StepCleaning, StepDone},
 	StepCleaning:   {StepDone},
 	StepAborting:   {StepFailed},
 }

@@ -112,8 +112,9 @@ func (t Target) start(m Message, v *Verdict) {
 		v.Reply.Kind, v.Reply.Text = ReplyRefused, why
 		return
 	}
-	// The data of an earlier attempt of the same job is worth keeping: the source compares it, or knows what it lacks.
-	keep := live && r.Job == m.Job && !m.Fresh
+	// The data of an earlier attempt of the same job is worth keeping: the source compares it, or knows what it lacks. So is a
+	// copy that this node gave away and still has, whatever has become of the slot since: the source compares it.
+	keep := !m.Fresh && (live && r.Job == m.Job || r.State == cluster.Released && !r.DataGone)
 	v.Wipe = !keep && !mutant.On(mutant.OrphanImport)
 	v.Cursor = &Cursor{Attempt: m.Attempt, Fresh: !keep}
 	v.Record = &cluster.Record{State: cluster.Importing, Epoch: m.Epoch, Job: m.Job, Attempt: m.Attempt, Peer: m.Job.Node}

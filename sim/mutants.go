@@ -85,6 +85,8 @@ func FoundElsewhere() []Elsewhere {
 	return []Elsewhere{
 		{mutant.RouteBeforeLock, "the stress test over sockets: one thread cannot show it"},
 		{mutant.HoldIgnored, machines},
+		{mutant.RollbackStale, machines},
+		{mutant.HeldServes, machines},
 		{mutant.ClaimNarrow, explored},
 		{mutant.ClaimOnce, explored},
 		{mutant.ClaimReleased, explored},

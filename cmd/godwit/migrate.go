@@ -34,7 +34,10 @@ func newMigrateCommand() *cobra.Command {
 		Long:  "Move slots to another node while both go on serving. A job belongs to the node that serves the slots, its source: --node names that one.",
 		RunE:  groupOnly,
 	}
-	c.AddCommand(newMigrateStartCommand(), newMigrateStatusCommand(), newMigrateCancelCommand())
+	c.AddCommand(newMigrateStartCommand(), newMigrateStatusCommand())
+	for _, v := range jobVerbs {
+		c.AddCommand(v.command())
+	}
 	return c
 }
 
@@ -50,20 +53,26 @@ func (f *jobFlags) add(c *cobra.Command) {
 func newMigrateStartCommand() *cobra.Command {
 	var f jobFlags
 	var slots, to string
-	var wait, newMap bool
+	var wait, newMap, hold bool
+	var holdSource time.Duration
 	c := &cobra.Command{
 		Use:   "start --node HOST:PORT --slots RANGES --to NODE",
 		Short: "Start a job that moves slots",
 		Long: `Start a job that moves slots from one node to another. The job goes on by itself, over restarts of both.
 
 NODE is the address of the target, its id, or the beginning of its id. With --wait the command shows the progress and
-returns when the job has ended; interrupting it leaves the job running. The map that clients are given does not follow by
-itself, they are redirected: --update-map (which waits, too) gives all nodes a new version of it.`,
+returns when the job has ended, or has moved everything and only keeps copies; interrupting it leaves the job running. The
+map that clients are given does not follow by itself, they are redirected: --update-map (which waits, too) gives all nodes a
+new version of it.
+
+With --hold every slot is copied and verified, and its changes are sent as they come, but it is handed over only when
+godwit migrate cutover says so. With --hold-source the source keeps its copy of what it handed over for that long, so that
+godwit migrate rollback can bring it back by sending only what has changed.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := interruptible(c.Context())
 			defer stop()
-			counter, err := startJob(f, slots, to)
+			counter, err := startJob(f, slots, to, engine.JobOptions{Hold: hold, KeepSource: holdSource})
 			if err != nil {
 				return err
 			}
@@ -90,6 +99,8 @@ itself, they are redirected: --update-map (which waits, too) gives all nodes a n
 	f.add(c)
 	c.Flags().StringVar(&slots, "slots", "", "the slots to move, as `RANGES` such as \"0-100 200\"")
 	c.Flags().StringVar(&to, "to", "", "the `NODE` that gets them: address, id or beginning of an id")
+	c.Flags().BoolVar(&hold, "hold", false, "hand nothing over until told: godwit migrate cutover")
+	c.Flags().DurationVar(&holdSource, "hold-source", 0, "keep what was handed over for this `TIME` (such as 10m), for godwit migrate rollback")
 	c.Flags().BoolVar(&wait, "wait", false, "show the progress and return when the job has ended")
 	c.Flags().BoolVar(&newMap, "update-map", false, "when the job has succeeded, give all nodes a map that says so")
 	_ = c.MarkFlagRequired("slots")
@@ -147,26 +158,67 @@ func newMigrateStatusCommand() *cobra.Command {
 	return c
 }
 
-func newMigrateCancelCommand() *cobra.Command {
+// jobVerb is a command that tells a job something.
+type jobVerb struct {
+	verb        engine.JobVerb
+	short, long string
+}
+
+// jobVerbs are the commands that tell a job something. Each can be repeated: what is done already is not done twice.
+var jobVerbs = []jobVerb{
+	{engine.VerbPause, "Let a job rest: it sends nothing until it is resumed", "Slots that were handed over are not affected. The order survives restarts."},
+	{engine.VerbResume, "Let a paused job go on", "It sends what has changed meanwhile; after a restart of its node it compares the copies first."},
+	{engine.VerbCutOver, "Hand over the slots of a job that was started with --hold", "Without --slots all of them."},
+	{engine.VerbCancel, "End a job: slots that were not handed over yet stay where they are", "Slots that were handed over stay at the target: see rollback."},
+	{engine.VerbRollback, "Undo a job that was started with --hold-source", "Slots that were not handed over stay. The others come back, by a job of the node that has them, with everything that was written since."},
+	{engine.VerbClean, "Delete the copies that a job keeps, before their time", "The job cannot be rolled back any more."},
+}
+
+func (v jobVerb) command() *cobra.Command {
 	var f jobFlags
+	var slots string
+	var asJSON bool
 	c := &cobra.Command{
-		Use:   "cancel JOB --node HOST:PORT",
-		Short: "End a job: slots that were not handed over yet stay where they are",
+		Use:   string(v.verb) + " JOB --node HOST:PORT",
+		Short: v.short,
+		Long:  v.short + ".\n\n" + v.long + "\nJOB is its number or its id.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			counter, err := parseJob(args[0])
+			a, err := v.tell(f, args[0], slots)
 			if err != nil {
 				return err
 			}
-			if err := tell(f.node, f.password, "GODWIT", "MIGRATION", "CANCEL", strconv.FormatUint(counter, 10)); err != nil {
-				return err
+			if asJSON {
+				return printJSON(c.OutOrStdout(), a)
 			}
-			show(c.OutOrStdout(), "job %d was told to give up what it has not handed over\n", counter)
+			show(c.OutOrStdout(), "job %s: %s\n", a.Job.ID, a.Message)
 			return nil
 		},
 	}
 	f.add(c)
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	if v.verb == engine.VerbCutOver {
+		c.Flags().StringVar(&slots, "slots", "", "only these slots, as `RANGES`")
+	}
 	return c
+}
+
+func (v jobVerb) tell(f jobFlags, job, slots string) (engine.JobAnswer, error) {
+	var a engine.JobAnswer
+	counter, err := parseJob(job)
+	if err != nil {
+		return a, err
+	}
+	args := []string{"GODWIT", "MIGRATION", string(v.verb), strconv.FormatUint(counter, 10)}
+	if slots != "" {
+		args = append(args, slots)
+	}
+	c, err := dial(f.node, f.password)
+	if err != nil {
+		return a, err
+	}
+	defer c.close()
+	return a, explain(f.node, c.json(&a, args...))
 }
 
 // parseJob reads a job's number, or its id: beginning of the node id, a dash, the number.
@@ -180,7 +232,7 @@ func parseJob(text string) (uint64, error) {
 }
 
 // startJob finds the target and starts a job at the source; it returns the job's number.
-func startJob(f jobFlags, slots, to string) (uint64, error) {
+func startJob(f jobFlags, slots, to string, opts engine.JobOptions) (uint64, error) {
 	set, err := slotSet(strings.Join(strings.Fields(strings.ReplaceAll(slots, ",", " ")), " "))
 	if err != nil {
 		return 0, fmt.Errorf("--slots: %w", err)
@@ -201,7 +253,14 @@ func startJob(f jobFlags, slots, to string) (uint64, error) {
 		return 0, err
 	}
 	defer c.close()
-	text, err := c.text("GODWIT", "MIGRATION", "START", set.String(), string(target))
+	args := []string{"GODWIT", "MIGRATION", "START", set.String(), string(target)}
+	if opts.Hold {
+		args = append(args, "HOLD")
+	}
+	if opts.KeepSource != 0 {
+		args = append(args, "HOLD-SOURCE", opts.KeepSource.String())
+	}
+	text, err := c.text(args...)
 	if err != nil {
 		var refused errReply
 		if errors.As(err, &refused) && string(refused) == cluster.ErrNotOwner.Reply() {
@@ -296,6 +355,9 @@ func jobLine(j engine.JobReport) string {
 	}
 	line := fmt.Sprintf("job %s  %s  step %s  %d of %d slots moved to %s  %s in %d records", j.ID, j.State, step,
 		j.MovedSlots, j.Slots, j.Target.Short(), bytesText(j.Bytes), j.Records)
+	if j.Waiting != "" {
+		line += "  waits: " + j.Waiting
+	}
 	if j.Error != "" {
 		line += "  " + j.Error
 	}
@@ -319,6 +381,18 @@ func printJob(out io.Writer, j engine.JobReport) {
 	if j.DigestsEqual+j.Differ > 0 {
 		show(out, "digests   %d equal, %d differ (%s)\n", j.DigestsEqual, j.Differ, j.Verified)
 	}
+	if j.Held != "" {
+		show(out, "held      %s\n", j.Held)
+	}
+	if j.Kept != "" {
+		show(out, "kept      %s\n", j.Kept)
+	}
+	if j.RollbackOf != "" {
+		show(out, "undoes    job %s\n", j.RollbackOf)
+	}
+	if j.Waiting != "" {
+		show(out, "waits     %s\n", j.Waiting)
+	}
 	if j.Error != "" {
 		show(out, "error     %s\n", j.Error)
 	}
@@ -327,7 +401,7 @@ func printJob(out io.Writer, j engine.JobReport) {
 // jobResult prints how a job ended; the error says that it did not move everything.
 func jobResult(out io.Writer, j engine.JobReport) error {
 	printJob(out, j)
-	if j.State == engine.JobFail {
+	if j.State == engine.JobFail || j.MovedSlots < j.Slots {
 		return fmt.Errorf("job %s failed after %d of %d slots: %s", j.ID, j.MovedSlots, j.Slots, j.Error)
 	}
 	if j.Differ > 0 {
@@ -349,7 +423,7 @@ func watchJob(ctx context.Context, out io.Writer, f jobFlags, counter uint64) (e
 		case err == nil:
 			seen = time.Now()
 			p.show(j)
-			if j.Ended {
+			if j.Ended || j.Step == "keeping" && (j.MovedSlots == j.Slots || j.Error != "") {
 				return j, nil
 			}
 		case errors.As(err, &refused), time.Since(seen) > watchLost:
@@ -378,7 +452,7 @@ func newJobProgress(out io.Writer) *jobProgress {
 
 func (p *jobProgress) show(j engine.JobReport) {
 	if !p.tty {
-		moved := fmt.Sprint(j.State, j.Step, j.MovedSlots)
+		moved := fmt.Sprint(j.State, j.Step, j.MovedSlots, j.Waiting)
 		if moved != p.last && (j.Ended || time.Since(p.at) >= time.Second) {
 			show(p.out, "%s\n", jobLine(j))
 			p.last, p.at = moved, time.Now()

@@ -14,7 +14,7 @@ func TestCancelWhileASlotBegins(t *testing.T) {
 	w.born(2, quick())
 	n := w.nodes[0]
 	d := n.driver()
-	job, err := d.Start([]slot.Range{{First: testSlot, Last: testSlot}}, id(1))
+	job, err := d.Start([]slot.Range{{First: testSlot, Last: testSlot}}, id(1), engine.JobOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func TestCancelWhileASlotBegins(t *testing.T) {
 		published = d.sources[testSlot] != nil
 		d.mu.Unlock()
 	}
-	if err := d.Cancel(job.Counter); err != nil {
+	if _, err := d.Tell(job.Counter, engine.VerbCancel, nil); err != nil {
 		t.Fatal(err)
 	}
 	close(hold)

@@ -57,16 +57,25 @@ func someBodies(sl slot.Slot) map[string][]byte {
 	}
 }
 
-// TestBodiesGolden pins the bytes of version 1 of bodies and of the stored progress of a slot.
+// TestBodiesGolden pins the bytes of version 1 of bodies and of version 2 of the stored progress of a slot. Version 1 of that still
+// reads.
 func TestBodiesGolden(t *testing.T) {
 	var out strings.Builder
 	for _, name := range []string{"put", "delete", "replace", "digest", "several"} {
 		fmt.Fprintf(&out, "%s %x\n", name, someBodies(0x1234)[name])
 	}
-	p := slotProgress{phase: migration.PhaseCommitted, attempt: 0x01020304, stored: true, slotAccount: slotAccount{records: 5, bytes: 0x600, pauseUs: 7, outcome: migration.ConfirmEqual}}
+	p := slotProgress{phase: migration.PhaseCommitted, attempt: 0x01020304, stored: true, slotAccount: slotAccount{records: 5, bytes: 0x600, pauseUs: 7, outcome: migration.ConfirmEqual}, keptUntilMs: 0x0809}
 	fmt.Fprintf(&out, "progress %x under %x\n", p.encode(), progressKey(7, 0x1234))
 	if got, err := decodeProgress(p.encode()); err != nil || got != p {
 		t.Errorf("progress reads back as %+v, %v", got, err)
+	}
+	first, err := hex.DecodeString("01030102030400000000000000050000000000000600000000000000000701")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.keptUntilMs = 0
+	if got, err := decodeProgress(first); err != nil || got != p {
+		t.Errorf("progress of version 1 reads as %+v, %v", got, err)
 	}
 	golden(t, "testdata/bodies-v1.golden", out.String())
 }

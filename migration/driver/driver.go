@@ -35,6 +35,9 @@ type Config struct {
 	TrackerBytes int
 	// SlotsAtOnce is how many slots of a job move at the same time. Default 4.
 	SlotsAtOnce int
+	// HeldAtOnce is how many slots of a job may be held before their handover, copied, while further ones are copied. Each can
+	// take TrackerBytes. Default 64.
+	HeldAtOnce int
 	// CallTimeout is how long an answer may take. Default 2 s.
 	CallTimeout time.Duration
 	// AskAfter is how long a target waits for a silent source before it asks. Default 2 s.
@@ -64,11 +67,12 @@ func (c *Config) Validate() error {
 	def(&c.DigestRecords, 16384)
 	def(&c.TrackerBytes, 16<<20)
 	def(&c.SlotsAtOnce, 4)
+	def(&c.HeldAtOnce, 64)
 	def(&c.JobsKept, 100)
 	defDur(&c.CallTimeout, 2*time.Second)
 	defDur(&c.AskAfter, 2*time.Second)
 	defDur(&c.SnapshotKept, 10*time.Minute)
-	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TrackerBytes, c.SlotsAtOnce, c.JobsKept} {
+	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TrackerBytes, c.SlotsAtOnce, c.HeldAtOnce, c.JobsKept} {
 		if n < 0 {
 			return errors.New("migration: a limit of the driver is negative")
 		}
@@ -163,7 +167,16 @@ func (d *Driver) Recover() error {
 }
 
 // Start implements engine.Migrator. The checks stand in Kvrocks' order.
-func (d *Driver) Start(ranges []slot.Range, to cluster.NodeID) (cluster.JobID, error) {
+func (d *Driver) Start(ranges []slot.Range, to cluster.NodeID, opts engine.JobOptions) (cluster.JobID, error) {
+	h := header{KeepMs: min(opts.KeepSource, engine.MaxKeepSource).Milliseconds()}
+	if opts.Hold {
+		h.Held = ranges
+	}
+	return d.startJob(ranges, to, h)
+}
+
+// startJob starts a job with what h says of it beside slots and target.
+func (d *Driver) startJob(ranges []slot.Range, to cluster.NodeID, h header) (cluster.JobID, error) {
 	m := d.node.Map()
 	node := m.Find(to)
 	if node == nil {
@@ -196,11 +209,8 @@ func (d *Driver) Start(ranges []slot.Range, to cluster.NodeID) (cluster.JobID, e
 		}
 	}
 	d.counter++
-	j := &job{
-		d:      d,
-		header: header{Version: jobVersion, Counter: d.counter, Target: to, Ranges: set.Ranges(), StartedMs: d.env.Clock.WallMs()},
-		slots:  map[slot.Slot]*slotProgress{},
-	}
+	h.Version, h.Counter, h.Target, h.Ranges, h.StartedMs = jobVersion, d.counter, to, set.Ranges(), d.env.Clock.WallMs()
+	j := &job{d: d, header: h, slots: map[slot.Slot]*slotProgress{}}
 	for _, sl := range list {
 		j.slots[sl] = &slotProgress{}
 	}
@@ -251,16 +261,6 @@ func (d *Driver) Step(sl slot.Slot) string {
 	}
 	seen := s.seen()
 	return stepName(seen.step, seen.round)
-}
-
-// Cancel implements engine.Migrator.
-func (d *Driver) Cancel(counter uint64) error {
-	j := d.find(counter)
-	if j == nil {
-		return fmt.Errorf("there is no job %d on this node: see GODWIT MIGRATION STATUS for those that it knows", counter)
-	}
-	j.stop("cancelled by an operator")
-	return nil
 }
 
 // Jobs implements engine.Migrator.

@@ -18,8 +18,11 @@ import (
 	"godwit/migration"
 )
 
-// jobVersion is the version of a stored job.
-const jobVersion = 1
+// jobVersion and progressVersion are the versions of a stored job and of the stored progress of its slots.
+const (
+	jobVersion      = 1
+	progressVersion = 2
+)
 
 // header is what is stored of a job, as JSON under key.Job(counter).
 type header struct {
@@ -30,23 +33,35 @@ type header struct {
 	StartedMs int64          `json:"started_ms"`
 	EndedMs   int64          `json:"ended_ms,omitempty"`
 	Error     string         `json:"error,omitempty"`
+	// Held are the slots that wait before their handover until operators say so.
+	Held []slot.Range `json:"held,omitempty"`
+	// Paused says that nothing is sent for slots that are not decided.
+	Paused bool `json:"paused,omitempty"`
+	// KeepMs is how long copies are kept after the takeover, 0: not at all. Cleaned says that operators want them gone.
+	KeepMs  int64 `json:"keep_ms,omitempty"`
+	Cleaned bool  `json:"cleaned,omitempty"`
+	// RolledBack says that operators want the slots back, RollbackOf that the job gives slots back that came by another.
+	RolledBack bool           `json:"rolled_back,omitempty"`
+	RollbackOf *cluster.JobID `json:"rollback_of,omitempty"`
 }
 
 // slotProgress is where a slot of a job stands. Its durable part is stored under the job's key followed by the slot:
 //
 //	| offset | size | field                     |
 //	|--------|------|---------------------------|
-//	| 0      | 1    | version, 1                |
+//	| 0      | 1    | version, 2                |
 //	| 1      | 1    | phase                     |
 //	| 2      | 4    | attempt, big-endian, as all that follow  |
 //	| 6      | 8    | records sent              |
 //	| 14     | 8    | bytes sent                |
 //	| 22     | 8    | pause in µs; 0 before the handover |
 //	| 30     | 1    | how the comparison after takeover ended (migration.ConfirmOutcome); 0 before it did |
+//	| 31     | 8    | wall clock in ms until which the copy is kept; 0 if it is not (version 1 ends before this) |
 type slotProgress struct {
 	phase   migration.Phase
 	attempt cluster.Attempt
 	slotAccount
+	keptUntilMs int64
 	// stored says that the phase is in the store; a slot that is not begun has no entry.
 	stored bool
 }
@@ -58,24 +73,30 @@ type slotAccount struct {
 	outcome        migration.ConfirmOutcome
 }
 
-// progressSize is the length of an encoded slotProgress in bytes.
-const progressSize = 31
+// progressSize is the length of an encoded slotProgress in bytes, progressSizeV1 that of its first version.
+const (
+	progressSize   = 39
+	progressSizeV1 = 31
+)
 
 func (p slotProgress) encode() []byte {
 	b := make([]byte, 0, progressSize)
-	b = append(b, jobVersion, byte(p.phase))
+	b = append(b, progressVersion, byte(p.phase))
 	b = binary.BigEndian.AppendUint32(b, uint32(p.attempt))
 	b = binary.BigEndian.AppendUint64(b, p.records)
 	b = binary.BigEndian.AppendUint64(b, p.bytes)
 	b = binary.BigEndian.AppendUint64(b, p.pauseUs)
-	return append(b, byte(p.outcome))
+	b = append(b, byte(p.outcome))
+	return binary.BigEndian.AppendUint64(b, uint64(p.keptUntilMs))
 }
 
 func decodeProgress(b []byte) (slotProgress, error) {
-	if len(b) != progressSize || b[0] != jobVersion || b[1] > byte(migration.PhaseFailed) || b[30] > byte(migration.ConfirmGone) {
+	first := len(b) == progressSizeV1 && b[0] == 1 && b[1] <= byte(migration.PhaseFailed)
+	second := len(b) == progressSize && b[0] == progressVersion && b[1] <= byte(migration.PhaseReturning)
+	if !first && !second || b[30] > byte(migration.ConfirmGone) {
 		return slotProgress{}, fmt.Errorf("migration: the stored progress of a slot has %d bytes beginning %x", len(b), b[:min(len(b), 2)])
 	}
-	return slotProgress{
+	p := slotProgress{
 		phase:   migration.Phase(b[1]),
 		attempt: cluster.Attempt(binary.BigEndian.Uint32(b[2:])),
 		slotAccount: slotAccount{
@@ -85,16 +106,15 @@ func decodeProgress(b []byte) (slotProgress, error) {
 			outcome: migration.ConfirmOutcome(b[30]),
 		},
 		stored: true,
-	}, nil
+	}
+	if second {
+		p.keptUntilMs = int64(binary.BigEndian.Uint64(b[31:]))
+	}
+	return p, nil
 }
 
-func (p slotProgress) ended() bool {
-	return p.phase == migration.PhaseDone || p.phase == migration.PhaseFailed
-}
-
-func (p slotProgress) moved() bool {
-	return p.phase >= migration.PhaseDecided && p.phase <= migration.PhaseDone
-}
+func (p slotProgress) ended() bool { return p.phase.Ended() }
+func (p slotProgress) moved() bool { return p.phase.Moved() }
 
 func progressKey(counter uint64, sl slot.Slot) []byte {
 	return binary.BigEndian.AppendUint16(key.Job(counter), uint16(sl))
@@ -179,6 +199,9 @@ func (d *Driver) loadJobKey(k, v []byte) error {
 		if j.header.Version != jobVersion || j.header.Counter != counter {
 			return fmt.Errorf("migration: job %d has version %d, this program knows %d", counter, j.header.Version, jobVersion)
 		}
+		if ms := j.header.KeepMs; ms < 0 || ms > engine.MaxKeepSource.Milliseconds() {
+			return fmt.Errorf("migration: job %d keeps copies for %d ms: the directory is damaged", counter, ms)
+		}
 		for _, r := range j.header.Ranges {
 			if r.First > r.Last || !r.Last.Valid() {
 				return fmt.Errorf("migration: job %d has the slots %d to %d: the directory is damaged", counter, r.First, r.Last)
@@ -207,18 +230,27 @@ func (d *Driver) pumpJob(j *job) {
 		d.mu.Unlock()
 		return
 	}
-	active := 0
+	active, held := 0, 0
 	for _, sl := range j.order {
 		if s := d.sources[sl]; s != nil && s.job == j {
-			active++
+			switch s.seen().step {
+			case migration.StepKeeping:
+			case migration.StepHolding:
+				held++
+			default:
+				active++
+			}
 		}
+	}
+	if held >= d.cfg.HeldAtOnce {
+		active = d.cfg.SlotsAtOnce
 	}
 	for _, sl := range j.order {
 		p := j.slots[sl]
 		if p.ended() || d.sources[sl] != nil {
 			continue
 		}
-		if !p.stored && active >= d.cfg.SlotsAtOnce {
+		if !p.stored && (active >= d.cfg.SlotsAtOnce || j.header.Paused) {
 			continue
 		}
 		s := newSourceSlot(d, j, sl)
@@ -370,8 +402,23 @@ func (j *job) status() engine.JobStatus {
 			if st.Error == "" {
 				st.Error = seen.reason
 			}
+			if st.Waiting == "" {
+				st.Waiting = seen.waiting
+			}
+			if seen.step == migration.StepHolding {
+				st.Held.Append(sl)
+			}
+		}
+		if p.kept() {
+			st.Kept.Append(sl)
 		}
 		account.addTo(&st)
+	}
+	if h.RollbackOf != nil {
+		st.RollbackOf = *h.RollbackOf
+	}
+	if h.Paused && st.Waiting == "" && j.account().open > 0 {
+		st.Waiting = "the job was paused by an operator and waits to be resumed"
 	}
 	st.Step = "waiting"
 	if first <= migration.StepDone {
@@ -379,12 +426,12 @@ func (j *job) status() engine.JobStatus {
 	}
 	switch {
 	case h.EndedMs != 0 && failed == 0:
-		st.State, st.Step, st.Error = engine.JobSuccess, "done", ""
+		st.State, st.Step, st.Error, st.Waiting = engine.JobSuccess, "done", "", ""
 		if st.Differ > 0 {
 			st.Error = fmt.Sprintf("the copies of %d slots differed after takeover; the source keeps its copies of them", st.Differ)
 		}
 	case h.EndedMs != 0:
-		st.State, st.Step = engine.JobFail, "failed"
+		st.State, st.Step, st.Waiting = engine.JobFail, "failed", ""
 		if st.Error == "" { // it is in memory only until the slot's end is stored
 			st.Error = "the node restarted while it gave slots up; why it did is not known any more"
 		}
@@ -392,7 +439,7 @@ func (j *job) status() engine.JobStatus {
 		st.State = engine.JobClean
 	case first == migration.StepCopying && (round == migration.RoundBase || round == migration.RoundResume):
 		st.State = engine.JobSnapshot
-	case first <= migration.StepStarting || first > migration.StepDone:
+	case first <= migration.StepSuspended || first > migration.StepDone:
 		st.State = engine.JobStart
 	default:
 		st.State = engine.JobWAL

@@ -177,7 +177,15 @@ func TestCrashInEachStep(t *testing.T) {
 					for i := range 40 {
 						m.set(w, i, "v")
 					}
-					job := w.start(0, 1, testSlot)
+					var opts engine.JobOptions
+					if opts.Hold = step == migration.StepHolding; step == migration.StepKeeping {
+						opts.KeepSource = 5 * time.Second
+					}
+					job := w.startWith(opts, 0, 1, testSlot)
+					if step == migration.StepSuspended {
+						w.until("it copies", func() bool { return w.nodes[0].stepOf(testSlot) == migration.StepCopying })
+						w.tell(w.nodes[0], job, engine.VerbPause, true, "paused")
+					}
 					w.until("the step, or the end", func() bool {
 						return w.nodes[0].stepOf(testSlot) == step || w.nodes[0].job(job).State.Ended()
 					})
@@ -185,6 +193,13 @@ func TestCrashInEachStep(t *testing.T) {
 						reached++
 					}
 					w.nodes[victim].crash()
+					switch step {
+					case migration.StepHolding:
+						w.tell(w.nodes[0], job, engine.VerbCutOver, true, "not held any more")
+					case migration.StepSuspended:
+						w.tell(w.nodes[0], job, engine.VerbResume, true, "goes on")
+					default:
+					}
 					m.set(w, 3, "after the crash")
 					m.del(w, 4)
 					st := w.ended(w.nodes[0], job)
@@ -275,7 +290,7 @@ func TestCancel(t *testing.T) {
 		for range w.rng.IntN(250) {
 			w.step(w.now + time.Second)
 		}
-		if err := w.nodes[0].driver().Cancel(job); err != nil {
+		if _, err := w.nodes[0].driver().Tell(job, engine.VerbCancel, nil); err != nil {
 			t.Fatal(err)
 		}
 		if seed%3 == 0 {
@@ -303,7 +318,7 @@ func TestCancel(t *testing.T) {
 	}
 	w := newWorld(t, 1)
 	w.born(1, quick())
-	if err := w.nodes[0].driver().Cancel(9); err == nil || !strings.Contains(err.Error(), "no job 9") {
+	if _, err := w.nodes[0].driver().Tell(9, engine.VerbCancel, nil); err == nil || !strings.Contains(err.Error(), "no job 9") {
 		t.Errorf("cancelling a job that is not there: %v", err)
 	}
 }
@@ -380,7 +395,7 @@ func TestManySlots(t *testing.T) {
 	if most != 2 {
 		t.Errorf("%d slots moved at once", most)
 	}
-	if err := w.nodes[0].driver().Cancel(job); err != nil {
+	if _, err := w.nodes[0].driver().Tell(job, engine.VerbCancel, nil); err != nil {
 		t.Fatal(err)
 	}
 	st := w.ended(w.nodes[0], job)
@@ -474,7 +489,7 @@ func TestStartRefuses(t *testing.T) {
 	one := []slot.Range{{First: testSlot, Last: testSlot}}
 	want := func(d *Driver, ranges []slot.Range, to cluster.NodeID, text string) {
 		t.Helper()
-		if _, err := d.Start(ranges, to); err == nil || err.Error() != text {
+		if _, err := d.Start(ranges, to, engine.JobOptions{}); err == nil || err.Error() != text {
 			t.Errorf("got %v, want %s", err, text)
 		}
 	}

@@ -33,6 +33,7 @@ type sourceSlot struct {
 	machine *migration.Source
 	stream  stream
 	timers  [2]env.Timer
+	keeping env.Timer     // ends the time for which the copy is kept
 	paused  time.Duration // when the pause began
 	pausing bool
 	confirm *confirm
@@ -52,13 +53,14 @@ type sourceView struct {
 	lag     migration.EvLag
 	account slotAccount
 	reason  string
+	waiting string
 	held    Held
 }
 
 // newSourceSlot makes the machine of a slot. Driver.mu is held.
 func newSourceSlot(d *Driver, j *job, sl slot.Slot) *sourceSlot {
 	s := &sourceSlot{d: d, job: j, slot: sl, id: d.jobID(j.header.Counter), running: true}
-	s.stream = stream{d: d, slot: sl, later: func(fn func()) { s.enqueue(queued{step: fn}) }}
+	s.stream = stream{d: d, slot: sl, stale: j.header.RollbackOf != nil, later: func(fn func()) { s.enqueue(queued{step: fn}) }}
 	return s
 }
 
@@ -66,7 +68,7 @@ func newSourceSlot(d *Driver, j *job, sl slot.Slot) *sourceSlot {
 func (s *sourceSlot) begin() {
 	d := s.d
 	d.mu.Lock()
-	p, stopped := *s.job.slots[s.slot], s.job.header.Error
+	p, stopped, orders := *s.job.slots[s.slot], s.job.header.Error, s.job.orders(s.slot)
 	d.mu.Unlock()
 	r := d.node.Record(s.slot)
 	released := r.State == cluster.Released && r.Job == s.id
@@ -76,6 +78,7 @@ func (s *sourceSlot) begin() {
 	}
 	s.before = p.slotAccount
 	s.machine = migration.NewSource(d.cfg.Source, s.slot, s.id, epoch, p.attempt, d.env.Clock.Mono())
+	s.machine.Step(d.env.Clock.Mono(), migration.EvOrders{Orders: orders}) // it has no effects before the slot begins
 	switch {
 	case released && !p.moved():
 		// The batch of the decision holds both; one without the other is a damaged directory. Trust the record.
@@ -151,12 +154,16 @@ func (s *sourceSlot) work() {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	before := s.view.step
 	s.view.step, s.view.round = s.machine.Now()
-	s.view.reason = s.machine.Reason()
+	s.view.reason, s.view.waiting = s.machine.Reason(), s.machine.Waiting()
 	s.view.account = s.account()
 	s.view.held = s.held()
 	if lag, ok := q.event.(migration.EvLag); ok {
 		s.view.lag = lag
+	}
+	if now := s.view.step; now != before && (now == migration.StepHolding || now == migration.StepKeeping) {
+		s.d.env.Workers.Submit(func() { s.d.pumpJob(s.job) }) // it makes room for another slot
 	}
 	if s.running = len(s.queue) > 0 && !s.closed; s.running {
 		s.d.env.Workers.Submit(s.work)
@@ -227,6 +234,8 @@ func (s *sourceSlot) executeCutover(ef migration.Effect) {
 	case migration.EfConfirm:
 		s.confirm = newConfirm(s)
 		s.confirm.next()
+	case migration.EfKeep:
+		s.keep()
 	case migration.EfClean:
 		s.clean()
 	case migration.EfReclaim:
@@ -245,6 +254,9 @@ func (s *sourceSlot) persist(e migration.EfPersist) {
 	d.mu.Lock()
 	p := s.job.slots[s.slot]
 	p.phase, p.attempt, p.stored, p.slotAccount = e.Phase, e.Attempt, true, s.account()
+	if e.Phase == migration.PhaseKeeping && p.keptUntilMs == 0 {
+		p.keptUntilMs = d.env.Clock.WallMs() + s.job.header.KeepMs
+	}
 	b.Set(progressKey(s.job.header.Counter, s.slot), p.encode())
 	// Committed before the lock is released: whoever sees the phase can wait for it to be durable.
 	pos := d.node.Store().Commit(b)
@@ -376,6 +388,20 @@ func (s *sourceSlot) decide() {
 	d.node.Store().WhenDurable(at, func() { s.post(migration.EvDecided{}) })
 }
 
+// keep waits for the end of the time for which the copy is kept. A wall clock that was set back does not make it longer than the
+// whole time from now on.
+func (s *sourceSlot) keep() {
+	if !s.frozen() {
+		s.post(migration.EvReplaced{})
+		return
+	}
+	d := s.d
+	d.mu.Lock()
+	left := min(s.job.slots[s.slot].keptUntilMs-d.env.Clock.WallMs(), s.job.header.KeepMs)
+	d.mu.Unlock()
+	s.keeping = d.env.Clock.AfterFunc(time.Duration(max(left, 0))*time.Millisecond, func() { s.post(migration.EvKeepOver{}) })
+}
+
 // clean deletes the copy, in one batch with the check that the record is still released by this job.
 func (s *sourceSlot) clean() {
 	d := s.d
@@ -403,6 +429,9 @@ func (s *sourceSlot) ended() {
 	d := s.d
 	step, _ := s.machine.Now()
 	s.stream.stop()
+	if s.keeping != nil {
+		s.keeping.Stop()
+	}
 	d.mu.Lock()
 	if d.sources[s.slot] == s {
 		delete(d.sources, s.slot)

@@ -30,6 +30,7 @@ type stream struct {
 
 	last    covered            // by the piece that was read last
 	unsent  bool               // the piece that was read last has no message yet
+	stale   bool               // the slot is handed back: for the mutant rollback-stale
 	older   *store.Snapshot    // of the round before; nil but for the mutant walk-over-change
 	covers  map[uint64]covered // by message
 	records uint64
@@ -86,7 +87,7 @@ func (s *stream) open(k migration.RoundKind, opened func()) {
 
 // cut switches tracking on and opens the snapshot in one step, under the slot's lock: a write is in the snapshot or tracked.
 func (s *stream) cut(w walk, opened func()) {
-	if s.walks = []walk{w}; mutant.On(mutant.ResumeFromNew) && w.how == walkCompare {
+	if s.walks = []walk{w}; (mutant.On(mutant.ResumeFromNew) || mutant.On(mutant.RollbackStale) && s.stale) && w.how == walkCompare {
 		s.walks = nil
 	}
 	st := s.d.node.Store()

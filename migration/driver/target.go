@@ -79,6 +79,9 @@ func (d *Driver) HandlePeer(from engine.PeerInfo, payload []byte) ([]byte, store
 		reply, at = d.answer(from, m)
 	case migration.MsgConfirm:
 		reply, err = d.confirmChunk(m)
+	case migration.MsgReturn:
+		reply = d.handBack(from, m)
+		at = d.node.Store().Last()
 	default:
 		reply, at, err = d.handle(from.ID, m)
 	}
@@ -109,6 +112,9 @@ func (d *Driver) handle(from cluster.NodeID, m migration.Message) (migration.Rep
 	if failure != nil {
 		return migration.Reply{}, 0, failure
 	}
+	if v.Record != nil {
+		d.replaced(m.Slot)
+	}
 	if v.TakeOver {
 		d.env.Log.Info("slot taken over", "slot", m.Slot, "epoch", d.node.Record(m.Slot).Epoch, "job", m.Job.String())
 		d.node.Store().WhenDurable(at, func() { d.announce(m.Slot, m.Epoch) })
@@ -117,6 +123,16 @@ func (d *Driver) handle(from cluster.NodeID, m migration.Message) (migration.Rep
 		at = 0
 	}
 	return v.Reply, at, nil
+}
+
+// replaced tells the job that keeps a copy of a slot for a rollback, if there is one, that the slot is on its way back.
+func (d *Driver) replaced(sl slot.Slot) {
+	d.mu.Lock()
+	s := d.sources[sl]
+	d.mu.Unlock()
+	if s != nil {
+		s.post(migration.EvReplaced{})
+	}
 }
 
 // carryOut does what a verdict says. The slot's stripe is held.

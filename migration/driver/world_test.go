@@ -347,11 +347,16 @@ func (n *node) driver() *Driver { return n.Migrator().(*Driver) }
 // start begins a job that moves slots from one node to another.
 func (w *world) start(from, to int, slots ...slot.Slot) uint64 {
 	w.t.Helper()
+	return w.startWith(engine.JobOptions{}, from, to, slots...)
+}
+
+func (w *world) startWith(opts engine.JobOptions, from, to int, slots ...slot.Slot) uint64 {
+	w.t.Helper()
 	var ranges []slot.Range
 	for _, s := range slots {
 		ranges = append(ranges, slot.Range{First: s, Last: s})
 	}
-	job, err := w.nodes[from].driver().Start(ranges, id(to))
+	job, err := w.nodes[from].driver().Start(ranges, id(to), opts)
 	if err != nil {
 		w.t.Fatal(err)
 	}

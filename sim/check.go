@@ -14,6 +14,7 @@ type checks struct {
 	pauses *pauses
 
 	sessions   *sessions
+	watches    *watches
 	expiry     *expiry
 	durability *durability
 	metrics    *metrics
@@ -21,7 +22,7 @@ type checks struct {
 }
 
 func newChecks(w *world) *checks {
-	return &checks{w: w, owners: newOneOwner(w), disks: newDurable(w), pauses: newPauses(w), sessions: &sessions{w},
+	return &checks{w: w, owners: newOneOwner(w), disks: newDurable(w), pauses: newPauses(w), sessions: &sessions{w}, watches: &watches{w},
 		expiry: newExpiry(w), durability: newDurability(w), metrics: newMetrics(w), bounds: newBounds(w)}
 }
 

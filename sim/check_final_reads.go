@@ -9,18 +9,18 @@ func (w *world) readAll() {
 	}
 	type wanted struct {
 		slot int
-		name string
+		read errand
 	}
 	var list []wanted
 	for i := range w.keys.slots {
 		for j := range w.swarm.filler + 4 {
-			list = append(list, wanted{i, w.keys.fillerKey(i, j)})
+			list = append(list, wanted{i, errand{argv: wholeRead(typeString, w.keys.fillerKey(i, j))}})
 		}
-		for j, h := range w.keys.hot[i] {
-			if h.ops > 0 {
-				for g := range h.generation + 1 {
-					for _, name := range w.keys.hotNames(i, j, g) {
-						list = append(list, wanted{i, name})
+		for j := range w.keys.hot[i] {
+			if w.keys.hot[i][j].ops > 0 {
+				for g := range w.keys.hot[i][j].generation + 1 {
+					for _, read := range w.keys.finalReads(i, j, g) {
+						list = append(list, wanted{i, read})
 					}
 				}
 			}
@@ -37,13 +37,13 @@ func (w *world) readAll() {
 			tries := 0
 			var once func()
 			once = func() {
-				c.do(list[at].slot, []string{"GET", list[at].name}, func(_ resp.Value, ok bool) {
+				c.run(list[at].slot, list[at].read, func(_ resp.Value, ok bool) {
 					if tries++; ok {
 						read(at + len(w.clients))
 					} else if tries < finalTries {
 						once() // the connection was one of before, perhaps
 					} else {
-						w.violate("final-reads", "client %d cannot read %s, all faults having healed", c.index, list[at].name)
+						w.violate("final-reads", "client %d cannot read %q, all faults having healed", c.index, list[at].read.argv)
 					}
 				})
 			}
@@ -55,4 +55,26 @@ func (w *world) readAll() {
 	if w.failed == nil && left > 0 {
 		w.violate("final-reads", "%d clients have not read everything after %v", left, settleTime)
 	}
+}
+
+// finalReads are what shows all of a hot key of a generation, by the type that it should have. What can be of any type is asked for its type, and
+// read as each of them, at one moment.
+func (k *keyspace) finalReads(slot, i, generation int) []errand {
+	h := &k.hot[slot][i]
+	names := k.hotNames(slot, i, generation)
+	var reads []errand
+	if h.kind == changing || h.kind == groups {
+		tx := &transaction{}
+		for _, name := range names {
+			tx.commands = append(tx.commands, []string{"TYPE", name})
+			for t := range keyTypes {
+				tx.commands = append(tx.commands, wholeRead(keyType(t), name))
+			}
+		}
+		return []errand{{argv: tx.words(), tx: tx}}
+	}
+	for n, name := range names {
+		reads = append(reads, errand{argv: wholeRead(h.types[n], name)})
+	}
+	return reads
 }

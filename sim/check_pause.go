@@ -8,7 +8,7 @@ import (
 )
 
 // pauses checks "pause": a command does not wait longer for a node that owns its slot all the while than the deadline of a
-// pause, and what disks take, explain. It looks now and then at what every node has not answered yet.
+// pause, and what disks take, explain. One that waits for a key does, but not at a node that does not own its slot any more. It looks now and then at what every node has not answered yet.
 type pauses struct {
 	w *world
 	// since is when the record of a slot last changed, by process.
@@ -53,6 +53,12 @@ func (c *pauses) look(p *process, life int, s *served) {
 	}
 	sl := slot.OfKey(names[1])
 	from := max(s.since, c.since[p.index][sl], p.stalledUntil)
+	if blocks(string(names[0])) {
+		if state := p.record(sl).State; state == cluster.Released && c.w.now-from > c.bound && s.conn.session.WaitsForKey() {
+			c.w.violate("pause", "node %d has let %.80q wait for a key for %v since the slot left: %s", p.index, s.args, c.w.now-from, recordOf(sl, p.record(sl)))
+		}
+		return
+	}
 	if p.record(sl).State == cluster.Serving && c.w.now-from > c.bound {
 		c.w.violate("pause", "node %d has not answered %.80q after %v, though it serves the slot: %s; a pause lasts at most %v",
 			p.index, s.args, c.w.now-from, recordOf(sl, p.record(sl)), c.w.swarm.driver.Source.PauseDeadline)

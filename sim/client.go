@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +22,8 @@ type client struct {
 	conns []*conn
 	over  bool // ends after the operation that is underway
 	busy  bool
-	argv  []string
+	argv  []string     // of a transaction, for people
+	tx    *transaction // nil unless it is one
 	slot  int
 	tries int
 	first time.Duration // when the operation was first tried
@@ -57,17 +59,22 @@ func (c *client) next() {
 		return
 	}
 	slot := c.w.oper.focus(c.dice)
-	argv := c.w.drawCommand(c.dice, slot)
-	if !c.w.plan.act(c.class, argv) {
+	e := c.w.drawErrand(c.dice, slot)
+	if !c.w.plan.act(c.class, e.argv) {
 		c.rest()
 		return
 	}
-	c.do(slot, argv, nil)
+	c.run(slot, e, nil)
 }
 
-// do begins an operation on a slot.
+// do begins a command on a slot.
 func (c *client) do(slot int, argv []string, then func(resp.Value, bool)) {
-	c.busy, c.slot, c.argv, c.tries, c.then = true, slot, argv, 0, then
+	c.run(slot, errand{argv: argv}, then)
+}
+
+// run begins an operation on a slot.
+func (c *client) run(slot int, e errand, then func(resp.Value, bool)) {
+	c.busy, c.slot, c.argv, c.tx, c.tries, c.then = true, slot, e.argv, e.tx, 0, then
 	c.first = c.w.now
 	c.w.cover.operations++
 	c.op = c.w.cover.operations
@@ -90,32 +97,78 @@ func (c *client) try() {
 		conn.client = c
 		c.conns[to] = conn
 	}
-	op, err := linearize.Command(c.argv...)
+	if asks { // nothing comes of it where the slot only arrives
+		conn.send(&call{conn: conn, args: [][]byte{[]byte("ASKING")}, done: func(resp.Value, error) {}})
+	}
+	if c.tx != nil {
+		c.tx.begin(c, conn)
+		return
+	}
+	id, ok := c.begin(linearize.Command(c.argv...))
+	if !ok {
+		return
+	}
+	k := &call{conn: conn, args: arguments(c.argv)}
+	k.done = func(v resp.Value, err error) { c.answered(conn, id, v, err) }
+	sl, argv, waited := w.keys.slots[c.slot], c.argv, false
+	k.ran = func() {
+		waited = conn.session.WaitsForKey()
+		w.cover.ran(conn.to, sl, [][]string{argv})
+	}
+	k.left = func(v resp.Value) {
+		if waited {
+			w.cover.waited(w, v)
+		}
+	}
+	c.send(k, w.swarm.patience+waitOf(c.argv))
+}
+
+// begin records that an operation is about to be sent; false if it cannot be.
+func (c *client) begin(op linearize.Operation, err error) (linearize.ID, bool) {
+	w := c.w
 	if err != nil {
 		w.violate(propertyHarness, "command %q: %v", c.argv, err)
-		return
+		return 0, false
 	}
 	op.Client, op.Slot, op.Call = c.id, uint16(w.keys.slots[c.slot]), int64(w.now)
 	id, err := w.history.Begin(op)
 	if err != nil {
 		w.violate(propertyHarness, "%v", err)
-		return
 	}
-	raw := make([][]byte, len(c.argv))
-	for i, a := range c.argv {
-		raw[i] = []byte(a)
-	}
-	k := &call{conn: conn, args: raw}
-	k.done = func(v resp.Value, err error) { c.answered(conn, id, v, err) }
-	if asks { // nothing comes of it where the slot only arrives
-		conn.send(&call{conn: conn, args: [][]byte{[]byte("ASKING")}, done: func(resp.Value, error) {}})
-	}
-	conn.send(k)
-	w.after(w.swarm.patience, func() {
+	return id, err == nil
+}
+
+// send sends a call, and breaks the connection if no answer comes for too long.
+func (c *client) send(k *call, patience time.Duration) {
+	k.conn.send(k)
+	c.w.after(patience, func() {
 		if !k.over {
-			conn.break_("the client lost its patience")
+			k.conn.break_("the client lost its patience")
 		}
 	})
+}
+
+// arguments is a command as it is sent.
+func arguments(argv []string) [][]byte {
+	raw := make([][]byte, len(argv))
+	for i, a := range argv {
+		raw[i] = []byte(a)
+	}
+	return raw
+}
+
+// waitOf is how long a command may wait for a key; 0 unless it is one that does.
+func waitOf(argv []string) time.Duration {
+	if !blocks(argv[0]) {
+		return 0
+	}
+	seconds, _ := strconv.ParseFloat(argv[len(argv)-1], 64) // the history has parsed it
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// blocks reports whether a command is one that waits for a key.
+func blocks(name string) bool {
+	return len(name) > 1 && name[0] == 'B' && strings.IndexByte("LRZ", name[1]) >= 0
 }
 
 // answered ends a try.
@@ -124,16 +177,11 @@ func (c *client) answered(conn *conn, id linearize.ID, v resp.Value, err error) 
 	switch {
 	case errors.Is(err, errRefused):
 		w.must(w.history.Fail(id, int64(w.now)))
-		c.guess[c.slot] = c.dice.IntN(len(w.procs))
-		c.again(c.dice.around(30 * time.Millisecond))
+		c.elsewhere()
 		return
 	case err != nil:
 		w.must(w.history.Unknown(id))
-		w.cover.unknown++
-		w.lostClients++
-		c.id = len(w.clients) + w.lostClients
-		c.guess[c.slot] = c.dice.IntN(len(w.procs))
-		c.finish(v, false)
+		c.lost(v)
 		return
 	}
 	if conn.to.unread(v) {
@@ -148,21 +196,53 @@ func (c *client) answered(conn *conn, id linearize.ID, v resp.Value, err error) 
 	}
 	w.must(w.history.End(id, reply, int64(w.now)))
 	if reply.Outcome() == linearize.Ok {
-		if reply.Kind == linearize.ErrorReply && !strings.HasPrefix(reply.Text, "ERR value is not an integer") && reply.Text != "ERR no such key" {
+		if reply.Kind == linearize.ErrorReply && !expected(reply.Text) {
 			w.violate("replies", "%q was answered %s", c.argv, v)
 			return
 		}
-		c.guess[c.slot] = conn.to.index
-		w.cover.succeeded++
-		c.finish(v, true)
+		c.succeed(conn, v)
 		return
 	}
+	c.turnedAway(reply.Text)
+}
+
+// expected reports whether an error is one that a command can come to when it runs.
+func expected(text string) bool {
+	return text == "ERR no such key" || strings.HasPrefix(text, "WRONGTYPE ") || strings.HasPrefix(text, "ERR value is not an integer")
+}
+
+// elsewhere tries again at another node: nobody listens at this one.
+func (c *client) elsewhere() {
+	c.guess[c.slot] = c.dice.IntN(len(c.w.procs))
+	c.again(c.dice.around(30 * time.Millisecond))
+}
+
+// lost ends an operation of unknown outcome.
+func (c *client) lost(v resp.Value) {
+	w := c.w
+	w.cover.unknown++
+	w.lostClients++
+	c.id = len(w.clients) + w.lostClients
+	c.guess[c.slot] = c.dice.IntN(len(w.procs))
+	c.finish(v, false)
+}
+
+// succeed ends an operation that was answered.
+func (c *client) succeed(conn *conn, v resp.Value) {
+	c.guess[c.slot] = conn.to.index
+	c.w.cover.succeeded++
+	c.finish(v, true)
+}
+
+// turnedAway tries again after an error that says that the operation has not run: where it says, if it does.
+func (c *client) turnedAway(text string) {
+	w := c.w
 	wait := c.dice.around(15 * time.Millisecond)
-	if addr, ok := strings.CutPrefix(reply.Text, "MOVED "); ok {
+	if addr, ok := strings.CutPrefix(text, "MOVED "); ok {
 		_, addr, _ = strings.Cut(addr, " ")
 		to := w.net.find(addr)
 		if to == nil {
-			w.violate("replies", "%q was redirected to nowhere: %s", c.argv, v)
+			w.violate("replies", "%q was redirected to nowhere: %s", c.argv, text)
 			return
 		}
 		c.guess[c.slot] = to.index

@@ -17,7 +17,9 @@ type coverage struct {
 	hits map[Hit]int
 
 	writes map[slot.Slot]int // since the start of the move
-	struck map[slot.Slot]strike
+	// changed has the types, as bits, that were written to while changes of the slot were being sent.
+	changed map[slot.Slot]int
+	struck  map[slot.Slot]strike
 }
 
 // strike is the latest crash within a move of a slot.
@@ -47,7 +49,7 @@ func Steps() []string {
 func Roles() []string { return []string{"source", "target", "both"} }
 
 func newCoverage() coverage {
-	return coverage{hits: map[Hit]int{}, writes: map[slot.Slot]int{}, struck: map[slot.Slot]strike{}}
+	return coverage{hits: map[Hit]int{}, writes: map[slot.Slot]int{}, changed: map[slot.Slot]int{}, struck: map[slot.Slot]strike{}}
 }
 
 func (c *coverage) wrote(sl slot.Slot) {
@@ -63,6 +65,7 @@ func (c *coverage) recorded(p *process, sl slot.Slot, old, r cluster.Record) {
 	switch {
 	case r.State == cluster.Importing && old.State != cluster.Importing && old.State != cluster.Prepared:
 		c.writes[sl] = 0
+		delete(c.changed, sl)
 		delete(c.struck, sl)
 	case r.State == cluster.Serving && old.State == cluster.Prepared:
 		c.cutovers++
@@ -70,6 +73,7 @@ func (c *coverage) recorded(p *process, sl slot.Slot, old, r cluster.Record) {
 			c.busyCutovers++
 		}
 		delete(c.writes, sl)
+		c.arrived(p.w, sl)
 	}
 }
 

@@ -3,13 +3,13 @@ package sim
 import (
 	"fmt"
 	"strconv"
-	"time"
 
 	"godwit/engine/slot"
 	"godwit/linearize"
 )
 
-// keyspace is the keys that a run uses: in each of its slots a few hot ones of different kinds, and filler.
+// keyspace is the keys that a run uses: in each of its slots a few hot ones of different kinds, and filler. What clients do with them
+// is in draw.go.
 type keyspace struct {
 	tags  []string
 	slots []slot.Slot
@@ -20,11 +20,38 @@ type keyspace struct {
 	next int // numbers values, so that each is unique
 }
 
-// hotKey is a key that clients fight over.
+// hotKey is a key that clients fight over, or a few keys that commands touch together.
 type hotKey struct {
 	kind       keyKind
+	types      []keyType // of its names
 	generation int
 	ops        int
+	// recent are some elements and members that were written last, for commands that must name one. What they were
+	// written to, and whether they are still there, nobody knows.
+	recent []string
+	at     int // of the next in recent
+}
+
+// remembered bounds recent.
+const remembered = 4
+
+// remember notes an element that is written, and returns it.
+func (h *hotKey) remember(element string) string {
+	if len(h.recent) < remembered {
+		h.recent = append(h.recent, element)
+	} else {
+		h.recent[h.at] = element
+	}
+	h.at = (h.at + 1) % remembered
+	return element
+}
+
+// known draws an element that was written lately.
+func (h *hotKey) known(d dice) string {
+	if len(h.recent) == 0 {
+		return "none;"
+	}
+	return h.recent[d.IntN(len(h.recent))]
 }
 
 // keyKind is what a key is used for: values that are told apart by who wrote them make histories cheap to judge, so
@@ -37,8 +64,76 @@ const (
 	counter  keyKind = 'n'
 	mortal   keyKind = 'x' // values that expire
 	batch    keyKind = 'b' // several keys, which commands touch together
-	filling  keyKind = 'f'
+	hashes   keyKind = 'h' // a hash
+	lists    keyKind = 'l' // a list
+	sets     keyKind = 's' // a set
+	ranks    keyKind = 'z' // a sorted set
+	changing keyKind = 'c' // of any type, one after another
+	groups   keyKind = 'g' // several keys of several types, which commands touch together
+	fading   keyKind = 'y' // collections that expire
 )
+
+// keyType is the type that a key mostly has.
+type keyType byte
+
+const (
+	typeString keyType = iota
+	typeHash
+	typeList
+	typeSet
+	typeSorted
+)
+
+// keyTypes are all, and what marks call them.
+var keyTypes = [...]string{typeString: "string", typeHash: "hash", typeList: "list", typeSet: "set", typeSorted: "sorted set"}
+
+// typesOf are the types of the names of a key of a kind in a slot. Two names of a group have one type more often than not, so that elements can
+// move between them.
+func typesOf(kind keyKind, slot int) []keyType {
+	switch kind {
+	case hashes:
+		return []keyType{typeHash}
+	case lists:
+		return []keyType{typeList}
+	case sets:
+		return []keyType{typeSet}
+	case ranks:
+		return []keyType{typeSorted}
+	case fading:
+		return []keyType{typeHash + keyType(slot)%4}
+	case batch:
+		return []keyType{typeString, typeString, typeString}
+	case groups:
+		return [][]keyType{{typeList, typeList, typeHash}, {typeSet, typeSet, typeSorted}, {typeString, typeHash, typeList}, {typeSorted, typeList, typeList}}[slot%4]
+	default:
+		return []keyType{typeString}
+	}
+}
+
+// The kinds beside those of strings that a run can have, as bits of swarm.kinds.
+const (
+	withHashes = 1 << iota
+	withLists
+	withSets
+	withSorted
+	withChanging
+	withGroups
+	withAll = 1<<iota - 1
+)
+
+// kindsOf are the kinds of the hot keys of each slot: those whose values expire come last.
+func kindsOf(s *swarm) []keyKind {
+	if s.kinds == 0 {
+		return []keyKind{register, register, text, counter, batch, mortal, mortal}
+	}
+	kinds := []keyKind{register, text, batch}
+	for i, kind := range []keyKind{hashes, lists, sets, ranks, changing, groups} {
+		if s.kinds&(1<<i) != 0 {
+			kinds = append(kinds, kind)
+		}
+	}
+	return append(kinds, mortal, fading)
+}
 
 // opsPerKey is after how many operations a key is left for its successor, opsPerBatch the same of keys that are judged together,
 // and unknownPerBatch after how many writes of unknown outcome to one of them: such a judgement costs more.
@@ -51,20 +146,20 @@ const (
 // mortals is how many of the hot keys of a slot, the last ones, have values that expire.
 const mortals = 2
 
-// batchKeys is how many keys of a batch commands touch together.
-const batchKeys = 3
-
-func newKeyspace(slots int) *keyspace {
+func newKeyspace(s *swarm) *keyspace {
 	k := &keyspace{index: map[slot.Slot]int{}}
-	for i := 0; len(k.slots) < slots; i++ {
+	for i := 0; len(k.slots) < s.slots; i++ {
 		tag := "{t" + strconv.Itoa(i) + "}"
-		s := slot.OfKey([]byte(tag))
-		if _, taken := k.index[s]; taken {
+		sl := slot.OfKey([]byte(tag))
+		if _, taken := k.index[sl]; taken {
 			continue
 		}
-		k.index[s] = len(k.slots)
-		k.tags, k.slots = append(k.tags, tag), append(k.slots, s)
-		k.hot = append(k.hot, []hotKey{{kind: register}, {kind: register}, {kind: text}, {kind: counter}, {kind: batch}, {kind: mortal}, {kind: mortal}})
+		var hot []hotKey
+		for _, kind := range kindsOf(s) {
+			hot = append(hot, hotKey{kind: kind, types: typesOf(kind, len(k.slots))})
+		}
+		k.index[sl] = len(k.slots)
+		k.tags, k.slots, k.hot = append(k.tags, tag), append(k.slots, sl), append(k.hot, hot)
 	}
 	return k
 }
@@ -76,14 +171,14 @@ func (k *keyspace) unique() string {
 
 func (k *keyspace) fillerKey(slot, i int) string { return fmt.Sprintf("%sf%d", k.tags[slot], i) }
 
-// hotNames are the names of a hot key in a generation: one, or those of a batch.
+// hotNames are the names of a hot key in a generation: one, or those of a batch or a group.
 func (k *keyspace) hotNames(slot, i, generation int) []string {
 	h := &k.hot[slot][i]
 	name := fmt.Sprintf("%s%c%d.%d", k.tags[slot], h.kind, i, generation)
-	if h.kind != batch {
+	if len(h.types) == 1 {
 		return []string{name}
 	}
-	names := make([]string, batchKeys)
+	names := make([]string, len(h.types))
 	for n := range names {
 		names[n] = fmt.Sprintf("%s.%c", name, 'a'+n)
 	}
@@ -94,7 +189,7 @@ func (k *keyspace) hotNames(slot, i, generation int) []string {
 func (k *keyspace) use(slot, i int, rec *linearize.Recorder) []string {
 	h := &k.hot[slot][i]
 	ops, unknown := opsPerKey, linearize.RetireAfter
-	if h.kind == batch {
+	if len(h.types) > 1 {
 		ops, unknown = opsPerBatch, unknownPerBatch
 	}
 	h.ops++
@@ -103,139 +198,8 @@ func (k *keyspace) use(slot, i int, rec *linearize.Recorder) []string {
 		worn = worn || rec.UnknownMutations(name) >= unknown
 	}
 	if worn {
-		h.ops = 1
+		h.ops, h.recent, h.at = 1, nil, 0
 		h.generation++
 	}
 	return k.hotNames(slot, i, h.generation)
-}
-
-// drawCommand draws a command on a slot, by weight.
-func (w *world) drawCommand(d dice, slot int) []string {
-	k := w.keys
-	s := &w.swarm
-	if d.chance(0.15) {
-		name := k.fillerKey(slot, d.IntN(s.filler+4))
-		switch n := d.IntN(10); {
-		case n < 4:
-			return []string{"GET", name}
-		case n < 8:
-			return []string{"SET", name, k.unique()}
-		default:
-			return []string{"DEL", name}
-		}
-	}
-	kinds := len(k.hot[slot])
-	if !s.expiry {
-		kinds -= mortals
-	}
-	i := d.IntN(kinds)
-	names := k.use(slot, i, w.history.Recorder)
-	name := names[0]
-	read := d.chance(0.38)
-	n := d.IntN(100)
-	switch k.hot[slot][i].kind {
-	case text:
-		switch {
-		case read && n < 90:
-			return []string{"GET", name}
-		case read:
-			return []string{"STRLEN", name}
-		case n < 88:
-			return []string{"APPEND", name, k.unique()}
-		default:
-			return []string{"SET", name, k.unique()}
-		}
-	case counter:
-		switch {
-		case read:
-			return []string{"GET", name}
-		case n < 80:
-			return []string{"INCR", name}
-		default:
-			return []string{"INCRBY", name, strconv.Itoa(2 + n)}
-		}
-	case mortal:
-		return w.drawMortal(d, name, read, n)
-	case batch:
-		return w.drawBatch(d, names, read, n)
-	default:
-		switch {
-		case read && n < 85:
-			return []string{"GET", name}
-		case read:
-			return []string{"EXISTS", name}
-		case n < 60:
-			return []string{"SET", name, k.unique()}
-		case n < 72:
-			return []string{"DEL", name}
-		case n < 82:
-			return []string{"GETSET", name, k.unique()}
-		case n < 92:
-			return []string{"SETNX", name, k.unique()}
-		default:
-			return []string{"GETDEL", name}
-		}
-	}
-}
-
-// drawBatch draws a command on some of the keys of a batch, in any order.
-func (w *world) drawBatch(d dice, names []string, read bool, n int) []string {
-	d.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
-	some := names[:2+d.IntN(len(names)-1)]
-	with := func(command string) []string { return append([]string{command}, some...) }
-	withValues := func(command string) []string {
-		argv := []string{command}
-		for _, name := range some {
-			argv = append(argv, name, w.keys.unique())
-		}
-		return argv
-	}
-	switch {
-	case read && n < 85:
-		return append([]string{"MGET"}, names...)
-	case read:
-		return with("EXISTS")
-	case n < 60:
-		return withValues("MSET")
-	case n < 70:
-		return withValues("MSETNX")
-	case n < 78:
-		return with("DEL")
-	case n < 84:
-		return with("UNLINK")
-	case n < 90:
-		return []string{"RENAME", names[0], names[1]}
-	case n < 95:
-		return []string{"RENAMENX", names[0], names[1]}
-	default:
-		return []string{"SET", names[0], w.keys.unique()}
-	}
-}
-
-func (w *world) drawMortal(d dice, name string, read bool, n int) []string {
-	long := 3 * time.Second
-	if skew := w.swarm.skew; skew > 0 { // nodes disagree about more of these
-		long = pick(d, skew, 2*skew, long)
-		read = read || d.chance(0.4)
-	}
-	ms := strconv.FormatInt(int64(d.between(20*time.Millisecond, long)/time.Millisecond), 10)
-	switch {
-	case read && n < 75:
-		return []string{"GET", name}
-	case read:
-		return []string{"PTTL", name}
-	case n < 50:
-		return []string{"SET", name, w.keys.unique(), "PX", ms}
-	case n < 65:
-		return []string{"SET", name, w.keys.unique()}
-	case n < 75:
-		at := unixMs + (w.now + d.between(0, 2*time.Second)).Milliseconds()
-		return []string{"PEXPIREAT", name, strconv.FormatInt(at, 10)}
-	case n < 85:
-		return []string{"PEXPIRE", name, ms}
-	case n < 93:
-		return []string{"PERSIST", name}
-	default:
-		return []string{"DEL", name}
-	}
 }

@@ -28,7 +28,7 @@ func (h *history) End(id linearize.ID, reply linearize.Reply, at int64) error {
 	if err := h.Recorder.End(id, reply, at); err != nil {
 		return err
 	}
-	if reply.Outcome() == linearize.Fail {
+	if reply.Outcome() == linearize.Fail || h.ledger.inVain(id, reply) {
 		h.ledger.failed(id)
 	} else {
 		h.ledger.answered(id, reply)
@@ -131,6 +131,7 @@ type deed struct {
 	a      *account
 	kind   deedKind
 	cmd    string
+	item   int // which of the replies of a transaction is its own; -1 of a command by itself
 	client int
 	call   time.Duration
 	write  *write // deedSet, deedAppend
@@ -156,9 +157,24 @@ func (l *ledger) account(name string) *account {
 
 // begin notes an operation, whose id is one more than that of the operation before.
 func (l *ledger) begin(op *linearize.Operation) {
+	if len(op.Commands) == 0 {
+		l.deeds = append(l.deeds, l.beginCommand(nil, op, -1))
+		return
+	}
 	var deeds []deed
+	for i, argv := range op.Commands {
+		part := linearize.Operation{Client: op.Client, Cmd: argv[0], Key: argv[1], Args: argv[2:]}
+		deeds = l.beginCommand(deeds, &part, i)
+	}
+	l.deeds = append(l.deeds, deeds)
+}
+
+// beginCommand adds what a command does, the one of a transaction whose reply is the item, or -1 for one by itself.
+func (l *ledger) beginCommand(deeds []deed, op *linearize.Operation, item int) []deed {
 	add := func(name string, kind deedKind, value string, ms int64) {
-		deeds = append(deeds, l.beginDeed(op, name, kind, value, ms))
+		d := l.beginDeed(op, name, kind, value, ms)
+		d.item = item
+		deeds = append(deeds, d)
 	}
 	switch op.Cmd {
 	case "GET":
@@ -199,7 +215,7 @@ func (l *ledger) begin(op *linearize.Operation) {
 			}
 		}
 	}
-	l.deeds = append(l.deeds, deeds)
+	return deeds
 }
 
 func (l *ledger) beginDeed(op *linearize.Operation, name string, kind deedKind, value string, ms int64) deed {
@@ -250,6 +266,11 @@ func (d *deed) undisturbed() bool {
 	return d.alone && d.a.mutations == d.mutations && d.a.underway == underway
 }
 
+// inVain reports whether the operation is a transaction, and the reply says that it has not run.
+func (l *ledger) inVain(id linearize.ID, reply linearize.Reply) bool {
+	return reply == linearize.Nil() && len(l.deeds[id]) > 0 && l.deeds[id][0].item >= 0
+}
+
 // failed forgets an operation that has not run.
 func (l *ledger) failed(id linearize.ID) {
 	for i := range l.deeds[id] {
@@ -272,8 +293,12 @@ func (l *ledger) failed(id linearize.ID) {
 
 // answered takes note of a reply, after the checkers have judged it.
 func (l *ledger) answered(id linearize.ID, reply linearize.Reply) {
+	whole, items := reply, reply.Items()
 	for i := range l.deeds[id] {
 		d := &l.deeds[id][i]
+		if reply = whole; d.item >= 0 && d.item < len(items) {
+			reply = items[d.item]
+		}
 		shown, shows := d.shown(reply)
 		if shows {
 			l.w.checks.sessions.read(d, shown)

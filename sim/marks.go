@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// The marks: the kinds of faults that a long run must have seen, each counted where it has
+// The marks: the kinds of faults, and of what else can happen to a client, that a long run must have seen, each counted where it has
 // taken effect rather than where the dice asked for it. Partitions, stalls and clocks count when they are set: that partitions cut
 // something off has marks of its own.
 const (
@@ -52,17 +52,36 @@ const (
 	markReadErrorAtStart = "read error at start"
 	markFlip             = "flipped bit" // was noticed
 	markFlipAtStart      = "flipped bit at start"
+	// Clients. These are no faults: what a client meets where a slot moves.
+	markExecInMove    = "EXEC in a move" // ran
+	markExecMoved     = "EXEC moved"     // was queued, and sent on by itself
+	markWatchChanged  = "watched key changed"
+	markWatchLeft     = "watched slot left"
+	markWatchReturned = "watched slot returned" // and EXEC was answered by nil
+	markWaitServed    = "wait served"           // a command waited for a key, and got something
+	markWaitInVain    = "wait in vain"
+	markWaitMoved     = "wait moved"    // at a cutover
+	markChanges       = "changes of a " // and a type: written to while changes were being sent, and the slot arrived
 )
 
-// Marks lists the kinds of faults that a long run must have seen, in the order of the fault model.
+// Marks lists the kinds of faults that a long run must have seen, in the order of the fault model, and then what clients must have met.
 func Marks() []string {
-	return []string{
+	return append([]string{
 		markDrop, markLostReply, markLate, markDuplicate, markOvertaken, markSlowLink, markReset, markInFlight, markCutRequest, markCutReply, markWrongNode,
 		markOneWay, markIsolated, markHalfDeaf, markGroups,
 		markCrash, markCrashMidway, markCrashLoop, markCrashRead, markSeveral, markStall, markOldConfig, markNewConfig, markOldMap, markWiped,
 		markAhead, markBack, markFast, markSlow,
 		markLost, markTorn, markSlowSync, markFullDisk, markFailedSync, markReadError, markReadErrorAtStart, markFlip, markFlipAtStart,
+	}, clientMarks()...)
+}
+
+// clientMarks lists what clients must have met.
+func clientMarks() []string {
+	marks := []string{markExecInMove, markExecMoved, markWatchChanged, markWatchLeft, markWatchReturned, markWaitServed, markWaitInVain, markWaitMoved}
+	for _, name := range keyTypes {
+		marks = append(marks, markChanges+name)
 	}
+	return marks
 }
 
 // MarkCount says how often a kind of fault has struck, and in how many runs.

@@ -54,7 +54,8 @@ type conn struct {
 	life int // of from
 	to   *process
 
-	client *client // whose connection it is; nil for those of peers
+	client  *client // whose connection it is; nil for those of peers
+	watches bool    // its client may watch keys
 
 	// The calling end.
 	shaken  bool // the handshake is over; clients need none
@@ -85,10 +86,11 @@ type call struct {
 	ahead [][][]byte
 	early []resp.Value
 	args  [][]byte
-	done   func(resp.Value, error)
-	over   bool // done has been called
-	// ran is called when the receiving end has executed all of it, and left when the last reply leaves there; both may be nil.
-	ran, left func(c *conn)
+	done  func(resp.Value, error)
+	over  bool // done has been called
+	// ran is called when the receiving end has been given all of it, and left when the last reply leaves there; both may be nil.
+	ran  func()
+	left func(v resp.Value)
 }
 
 // names is the last of the commands that names a key, as far as it is a client's: what the call is about.
@@ -410,7 +412,7 @@ func (c *conn) arrive(k *call) {
 		c.served = append(c.served, served{call: k, since: n.w.now})
 		c.session.Execute(k.args)
 		if k.ran != nil {
-			k.ran(c)
+			k.ran()
 		}
 		c.session.Flush()
 		n.w.points.executed(p, k.args)
@@ -464,7 +466,7 @@ func (c *conn) deliver(b []byte) {
 			continue
 		}
 		if k.left != nil {
-			k.left(c)
+			k.left(v)
 		}
 		n.transmit(k.call, 1, func() { k.answer(v, nil) })
 	}

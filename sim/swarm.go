@@ -65,6 +65,11 @@ type swarm struct {
 	think, rush time.Duration // mean time between operations of a client, in calm and while slots move
 	patience    time.Duration // how long a client waits for a reply
 	expiry      bool
+	// kinds are those of keys beside strings: see keyspace.go. 0: strings only.
+	kinds int
+	// transactions and blocking are the chances that an operation is a transaction, and that one on a list or a sorted set is a command that waits
+	// until there is something to take.
+	transactions, blocking float64
 
 	// Operator.
 	jobs    time.Duration // mean time between starts of jobs
@@ -232,6 +237,15 @@ func rollSwarm(d dice) swarm {
 	if on(0.2) { // pauses are given up because too much waits for the slot, and what waits for a decided one is turned away
 		s.parked = pick(d, 1, 2, 4)
 	}
+	switch d.IntN(4) {
+	case 0:
+	case 1:
+		s.kinds = withAll
+	default:
+		s.kinds = 1 + d.IntN(withAll)
+	}
+	s.transactions = pick(d, 0, 0.1, 0.3)
+	s.blocking = pick(d, 0, 0.15, 0.4)
 	return s
 }
 

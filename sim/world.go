@@ -81,7 +81,7 @@ func newWorldOf(seed uint64, s swarm, caches *store.Caches, out io.Writer) *worl
 	}
 	w.configs = w.configurations()
 	w.history = &history{linearize.NewRecorder(unixMs), newLedger(w)}
-	w.keys = newKeyspace(w.swarm.slots)
+	w.keys = newKeyspace(&w.swarm)
 	w.net = newNetwork(w)
 	for i := range w.swarm.nodes {
 		w.procs = append(w.procs, newProcess(w, i))

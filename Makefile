@@ -19,7 +19,7 @@ BENCHFLAGS ?=
 # packages-with PATTERN lists the packages that have a test file with a line like that.
 packages-with = $(addprefix ./,$(sort $(dir $(shell git grep -lE --untracked '$(1)' -- '*_test.go' ':!*/testdata/*'))))
 
-.PHONY: help build demo test differential race lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants mutants-table bench bench-long bench-go bench-sim clean
+.PHONY: help build demo test differential race clients clients-table lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants mutants-table bench bench-long bench-go bench-sim clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,16 @@ differential: ## compare OPERATIONS (100000) random commands of each type, in ea
 
 race: ## run the stress tests over real sockets under the race detector
 	go test -timeout 20m -count 1 -race -run Stress $(call packages-with,^func Test[A-Za-z0-9_]*Stress)
+
+clients: build clients/node/node_modules ## run client libraries against real nodes, and compare what works with the table in README.md
+	go test -timeout 10m -count 1 -v -run '^TestClients$$' ./clients -godwit $(CURDIR)/bin/godwit -table check
+
+clients-table: build clients/node/node_modules ## run client libraries against real nodes, and write the table in README.md
+	go test -timeout 10m -count 1 -v -run '^TestClients$$' ./clients -godwit $(CURDIR)/bin/godwit -table write
+
+clients/node/node_modules: clients/node/package.json clients/node/package-lock.json
+	@if command -v npm >/dev/null; then cd clients/node && npm ci --ignore-scripts --no-audit --no-fund && touch node_modules; \
+	else echo "npm is not installed: there will be no clients of Node.js"; fi
 
 lint: $(GOLANGCI) bin/detlint lint-selftest ## check the rules of .golangci.yml and of cmd/detlint, and that they see what is planted
 	$(GOLANGCI) run --allow-parallel-runners ./...

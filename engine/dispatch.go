@@ -295,10 +295,22 @@ func (s *Session) commit(w *work) {
 // from the batch itself: no handler can forget it. The stripes of what it writes are held exclusively, so that nobody sees
 // the one without the other.
 func (n *Node) commit(tx *data.Tx) (store.Position, bool) {
-	if b := tx.Batch(); b != nil && (n.watches.count.Load() != 0 || n.blocking.count.Load() != 0) {
-		n.touch(b)
+	if b := tx.Batch(); b != nil {
+		n.tell(b)
 	}
 	return tx.Commit()
+}
+
+// commitBatch commits a batch of a client, as commit does a transaction.
+func (n *Node) commitBatch(b *store.Batch) store.Position {
+	n.tell(b)
+	return n.store.Commit(b)
+}
+
+func (n *Node) tell(b *store.Batch) {
+	if n.watches.count.Load() != 0 || n.blocking.count.Load() != 0 {
+		n.touch(b)
+	}
 }
 
 // positionsOf appends the positions of a command's keys: none if they cannot be found, since then the handler answers an error

@@ -72,6 +72,7 @@ type Session struct {
 	positions []int
 	ctx       command.Context
 	work      work
+	group     group
 	blocks    *command.Wait // what the handler that just ran wants to wait for
 	untried   bool          // without having looked
 }
@@ -89,6 +90,7 @@ func (n *Node) NewSession(o SessionOptions) (*Session, error) {
 	s.shown.Store(&clientInfo{protocol: resp.V2})
 	s.out.Reset(nil, resp.V2)
 	s.tx.SetRand(n.opts.Rand.Uint64)
+	s.group.commit = s.commitGroup
 	if err := n.sessions.add(s, n.maxClients()); err != nil {
 		return nil, err
 	}
@@ -107,6 +109,7 @@ func (s *Session) Close() {
 	s.pending, s.queue, s.held = nil, nil, nil
 	s.endMulti()
 	s.endMonitor()
+	s.group.Close()
 	s.mu.Unlock()
 	s.n.sessions.remove(s)
 	if p != nil {
@@ -119,6 +122,11 @@ func (s *Session) Close() {
 func (s *Session) Execute(args [][]byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.runNext(args)
+}
+
+// runNext runs one command, or queues it. s.mu is held.
+func (s *Session) runNext(args [][]byte) {
 	switch {
 	case s.closed || s.closing || s.doomed.Load() || s.failure != "" || len(args) == 0:
 	case s.pending != nil:

@@ -41,6 +41,15 @@ func (l *slowLog) init() {
 	l.maxLen.Store(128)
 }
 
+// noteAt adds a command that began at a time, if it took long, and returns the time now.
+func (l *slowLog) noteAt(s *Session, spec *command.Spec, args [][]byte, began time.Duration) time.Duration {
+	now := s.n.opts.Clock.Mono()
+	if least := l.slowerThanUs.Load(); least >= 0 && (now-began).Microseconds() >= least {
+		l.note(s, spec, args, began)
+	}
+	return now
+}
+
 // note adds a command that began at a time on the monotonic clock, if it took long.
 func (l *slowLog) note(s *Session, spec *command.Spec, args [][]byte, began time.Duration) {
 	least := l.slowerThanUs.Load()

@@ -405,12 +405,11 @@ func (c *conn) arrive(k *call) {
 		b := binary.BigEndian.AppendUint32(n.w.trace.room(), uint32(c.id))
 		b = binary.BigEndian.AppendUint64(b, xxh3.Hash(n.joined))
 		n.w.trace.message(n.w.now, p.index, traceArrive, k, b, func() string { return c.show(k) })
-		for _, args := range k.ahead {
+		for range k.ahead {
 			c.served = append(c.served, served{call: k, since: n.w.now, more: true})
-			c.session.Execute(args)
 		}
 		c.served = append(c.served, served{call: k, since: n.w.now})
-		c.session.Execute(k.args)
+		c.session.ExecuteAll(append(slices.Clone(k.ahead), k.args))
 		if k.ran != nil {
 			k.ran()
 		}

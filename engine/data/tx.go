@@ -31,6 +31,7 @@ var ErrKeyTooLong = errors.New("data: key too long")
 // saves its buffers.
 type Tx struct {
 	st         *store.Store
+	group      *store.Group // nil unless the transaction is one of a group
 	mode       Mode
 	nowMs      int64
 	batch      *store.Batch
@@ -70,6 +71,16 @@ func (t *Tx) Reset(st *store.Store, mode Mode, nowMs int64) {
 	}
 }
 
+// ResetIn begins a transaction of mode Read or Write that is one of a group: it sees what those before it in the group have
+// written. What it has written, Commit adds to the group.
+func (t *Tx) ResetIn(g *store.Group, mode Mode, nowMs int64) {
+	if mode == WriteIndexed {
+		panic("data: a transaction of a group cannot be indexed")
+	}
+	t.Reset(nil, mode, nowMs)
+	t.group = g
+}
+
 // SetRand gives the transaction, and those after it, random bits. One that makes a collection needs them.
 func (t *Tx) SetRand(rand func() uint64) { t.rand = rand }
 
@@ -106,7 +117,19 @@ func (t *Tx) NeedsWrite() bool { return t.needsWrite }
 // forgets the transaction (Reset), or lets Commit do both, or calls Discard.
 func (t *Tx) Batch() *store.Batch { return t.batch }
 
-// Commit commits what was written, makes it visible, and reports its position; ok is false if nothing was written.
+// AddToGroup ends a transaction that was begun by ResetIn: the group takes over what it has written. It reports whether that is
+// anything.
+func (t *Tx) AddToGroup() (wrote bool) {
+	wrote = t.batch != nil && !t.batch.Empty()
+	if wrote {
+		t.group.Add()
+	}
+	t.batch = nil
+	return wrote
+}
+
+// Commit commits what was written, makes it visible, and reports its position; ok is false if nothing was written. It must not
+// be called on a transaction of a group.
 func (t *Tx) Commit() (p store.Position, ok bool) {
 	if t.batch == nil {
 		return 0, false
@@ -118,10 +141,14 @@ func (t *Tx) Commit() (p store.Position, ok bool) {
 
 // Discard drops what was written. It must not be called after the batch was committed otherwise than by Commit.
 func (t *Tx) Discard() {
-	if t.batch != nil {
+	switch {
+	case t.batch == nil:
+	case t.group != nil:
+		t.group.Forget()
+	default:
 		t.batch.Discard()
-		t.batch = nil
 	}
+	t.batch = nil
 }
 
 // fail ends the transaction with an error of the store, keeping the first.
@@ -133,6 +160,9 @@ func (t *Tx) fail(err error) {
 
 // Reader is what the transaction reads: the store, with its own writes over it in mode WriteIndexed.
 func (t *Tx) Reader() store.Reader {
+	if t.group != nil {
+		return t.group
+	}
 	if t.batch != nil && t.batch.Indexed() {
 		return t.batch
 	}
@@ -168,7 +198,11 @@ func (t *Tx) writer() *store.Batch {
 	}
 	switch t.mode {
 	case Write:
-		t.batch = t.st.NewBatch()
+		if t.group != nil {
+			t.batch = t.group.Ops()
+		} else {
+			t.batch = t.st.NewBatch()
+		}
 	case WriteIndexed:
 		t.batch = t.st.NewIndexedBatch()
 	case Read:

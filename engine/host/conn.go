@@ -16,11 +16,12 @@ import (
 const (
 	readBuffer    = 16 << 10 // of a connection that sends small commands
 	keepBuffer    = 64 << 10 // larger buffers are given back when they are empty
-	keepArguments = 1 << 10  // so are longer lists of arguments
+	keepArguments = 1 << 10  // longer lists of arguments are not kept
 
-	// flushEvery is after how many commands of one pipeline their replies are handed out: it bounds how many replies
-	// are held in memory that the client may not be reading.
-	flushEvery = 128
+	// flushEvery is after how many commands of one pipeline, or how many bytes of them, their replies are handed out: it bounds
+	// how many replies are held in memory that the client may not be reading. They are given to the session together.
+	flushEvery      = 64
+	flushEveryBytes = 64 << 10
 	// outputBytes is how much may wait to be written before the connection runs no further command.
 	outputBytes = 1 << 20
 	// aheadCommands is how many commands may be ahead of the replies, which wait for the disk or for a slot.
@@ -48,10 +49,11 @@ type conn struct {
 	in         []byte // in[from:] has been read and not been run
 	from       int
 	requests   requests
-	argv       [][]byte
-	ahead      int  // commands since the session was last seen idle
-	aheadBytes int  // their bytes
-	ending     bool // the client sends no more, or the server shuts down
+	commands   [][][]byte // that are run together
+	argv       [][]byte   // their arguments
+	ahead      int        // commands since the session was last seen idle
+	aheadBytes int        // their bytes
+	ending     bool       // the client sends no more, or the server shuts down
 
 	// progress gets a token when a reply was delivered or written: what the reader may wait for has come nearer.
 	progress chan struct{}
@@ -221,29 +223,14 @@ func (c *conn) runBatch() error {
 	return err
 }
 
-// runCommands runs commands; mine says whether the caller is the writer.
+// runCommands runs commands, some at a time; mine says whether the caller is the writer.
 func (c *conn) runCommands(mine *bool) error {
-	for batch := 1; ; batch++ {
-		args, length, err := c.requests.next(c.in[c.from:], c.argv)
-		if err != nil || length == 0 {
+	for {
+		more, err := c.cut()
+		c.session.ExecuteAll(c.commands)
+		c.forgetCommands()
+		if err != nil || !more {
 			return err
-		}
-		if c.in[c.from] != '*' && crossProtocol(args) {
-			c.srv.log.Warn("a connection was closed that sent an HTTP request: a web page may be trying to use this server", "remote", c.nc.RemoteAddr().String())
-			return errCrossProtocol
-		}
-		c.from += length
-		if len(args) == 0 {
-			continue
-		}
-		if c.argv = args[:0]; cap(args) > keepArguments {
-			c.argv = nil
-		}
-		c.session.Execute(args)
-		c.ahead++
-		c.aheadBytes += length
-		if batch%flushEvery != 0 {
-			continue
 		}
 		c.session.Flush()
 		if *mine {
@@ -255,6 +242,46 @@ func (c *conn) runCommands(mine *bool) error {
 		}
 		*mine = c.become()
 	}
+}
+
+// forgetCommands lets go of the commands that have run, and makes room for as many arguments as they had, within limits.
+func (c *conn) forgetCommands() {
+	arguments := 0
+	for _, args := range c.commands {
+		arguments += len(args)
+	}
+	clear(c.commands)
+	clear(c.argv)
+	c.commands, c.argv = c.commands[:0], c.argv[:0]
+	if cap(c.argv) < arguments && arguments <= keepArguments {
+		c.argv = make([][]byte, 0, arguments)
+	}
+}
+
+// cut cuts the next commands out of what has been read, as many as may run before their replies are handed out. more says that
+// there may be others. The error belongs behind the commands that were cut.
+func (c *conn) cut() (more bool, err error) {
+	for begin := c.from; len(c.commands) < flushEvery && c.from-begin < flushEveryBytes; {
+		args, length, err := c.requests.next(c.in[c.from:], c.argv[len(c.argv):])
+		if err != nil || length == 0 {
+			return false, err
+		}
+		if c.in[c.from] != '*' && crossProtocol(args) {
+			c.srv.log.Warn("a connection was closed that sent an HTTP request: a web page may be trying to use this server", "remote", c.nc.RemoteAddr().String())
+			return false, errCrossProtocol
+		}
+		c.from += length
+		if len(args) == 0 {
+			continue
+		}
+		c.commands = append(c.commands, args)
+		if at := len(c.argv); at+len(args) <= cap(c.argv) { // else they got memory of their own
+			c.argv = c.argv[:at+len(args)]
+		}
+		c.ahead++
+		c.aheadBytes += length
+	}
+	return true, nil
 }
 
 // errCrossProtocol ends a connection without an answer.

@@ -19,17 +19,18 @@ type protocolError struct{ text string }
 
 func (e *protocolError) Error() string { return "ERR Protocol error: " + e.text }
 
-// requests cuts the commands out of what a client sends. redcon's parser splits them, but only when they are complete and
-// have been checked here: it knows no limits, goes through a command from its beginning each time that more of it has
-// arrived, and panics on lengths that are negative or overflow.
+// requests cuts the commands out of what a client sends. redcon's parser splits inline commands only: it knows no limits, goes
+// through a command from its beginning each time that more of it has arrived, and panics on lengths that are negative or
+// overflow.
 type requests struct {
 	// bulkBytes is the longest argument, arguments the most of one command, totalBytes the longest command.
 	bulkBytes, arguments, totalBytes int
 
-	begun bool // the command's number of arguments is known
-	left  int  // arguments that have not been passed yet
-	bulk  int  // length of the argument at the offset, or -1 before its header has been read
-	at    int  // offset from the command's first byte up to which it has been checked
+	begun bool  // the command's number of arguments is known
+	left  int   // arguments that have not been passed yet
+	bulk  int   // length of the argument at the offset, or -1 before its header has been read
+	at    int   // offset from the command's first byte up to which it has been checked
+	spans []int // where each argument that has been passed begins and ends
 }
 
 // next takes the first command of b. It returns how long the command is, 0 when it is incomplete: call again with more
@@ -46,15 +47,22 @@ func (r *requests) next(b []byte, argv [][]byte) (args [][]byte, length int, err
 	if err != nil || length == 0 {
 		return nil, 0, err
 	}
-	*r = requests{bulkBytes: r.bulkBytes, arguments: r.arguments, totalBytes: r.totalBytes}
-	if b[0] == '*' && b[1] == '-' { // a null array, which Redis takes for an empty one
-		return nil, length, nil
+	r.begun, r.left, r.bulk, r.at = false, 0, 0, 0
+	if b[0] == '*' {
+		args = argv[:0]
+		for i := 0; i < len(r.spans); i += 2 {
+			args = append(args, b[r.spans[i]:r.spans[i+1]:r.spans[i+1]])
+		}
+		if r.spans = r.spans[:0]; cap(r.spans) > 2*keepArguments {
+			r.spans = nil
+		}
+		return args, length, nil
 	}
 	complete, args, _, rest, err := redcon.ReadNextCommand(b[:length], argv)
 	switch {
-	case err != nil && b[0] != '*': // the one error left: quotes that do not match
+	case err != nil: // the one error left: quotes that do not match
 		return nil, 0, &protocolError{"unbalanced quotes in request"}
-	case err != nil || !complete || len(rest) != 0:
+	case !complete || len(rest) != 0:
 		return nil, 0, &protocolError{"malformed request"}
 	}
 	return args, length, nil
@@ -114,6 +122,7 @@ func (r *requests) checkArray(b []byte) (int, error) {
 		if b[r.at+r.bulk] != '\r' || b[r.at+r.bulk+1] != '\n' {
 			return 0, &protocolError{"invalid bulk length"}
 		}
+		r.spans = append(r.spans, r.at, r.at+r.bulk)
 		r.at += r.bulk + 2
 		r.bulk = -1
 		r.left--

@@ -1,0 +1,184 @@
+package store
+
+import (
+	"bytes"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/zeebo/xxh3"
+
+	"godwit/engine/key"
+)
+
+// Group collects the writes of commands that run one after another under the same locks, so that they cost one commit together.
+// It is a Reader: a later command sees the store with the writes of those before it. A key that several of them write is
+// written once, as the last has left it.
+//
+// Point reads look into the group first. An iterator cannot: before one is made, what was collected is committed, which
+// between two commands is always allowed. A Group is not safe for concurrent use, and keeps its buffers from one use to the
+// next: Begin it, add, and end with Commit.
+type Group struct {
+	st     *Store
+	commit func(*Batch)
+
+	rows  []groupRow
+	index [groupBuckets]uint16 // the latest row of each hash, from 1; 0 is none
+	bytes []byte               // keys and values, one after another
+	size  int                  // of the rows
+	ops   *Batch               // Ops, empty between commands
+}
+
+type groupRow struct {
+	hash       uint32
+	next       uint16 // row of the same bucket, as in index
+	deleted    bool
+	key, value []byte
+}
+
+// Bounds of a group: what is collected is committed when it has reached one of them.
+const (
+	groupBuckets = 256 // fewer than rows are likely: clearing them costs more than a chain of two
+	groupRows    = 1 << 10
+	groupBytes   = 1 << 20
+	// groupKeeps is the largest buffer that a group keeps.
+	groupKeeps = 64 << 10
+)
+
+// Begin begins a group on a store. commit is called with each batch that the group comes to, to have it committed.
+func (g *Group) Begin(st *Store, commit func(*Batch)) {
+	g.st, g.commit = st, commit
+	if g.ops == nil {
+		g.ops = st.NewBatch()
+	}
+}
+
+// End forgets the store; the buffers stay. Everything must have been committed.
+func (g *Group) End() {
+	if g.ops != nil && g.ops.Bytes() > groupKeeps {
+		g.ops.Discard()
+		g.ops = nil
+	}
+}
+
+// Close gives back what the group keeps.
+func (g *Group) Close() {
+	if g.ops != nil {
+		g.ops.Discard()
+		g.ops = nil
+	}
+}
+
+// Ops is the batch into which the next command writes: empty, and not to be committed nor discarded. Add takes over what it holds;
+// Forget drops it.
+func (g *Group) Ops() *Batch { return g.ops }
+
+// Forget drops what the present command has written.
+func (g *Group) Forget() {
+	g.ops.b.Reset()
+	g.ops.rangeDeletes = 0
+}
+
+// Add takes over the writes of the command that just ran.
+func (g *Group) Add() {
+	if g.ops.rangeDeletes > 0 || g.ops.b.Count() > groupRows || g.ops.Bytes() > groupBytes { // it goes by itself, behind what was collected
+		g.Commit()
+		b := g.ops
+		g.ops = g.st.NewBatch()
+		g.commit(b)
+		return
+	}
+	r := g.ops.b.Reader()
+	for {
+		kind, k, v, ok, err := r.Next()
+		if err != nil {
+			panic(err) // the batch was built by this process
+		}
+		if !ok {
+			break
+		}
+		g.write(k, v, kind != pebble.InternalKeyKindSet)
+	}
+	g.Forget()
+	if len(g.rows) >= groupRows || g.size >= groupBytes {
+		g.Commit()
+	}
+}
+
+func (g *Group) write(k, v []byte, deleted bool) {
+	h := uint32(xxh3.Hash(k))
+	r := g.find(k, h)
+	if r == nil {
+		b := &g.index[h%groupBuckets]
+		g.rows = append(g.rows, groupRow{hash: h, next: *b, key: g.keep(k)})
+		*b = uint16(len(g.rows))
+		r = &g.rows[len(g.rows)-1]
+	}
+	r.deleted = deleted
+	if len(r.value) == len(v) {
+		copy(r.value, v)
+		return
+	}
+	r.value = g.keep(v)
+}
+
+// keep copies bytes into memory that stays until the group is committed.
+func (g *Group) keep(b []byte) []byte {
+	g.size += len(b)
+	at := len(g.bytes)
+	g.bytes = append(g.bytes, b...)
+	return g.bytes[at:len(g.bytes):len(g.bytes)]
+}
+
+func (g *Group) find(k []byte, h uint32) *groupRow {
+	for i := g.index[h%groupBuckets]; i != 0; {
+		r := &g.rows[i-1]
+		if r.hash == h && bytes.Equal(r.key, k) {
+			return r
+		}
+		i = r.next
+	}
+	return nil
+}
+
+// Commit commits what was collected.
+func (g *Group) Commit() {
+	if len(g.rows) == 0 {
+		return
+	}
+	b := g.st.NewBatch()
+	for i := range g.rows {
+		if r := &g.rows[i]; r.deleted {
+			b.Delete(r.key)
+		} else {
+			b.Set(r.key, r.value)
+		}
+	}
+	if cap(g.bytes) > groupKeeps {
+		g.bytes = nil
+	}
+	clear(g.rows)
+	g.rows, g.bytes, g.size = g.rows[:0], g.bytes[:0], 0
+	g.index = [groupBuckets]uint16{}
+	g.commit(b)
+}
+
+// Get implements Reader.
+func (g *Group) Get(k []byte) ([]byte, bool, error) { return g.Append(nil, k) }
+
+// Append implements Reader.
+func (g *Group) Append(dst, k []byte) ([]byte, bool, error) {
+	if len(g.rows) > 0 {
+		if r := g.find(k, uint32(xxh3.Hash(k))); r != nil {
+			if r.deleted {
+				return dst, false, nil
+			}
+			return append(dst, r.value...), true, nil
+		}
+	}
+	return g.st.Append(dst, k)
+}
+
+// NewIter implements Reader.
+func (g *Group) NewIter(span key.Span) (*Iter, error) {
+	g.Commit()
+	return g.st.NewIter(span)
+}

@@ -61,7 +61,7 @@ func EncodeMap(m *Map) []byte {
 			flags |= nodeFailed
 		}
 		b = append(append(b, flags), n.Master...)
-		ranges := n.Slots.Ranges()
+		ranges := m.ranges[i]
 		b = binary.BigEndian.AppendUint16(b, uint16(len(ranges)))
 		for _, r := range ranges {
 			b = binary.BigEndian.AppendUint16(b, uint16(r.First))

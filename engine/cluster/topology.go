@@ -42,10 +42,17 @@ type Map struct {
 	Version int64 // -1 in NoMap, not negative otherwise
 	Nodes   []Node
 
-	owners []uint16 // by slot: index into Nodes plus one, 0 = unassigned; empty in NoMap
+	owners []owned        // ascending; slots that no node has are in none
+	ranges [][]slot.Range // by index into Nodes: its slots
 	byID   map[NodeID]int
 	addrs  []string // by index into Nodes: calls to peers ask for them
 	hash   uint64   // set by NewMap: handshakes ask for it
+}
+
+// owned is slots in a row that one node has.
+type owned struct {
+	slots slot.Range
+	node  uint16 // index into Nodes
 }
 
 // NoMap is the map of a node that never got one: version -1, no nodes.
@@ -67,10 +74,11 @@ func newMap(nodes []Node, version int64) (*Map, error) {
 	m := &Map{
 		Version: version,
 		Nodes:   nodes,
-		owners:  make([]uint16, slot.Count),
 		byID:    make(map[NodeID]int, len(nodes)),
 		addrs:   make([]string, len(nodes)),
+		ranges:  make([][]slot.Range, len(nodes)),
 	}
+	var taken slot.Set
 	for i := range m.Nodes {
 		n := &m.Nodes[i]
 		if err := n.check(); err != nil {
@@ -82,15 +90,16 @@ func newMap(nodes []Node, version int64) (*Map, error) {
 		}
 		m.byID[n.ID] = i
 		m.addrs[i] = n.Host + ":" + strconv.Itoa(n.Port)
-		for _, r := range n.Slots.Ranges() {
-			for s := r.First; s <= r.Last; s++ {
-				if m.owners[s] != 0 {
-					return nil, ErrSlotOverlap
-				}
-				m.owners[s] = uint16(i + 1)
+		m.ranges[i] = n.Slots.Ranges()
+		for _, r := range m.ranges[i] {
+			if taken.HasAny(r) {
+				return nil, ErrSlotOverlap
 			}
+			taken.AddRange(r)
+			m.owners = append(m.owners, owned{r, uint16(i)})
 		}
 	}
+	slices.SortFunc(m.owners, func(a, b owned) int { return cmp.Compare(a.slots.First, b.slots.First) })
 	m.hash = m.sum()
 	return m, nil
 }
@@ -226,10 +235,23 @@ func (m *Map) Initialized() bool { return m != nil && m.Version >= 0 }
 
 // Owner is the master to which the map gives a slot, nil if none. The node is the map's own: it must not be changed.
 func (m *Map) Owner(s slot.Slot) *Node {
-	if m == nil || int(s) >= len(m.owners) || m.owners[s] == 0 {
+	if m == nil {
 		return nil
 	}
-	return &m.Nodes[m.owners[s]-1]
+	i, found := slices.BinarySearchFunc(m.owners, s, func(o owned, s slot.Slot) int {
+		switch {
+		case o.slots.Last < s:
+			return -1
+		case o.slots.First > s:
+			return 1
+		default:
+			return 0
+		}
+	})
+	if !found {
+		return nil
+	}
+	return &m.Nodes[m.owners[i].node]
 }
 
 // Find is the node with an id, nil if the map has none. The node is the map's own: it must not be changed.
@@ -292,19 +314,21 @@ func (m *Map) Text() string {
 	}
 	var b []byte
 	for i := range m.Nodes {
-		b = m.Nodes[i].appendText(b)
+		b = m.appendNode(b, i)
 	}
 	return string(b)
 }
 
-func (n *Node) appendText(b []byte) []byte {
+// appendNode appends the line of a node.
+func (m *Map) appendNode(b []byte, i int) []byte {
+	n := &m.Nodes[i]
 	b = append(append(b, n.ID...), ' ')
 	b = append(append(b, n.Host...), ' ')
 	b = append(strconv.AppendInt(b, int64(n.Port), 10), ' ')
 	b = append(append(b, n.role()...), ' ')
 	b = append(b, n.masterColumn()...)
-	if n.Slots.Len() > 0 {
-		b = n.Slots.AppendText(append(b, ' '))
+	if len(m.ranges[i]) > 0 {
+		b = slot.Ranges(m.ranges[i]).AppendText(append(b, ' '))
 	}
 	return append(b, '\n')
 }
@@ -339,14 +363,14 @@ func (m *Map) Hash() uint64 {
 }
 
 func (m *Map) sum() uint64 {
-	order := make([]*Node, len(m.Nodes))
-	for i := range m.Nodes {
-		order[i] = &m.Nodes[i]
+	order := make([]int, len(m.Nodes))
+	for i := range order {
+		order[i] = i
 	}
-	slices.SortFunc(order, func(a, b *Node) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(m.Nodes[a].ID, m.Nodes[b].ID) })
 	b := append(strconv.AppendInt(make([]byte, 0, 32+128*len(order)), m.Version, 10), '\n')
-	for _, n := range order {
-		b = n.appendText(b)
+	for _, i := range order {
+		b = m.appendNode(b, i)
 	}
 	return xxh3.Hash(b)
 }

@@ -124,11 +124,8 @@ func (s *Set) next(n int, flip uint64) int {
 
 // String writes the ranges separated by spaces: "0-4 7 9-12".
 func (s *Set) String() string {
-	return string(s.AppendText(nil))
+	return Ranges(s.Ranges()).String()
 }
-
-// AppendText appends what String returns.
-func (s *Set) AppendText(dst []byte) []byte { return Ranges(s.Ranges()).appendText(dst) }
 
 // Ranges is a set of slots as ranges that ascend and do not touch. Set has 2 KiB whatever is in it; this is for what is
 // copied a lot and has few ranges. The zero value is empty and ready to use; copies share what they hold.
@@ -155,9 +152,10 @@ func (rs Ranges) Len() int {
 }
 
 // String writes the ranges separated by spaces: "0-4 7 9-12".
-func (rs Ranges) String() string { return string(rs.appendText(nil)) }
+func (rs Ranges) String() string { return string(rs.AppendText(nil)) }
 
-func (rs Ranges) appendText(dst []byte) []byte {
+// AppendText appends what String returns.
+func (rs Ranges) AppendText(dst []byte) []byte {
 	for i, r := range rs {
 		if i > 0 {
 			dst = append(dst, ' ')

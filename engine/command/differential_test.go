@@ -56,7 +56,7 @@ func TestAgainstRedis(t *testing.T) {
 
 // againstRedis compares one sequence of commands on empty servers, and then what all keys hold. It returns their number.
 func againstRedis(t *testing.T, rt *rapid.T, r *redis, group redisGroup, version resp.Version) int {
-	l := openLocal(t, version, func() int64 { return time.Now().UnixMilli() })
+	l := openLocal(t, version, func() int64 { return time.Now().UnixMilli() }, nil)
 	defer l.close(t) // there are thousands of these
 	r.do(t, "HELLO", strconv.Itoa(int(version)))
 	r.do(t, "FLUSHALL")

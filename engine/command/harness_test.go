@@ -42,17 +42,17 @@ type local struct {
 // newLocal returns one with an empty store that the end of the test closes.
 func newLocal(t testing.TB, version resp.Version, now func() int64) *local {
 	t.Helper()
-	l := openLocal(t, version, now)
+	l := openLocal(t, version, now, nil)
 	t.Cleanup(func() { l.close(t) })
 	return l
 }
 
-// openLocal returns one that the caller must close.
-func openLocal(t testing.TB, version resp.Version, now func() int64) *local {
+// openLocal returns one that the caller must close, on the engine that sim chooses.
+func openLocal(t testing.TB, version resp.Version, now func() int64, sim *store.Sim) *local {
 	t.Helper()
 	st, err := store.Open(store.Options{
 		FS: vfs.NewMem(), Dir: "d", Syncer: inlineSyncer{}, Fatal: func(err error) { panic(err) },
-		CacheBytes: 8 << 20, MemTableBytes: 4 << 20,
+		CacheBytes: 8 << 20, MemTableBytes: 4 << 20, Sim: sim,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +61,12 @@ func openLocal(t testing.TB, version resp.Version, now func() int64) *local {
 	l.out.Reset(nil, version)
 	l.tx.SetRand(l.rand)
 	return l
+}
+
+// openFuzzed returns one for a single input of a fuzz target, which the caller must close: opening Pebble would take longer than all else.
+func openFuzzed(t testing.TB, version resp.Version, now func() int64) *local {
+	t.Helper()
+	return openLocal(t, version, now, &store.Sim{Memory: true})
 }
 
 func (l *local) close(t testing.TB) {
@@ -99,28 +105,37 @@ func (l *local) do(t testing.TB, args ...string) resp.Value {
 // run leaves the reply in out.
 func (l *local) run(t testing.TB, args [][]byte) {
 	t.Helper()
+	if err := l.attempt(t, args); err != nil {
+		t.Fatalf("%q: %v", args, err)
+	}
+}
+
+// attempt is run for a store that may be damaged: it returns the error of a transaction that found that, and has changed nothing.
+func (l *local) attempt(t testing.TB, args [][]byte) error {
+	t.Helper()
 	l.out.Truncate(0)
 	spec, problem := l.table.Check(args)
 	switch {
 	case problem != "":
 		l.out.Error(problem)
-		return
+		return nil
 	case spec.IsHelp():
 		l.table.WriteHelp(spec, &l.out)
-		return
+		return nil
 	case strings.HasPrefix(spec.Name, "command"):
 		l.table.WriteCommand(args, &l.out)
-		return
+		return nil
 	case spec.Is(Server):
 		l.out.Error("ERR not a data command")
-		return
+		return nil
 	}
 	mode := spec.Mode(args)
 	for {
 		l.tx.Reset(l.st, mode, l.now())
 		spec.Handler(&Context{Args: args, Out: &l.out, Tx: &l.tx, Rand: l.rand, lowReplyLimit: l.replyLimit})
 		if err := l.tx.Err(); err != nil {
-			t.Fatalf("%q: %v", args, err)
+			l.tx.Discard()
+			return err
 		}
 		if !l.tx.NeedsWrite() {
 			break
@@ -136,6 +151,7 @@ func (l *local) run(t testing.TB, args [][]byte) {
 		l.written = b.Bytes()
 	}
 	l.tx.Commit()
+	return nil
 }
 
 // check checks the invariants of every slot that a key of the list has.

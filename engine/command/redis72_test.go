@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"godwit/engine/resp"
+	"godwit/engine/store"
 )
 
 // sinceRedis72 is what Redis 7.2 answers otherwise than the 7.0 that TestAgainstRedis runs against, each with its source: a pull request
@@ -102,7 +103,7 @@ func TestSinceRedis72(t *testing.T) {
 	for _, version := range []resp.Version{resp.V2, resp.V3} {
 		for _, c := range sinceRedis72 {
 			for request, want := range c.want {
-				l := openLocal(t, version, fixed(1))
+				l := openLocal(t, version, fixed(1), &store.Sim{Memory: true})
 				for _, s := range c.setup {
 					if v := l.do(t, splitArgs(t, s)...); v.Kind == resp.ErrorKind {
 						t.Fatalf("%s: %s", s, v)

@@ -264,11 +264,16 @@ func TestSuccessor(t *testing.T) {
 	}
 }
 
-// FuzzSplit: no bytes found on a disk make reading a key panic, and what is accepted lies in the span of its slot and kind.
+// FuzzSplit: no bytes found on a disk make reading a key panic, and what is accepted lies in the span of its slot and kind and has one
+// encoding.
 func FuzzSplit(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(AppendRecord(nil, 5, []byte("k")))
 	f.Add(AppendExpiry(nil, 5, 1, nil))
+	f.Add(AppendBook(nil, 5, "name"))
+	for _, kind := range []Kind{Element, Score} {
+		f.Add(append(AppendElement(nil, 16383, kind, Generation{1, 2, 11: 3}), "element"...))
+	}
 	f.Add([]byte{1, '0', 0x40, 0, 0x10})
 	f.Fuzz(func(t *testing.T, k []byte) {
 		s, kind, rest, ok := Split(k)
@@ -281,7 +286,24 @@ func FuzzSplit(f *testing.F) {
 		if span := KindSpan(s, kind); !span.Contains(k) {
 			t.Fatalf("%x is not in the span of kind %#x", k, kind)
 		}
-		SplitRecord(rest)
-		SplitExpiry(rest)
+		var again []byte
+		hash, user, isRecord := SplitRecord(rest)
+		expireMs, expiring, isExpiry := SplitExpiry(rest)
+		g, element, isElement := SplitElement(rest)
+		switch {
+		case kind == Record && isRecord && hash == Hash(user):
+			again = AppendRecord(nil, s, user)
+		case kind == Expiry && isExpiry:
+			again = AppendExpiry(nil, s, expireMs, expiring)
+		case (kind == Element || kind == Score) && isElement:
+			if again = append(AppendElement(nil, s, kind, g), element...); !ElementSpan(s, kind, g).Contains(k) {
+				t.Fatalf("%x is not in the span of its collection", k)
+			}
+		default:
+			return
+		}
+		if !bytes.Equal(again, k) {
+			t.Fatalf("%x is read as %x", k, again)
+		}
 	})
 }

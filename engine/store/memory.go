@@ -71,7 +71,14 @@ func (s *memorySnapshot) newIter(span key.Span) (*Iter, error) {
 
 func (s *memorySnapshot) close() {}
 
-func (m *memory) newBatch() *Batch { return &Batch{b: m.batch(), m: &memoryBatch{memory: m}} }
+func (m *memory) newBatch() *Batch {
+	both := &struct {
+		Batch
+		view memoryBatch
+	}{view: memoryBatch{memory: m}}
+	both.b, both.m = m.batch(), &both.view
+	return &both.Batch
+}
 
 func (m *memory) newIndexedBatch() *Batch {
 	b := m.newBatch()
@@ -113,7 +120,7 @@ func (v *memoryBatch) look(b *pebble.Batch) (*records, error) {
 	if all := b.Repr(); len(all) > v.bytes {
 		ops := append([]byte(nil), all[v.bytes:]...)
 		v.bytes = len(all)
-		if err := v.view.change(ops); err != nil {
+		if err := v.view.change(ops, 0); err != nil {
 			return nil, fmt.Errorf("store: batch: %w", err)
 		}
 	}
@@ -163,7 +170,7 @@ func (m *memory) apply(b *Batch) error {
 	defer m.mu.Unlock()
 	payload, err := m.log.append(b.b.Repr())
 	m.version++
-	if err := m.records.change(batchrepr.Reader(payload[batchrepr.HeaderLen:])); err != nil {
+	if err := m.records.change(batchrepr.Reader(payload[batchrepr.HeaderLen:]), int(b.b.Count())); err != nil {
 		panic(err) // the batch was built by this process
 	}
 	return err

@@ -115,7 +115,9 @@ func readLog(b []byte, c *records) error {
 		if !ok {
 			break
 		}
-		if err := c.change(batchrepr.Reader(r.batch[batchrepr.HeaderLen:])); err != nil {
+		const leastBytes = 3 // of an operation: the file's word for their number is not enough to take memory
+		count := int(binary.LittleEndian.Uint32(r.batch[batchrepr.HeaderLen-4:]))
+		if err := c.change(batchrepr.Reader(r.batch[batchrepr.HeaderLen:]), min(count, len(r.batch)/leastBytes)); err != nil {
 			return fmt.Errorf("%w: record at %d: %w", ErrDamaged, at, err)
 		}
 		at = r.end
@@ -163,13 +165,24 @@ func parseLogRecord(b []byte, at int) (r logRecord, ok bool) {
 // appendLogRecord appends a record that begins at an offset of the file.
 func appendLogRecord(dst []byte, at, synced int64, batch []byte) []byte {
 	n := len(dst)
-	dst = append(dst, make([]byte, 8)...)
-	dst = append(dst, recordMagic...)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(batch)))
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(synced))
-	dst = append(dst, batch...)
-	binary.LittleEndian.PutUint64(dst[n:], xxh3.HashSeed(dst[n+8:], uint64(at)))
+	dst = append(append(dst, make([]byte, recordHead)...), batch...)
+	sealLogRecord(dst[n:], at, synced)
 	return dst
+}
+
+// sealLogRecord writes the head of a record whose batch is in place.
+func sealLogRecord(r []byte, at, synced int64) {
+	copy(r[8:], recordMagic)
+	binary.LittleEndian.PutUint32(r[12:], uint32(len(r)-recordHead))
+	binary.LittleEndian.PutUint64(r[16:], uint64(synced))
+	binary.LittleEndian.PutUint64(r, xxh3.HashSeed(r[8:], uint64(at)))
+}
+
+// appendSet appends the operation of a batch that writes a record.
+func appendSet(dst []byte, r *record) []byte {
+	dst = binary.AppendUvarint(append(dst, byte(pebble.InternalKeyKindSet)), uint64(len(r.key)))
+	dst = binary.AppendUvarint(append(dst, r.key...), uint64(len(r.value)))
+	return append(dst, r.value...)
 }
 
 // append writes a batch to the end of the file and returns the copy of it that was written, also on an error.
@@ -201,14 +214,21 @@ func (l *memoryLog) isLong() bool { return l.end-l.installed > logLong+l.install
 // replace puts a log in place that holds c and nothing else. It is durable as a whole before it has the name, and has it
 // durably before anything is appended.
 func (l *memoryLog) replace(c *records) error {
-	b := make([]byte, logHead, logHead+recordHead+c.tree.Len()*64)
+	const opHead = 11 // of an operation in a batch, at most: its kind and two lengths
+	size := logHead + recordHead + batchrepr.HeaderLen
+	c.tree.Scan(func(r *record) bool {
+		size += opHead + len(r.key) + len(r.value)
+		return true
+	})
+	b := make([]byte, logHead, size)
 	if c.tree.Len() > 0 {
-		var all pebble.Batch // of no Pebble: it only encodes
+		b = append(b, make([]byte, recordHead+batchrepr.HeaderLen)...)
+		binary.LittleEndian.PutUint32(b[len(b)-4:], uint32(c.tree.Len())) // the number of operations ends the batch's header
 		c.tree.Scan(func(r *record) bool {
-			must(all.Set(r.key, r.value, nil))
+			b = appendSet(b, r)
 			return true
 		})
-		b = appendLogRecord(b, logHead, 0, all.Repr())
+		sealLogRecord(b[logHead:], logHead, 0)
 	}
 	copy(b, logMagic)
 	binary.LittleEndian.PutUint64(b[8:], uint64(len(b)))

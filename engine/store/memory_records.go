@@ -66,9 +66,10 @@ func (c *records) get(k, dst []byte) ([]byte, bool) {
 }
 
 // change carries out the operations of a batch, whose bytes become the records' and must not change any more. What it returns
-// an error for was not written by a batch of this package.
-func (c *records) change(ops batchrepr.Reader) error {
+// an error for was not written by a batch of this package. It takes the memory of so many new records at once.
+func (c *records) change(ops batchrepr.Reader, atOnce int) error {
 	c.detach()
+	room := make([]record, 0, atOnce)
 	for {
 		kind, k, v, ok, err := ops.Next()
 		switch {
@@ -77,7 +78,11 @@ func (c *records) change(ops batchrepr.Reader) error {
 		case !ok:
 			return nil
 		case kind == pebble.InternalKeyKindSet:
-			c.tree.Set(&record{k, v})
+			if len(room) == cap(room) {
+				room = make([]record, 0, 1)
+			}
+			room = append(room, record{k, v})
+			c.tree.Set(&room[len(room)-1])
 		case kind == pebble.InternalKeyKindDelete:
 			c.probe.key = k
 			c.tree.Delete(&c.probe)

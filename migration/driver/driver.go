@@ -97,6 +97,7 @@ type Driver struct {
 	jobs      []*job // oldest first
 	sources   map[slot.Slot]*sourceSlot
 	targets   map[slot.Slot]*targetSlot
+	importing map[slot.Slot]struct{} // the targets that are live: what is looked at often, while targets has all that ever arrived
 	announces map[announceKey]*announce
 	ask       env.Timer
 }
@@ -109,7 +110,7 @@ func New(cfg Config) (func(*engine.Node) engine.Migrator, error) {
 	return func(n *engine.Node) engine.Migrator {
 		return &Driver{
 			node: n, env: n.Options(), cfg: cfg,
-			sources: map[slot.Slot]*sourceSlot{}, targets: map[slot.Slot]*targetSlot{}, announces: map[announceKey]*announce{},
+			sources: map[slot.Slot]*sourceSlot{}, targets: map[slot.Slot]*targetSlot{}, importing: map[slot.Slot]struct{}{}, announces: map[announceKey]*announce{},
 		}
 	}, nil
 }
@@ -309,7 +310,7 @@ func (d *Driver) Busy() bool {
 // Importing implements engine.Migrator.
 func (d *Driver) Importing() []engine.ImportStatus {
 	d.mu.Lock()
-	slots := sortedSlots(d.targets)
+	slots := sortedSlots(d.importing)
 	d.mu.Unlock()
 	var out []engine.ImportStatus
 	for _, sl := range slots {
@@ -395,6 +396,9 @@ func (d *Driver) forgetAnnounce(k announceKey, a *announce) {
 }
 
 func sortedSlots[V any](m map[slot.Slot]V) []slot.Slot {
+	if len(m) == 0 {
+		return nil
+	}
 	out := make([]slot.Slot, 0, len(m))
 	for sl := range m { //det:ok sorted below
 		out = append(out, sl)

@@ -62,8 +62,20 @@ func (d *Driver) loadTarget(sl slot.Slot) error {
 		return fmt.Errorf("migration: slot %d is %s but its cursor is missing: the directory is damaged", sl, d.node.Record(sl).State)
 	}
 	t.cursor, err = migration.DecodeCursor(raw)
-	t.live = true
+	d.setLive(sl, t, true)
 	return err
+}
+
+// setLive says whether a slot is arriving. The slot's stripe is held, or nothing else runs yet.
+func (d *Driver) setLive(sl slot.Slot, t *targetSlot, live bool) {
+	t.live = live
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if live {
+		d.importing[sl] = struct{}{}
+	} else {
+		delete(d.importing, sl)
+	}
 }
 
 // HandlePeer implements engine.Migrator.
@@ -173,7 +185,7 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 		return o.Write(b), nil
 	}
 	t.dropSnapshot()
-	t.live = v.Record.State == cluster.Importing || v.Record.State == cluster.Prepared
+	d.setLive(m.Slot, t, v.Record.State == cluster.Importing || v.Record.State == cluster.Prepared)
 	t.job, t.attempt = v.Record.Job, v.Record.Attempt
 	if v.TakeOver && mutant.On(mutant.ForgetfulTarget) {
 		b.Discard()
@@ -292,7 +304,7 @@ func (d *Driver) armAsk() {
 
 func (d *Driver) askSilent() {
 	d.mu.Lock()
-	slots := sortedSlots(d.targets)
+	slots := sortedSlots(d.importing)
 	d.mu.Unlock()
 	for _, sl := range slots {
 		t := d.targetOf(sl)

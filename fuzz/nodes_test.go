@@ -15,6 +15,7 @@ import (
 	"godwit/engine/env"
 	"godwit/engine/resp"
 	"godwit/engine/slot"
+	"godwit/engine/store"
 	"godwit/migration/driver"
 )
 
@@ -167,7 +168,7 @@ func (w *nodes) open(disks []*vfs.MemFS) {
 	}
 	for i, fs := range disks {
 		n, err := engine.Open(engine.Options{
-			Clock: w, Rand: w, Workers: w, Syncer: w, Peers: &link{w, i}, FS: fs, Dir: "data", CacheBytes: 1 << 20, MemTableBytes: 1 << 20,
+			Clock: w, Rand: w, Workers: w, Syncer: w, Peers: &link{w, i}, FS: fs, Dir: "data", StoreSim: &store.Sim{Memory: true},
 			Fatal:   func(err error) { w.t.Fatalf("fatal: %v", err) },
 			Cluster: true, Addr: fmt.Sprintf("127.0.0.1:%d", 7000+i), SweepInterval: -1, NewMigrator: newMigrator, Version: "0.0.0-fuzz",
 		})

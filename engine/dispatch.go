@@ -286,6 +286,9 @@ func (s *Session) commit(w *work) {
 	for _, sl := range w.locks {
 		if wrote {
 			n.slots.change(sl).lastWrite = p
+			if expires := s.tx.Expires(); expires != data.NoExpiry {
+				n.addExpiring(sl, expires)
+			}
 		}
 		s.dependOn(n.slots.get(sl).lastWrite, wrote)
 	}

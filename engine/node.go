@@ -42,6 +42,8 @@ type Node struct {
 	slots   slotTable
 	// recorded says where slots has records.
 	recorded recorded
+	// expiring says where the sweeper has to look.
+	expiring expiring
 
 	sessions sessions
 	watches  watches
@@ -75,6 +77,7 @@ func Open(o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{opts: o, table: o.Commands, hints: map[slot.Slot]cluster.Hint{}, started: o.Clock.Mono()}
+	n.expiring.unknown.Store(true)
 	n.config.init(&n.opts)
 	n.slow.init()
 	st, err := store.Open(store.Options{

@@ -34,12 +34,13 @@ type group struct {
 
 // ExecuteAll runs commands one after another, as Execute does with each of them. Those that follow each other in a pipeline, and
 // name one key each, run as a group: the locks of all their slots are taken once, and what they write is committed at once.
-// They are no transaction: to others a part of them may be seen, and what a crash leaves of them is a beginning.
-func (s *Session) ExecuteAll(commands [][][]byte) {
+// They are no transaction: to others a part of them may be seen, and what a crash leaves of them is a beginning. It returns how many it
+// has taken: not all if their replies are many bytes. Call Flush, and then it again with the rest, when the client may have more.
+func (s *Session) ExecuteAll(commands [][][]byte) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	alone := false
-	for len(commands) > 0 {
+	alone, all := false, len(commands)
+	for len(commands) > 0 && s.out.Len() < replyBytes {
 		if !alone {
 			var n int
 			if n, alone = s.runGroup(commands); n > 0 {
@@ -50,6 +51,7 @@ func (s *Session) ExecuteAll(commands [][][]byte) {
 		s.runNext(commands[0])
 		commands = commands[1:]
 	}
+	return all - len(commands)
 }
 
 // mayGroup reports whether the session is in no state in which a command is anything but run.
@@ -197,7 +199,9 @@ func (s *Session) serveMember(m *groupMember, args [][]byte, nowMs int64) bool {
 		s.out.Truncate(start)
 		return false
 	default:
-		m.wrote = tx.AddToGroup()
+		if m.wrote = tx.AddToGroup(); tx.Expires() != data.NoExpiry {
+			s.n.addExpiring(m.slot, tx.Expires())
+		}
 	}
 	return true
 }

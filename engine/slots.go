@@ -29,6 +29,8 @@ type slotState struct {
 	sealed bool
 	// lastWrite is the position of the latest commit that touched the slot's data or record.
 	lastWrite store.Position
+	// expires is before all expiries of the slot's keys; see expiring.
+	expires int64
 	// parked is nil when nothing waits.
 	parked *parkedList
 }
@@ -211,6 +213,9 @@ func (o *Owned) Write(b *store.Batch) store.Position {
 func (o *Owned) setRecord(r *cluster.Record) {
 	o.change().record = r
 	o.n.recorded.add(o.slot)
+	if r.State == cluster.Serving {
+		o.n.expiring.unknown.Store(true) // what a move brought may expire
+	}
 	o.n.mu.Lock()
 	o.n.claims.Drop(o.slot)
 	o.n.mu.Unlock()

@@ -313,8 +313,8 @@ func TestSweep(t *testing.T) {
 		deleted int
 		more    bool
 	}{{100, 5, 0, false}, {101, 5, 1, false}, {109, 5, 5, true}, {109, 3, 3, false}, {109, 3, 0, false}, {110, 1, 1, false}} {
-		next, found, err := NextExpiring(st, 0, step.nowMs)
-		if err != nil || found != (step.deleted > 0) || found && next != s {
+		next, found, err := FirstExpiry(st, s)
+		if due := found && step.nowMs > next; err != nil || due != (step.deleted > 0) {
 			t.Fatalf("at %d: next is %d, %v, %v", step.nowMs, next, found, err)
 		}
 		update(t, st, Write, step.nowMs, func(tx *Tx) {
@@ -347,21 +347,23 @@ func TestSweepComparesTheRecord(t *testing.T) {
 	}
 }
 
-func TestNextExpiringHops(t *testing.T) {
+func TestEachExpiring(t *testing.T) {
 	st := openStore(t)
 	fill(t, st, 200)
 	clutter(st)
-	put(t, st, "a", "", 100) // slot 15495
-	put(t, st, "b", "", 200) // slot 3300
-	for _, c := range []struct {
-		from  slot.Slot
-		nowMs int64
-		want  slot.Slot
-		found bool
-	}{{0, 50, 0, false}, {0, 150, 15495, true}, {0, 250, 3300, true}, {3300, 250, 3300, true}, {3301, 250, 15495, true}, {15496, 250, 0, false}} {
-		if s, found, err := NextExpiring(st, c.from, c.nowMs); s != c.want || found != c.found || err != nil {
-			t.Errorf("from %d at %d: %d, %v, %v", c.from, c.nowMs, s, found, err)
-		}
+	put(t, st, "a", "", 100)   // slot 15495
+	put(t, st, "{a}", "", 300) // the same
+	put(t, st, "b", "", 200)   // slot 3300
+	type first struct {
+		s        slot.Slot
+		expireMs int64
+	}
+	var got []first
+	if err := EachExpiring(st, func(s slot.Slot, expireMs int64) { got = append(got, first{s, expireMs}) }); err != nil {
+		t.Fatal(err)
+	}
+	if want := []first{{3300, 200}, {15495, 100}}; !slices.Equal(got, want) {
+		t.Errorf("visited %v, want %v", got, want)
 	}
 }
 

@@ -71,40 +71,49 @@ func (t *Tx) sweepKey(s slot.Slot, expireMs int64, user []byte) {
 	t.dropExpiry(&e)
 }
 
-// NextExpiring returns the first slot from a slot on that has a key that was expired at nowMs. It costs two seeks for each
-// slot that is not empty, however many keys those have.
-func NextExpiring(r store.Reader, from slot.Slot, nowMs int64) (s slot.Slot, found bool, err error) {
-	it, err := r.NewIter(key.UserSpan())
+// FirstExpiry returns when the first key of a slot expires, as the expiry index has it; found is false if none does.
+func FirstExpiry(r store.Reader, s slot.Slot) (expireMs int64, found bool, err error) {
+	it, err := r.NewIter(key.KindSpan(s, key.Expiry))
 	if err != nil {
 		return 0, false, err
 	}
-	s, found = nextExpiring(it, from, nowMs)
-	if err := it.Close(); err != nil {
-		return 0, false, fmt.Errorf("data: look for expired keys: %w", err)
+	for ok := it.First(); ok && !found; ok = it.Next() {
+		_, _, rest, _ := key.Split(it.Key())
+		expireMs, _, found = key.SplitExpiry(rest) // else not a key that we write; CheckSlot reports it
 	}
-	return s, found, nil
+	if err := it.Close(); err != nil {
+		return 0, false, fmt.Errorf("data: look for expiring keys: %w", err)
+	}
+	return expireMs, found, nil
 }
 
-func nextExpiring(it *store.Iter, s slot.Slot, nowMs int64) (slot.Slot, bool) {
+// EachExpiring visits the slots that have keys which expire, in order, each with the expiry of its first. It costs two seeks for each slot that is not empty, however
+// many keys those have.
+func EachExpiring(r store.Reader, visit func(s slot.Slot, expireMs int64)) error {
+	it, err := r.NewIter(key.UserSpan())
+	if err != nil {
+		return err
+	}
 	var buf []byte
-	for s.Valid() {
+	for s := slot.Slot(0); s.Valid(); {
 		buf = key.AppendExpiry(buf[:0], s, 0, nil)
 		if !it.SeekGE(buf) {
-			return 0, false
+			break
 		}
 		at, kind, rest, ok := key.Split(it.Key())
 		if !ok {
-			return 0, false
+			break
 		}
-		if kind == key.Expiry {
-			if expireMs, _, ok := key.SplitExpiry(rest); ok && nowMs > expireMs {
-				return at, true
-			}
+		if s = at; kind < key.Expiry {
+			continue
 		}
-		s = at
-		if kind >= key.Expiry {
-			s++
+		if expireMs, _, ok := key.SplitExpiry(rest); ok && kind == key.Expiry {
+			visit(at, expireMs)
 		}
+		s++
 	}
-	return 0, false
+	if err := it.Close(); err != nil {
+		return fmt.Errorf("data: look for expiring keys: %w", err)
+	}
+	return nil
 }

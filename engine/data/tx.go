@@ -38,6 +38,7 @@ type Tx struct {
 	visible    *slot.Set
 	rand       func() uint64
 	needsWrite bool
+	expires    int64 // the earliest expiry that was written, NoExpiry if none
 	err        error
 
 	own           ownWrites
@@ -112,6 +113,9 @@ func (t *Tx) Err() error { return t.err }
 
 // NeedsWrite reports whether a transaction of mode Read met an expired key. See invariant 2.
 func (t *Tx) NeedsWrite() bool { return t.needsWrite }
+
+// Expires is the earliest expiry that the transaction has given to a key, NoExpiry if it has given none.
+func (t *Tx) Expires() int64 { return t.expires }
 
 // Batch is what the transaction has written, nil if nothing. It stays the transaction's: the caller either commits it and
 // forgets the transaction (Reset), or lets Commit do both, or calls Discard.
@@ -281,6 +285,9 @@ func (t *Tx) Put(e *Entry, r Record) {
 	if r.ExpireMs != NoExpiry && (!e.Found || e.ExpireMs != r.ExpireMs) {
 		t.expiryBuf = key.AppendExpiry(t.expiryBuf[:0], e.Slot, r.ExpireMs, e.Key)
 		b.Set(t.expiryBuf, nil)
+		if t.expires == NoExpiry || r.ExpireMs < t.expires {
+			t.expires = r.ExpireMs
+		}
 	}
 	t.keyBuf = key.AppendRecord(t.keyBuf[:0], e.Slot, e.Key)
 	t.recordBuf = AppendRecord(t.recordBuf[:0], &r)

@@ -202,7 +202,7 @@ func (g *goRedis) sets(t *testing.T, c *redis.Client) {
 func (g *goRedis) sortedSets(t *testing.T, c *redis.Client) {
 	is(t, int64(3))(c.ZAdd(g.ctx, "go:z", redis.Z{Score: 1, Member: "a"}, redis.Z{Score: 2.5, Member: "b"}, redis.Z{Score: 3, Member: "c"}).Result())
 	is(t, []redis.Z{{Score: 1, Member: "a"}, {Score: 2.5, Member: "b"}})(c.ZRangeWithScores(g.ctx, "go:z", 0, 1).Result())
-	is(t, []string{"c", "b"})(c.ZRevRangeByScore(g.ctx, "go:z", &redis.ZRangeBy{Min: "(1", Max: "+inf"}).Result())
+	is(t, []string{"c", "b"})(c.ZRangeArgs(g.ctx, redis.ZRangeArgs{Key: "go:z", Start: "+inf", Stop: "(1", ByScore: true, Rev: true}).Result())
 	is(t, 3.5)(c.ZIncrBy(g.ctx, "go:z", 2.5, "a").Result())
 	is(t, int64(2))(c.ZRank(g.ctx, "go:z", "a").Result())
 	is(t, []redis.Z{{Score: 2.5, Member: "b"}})(c.ZPopMin(g.ctx, "go:z").Result())

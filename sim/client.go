@@ -108,7 +108,7 @@ func (c *client) try() {
 	if !ok {
 		return
 	}
-	k := &call{conn: conn, args: arguments(c.argv)}
+	k := &call{conn: conn, args: toArgs(c.argv)}
 	k.done = func(v resp.Value, err error) { c.answered(conn, id, v, err) }
 	sl, argv, waited := w.keys.slots[c.slot], c.argv, false
 	k.ran = func() {
@@ -146,15 +146,6 @@ func (c *client) send(k *call, patience time.Duration) {
 			k.conn.break_("the client lost its patience")
 		}
 	})
-}
-
-// arguments is a command as it is sent.
-func arguments(argv []string) [][]byte {
-	raw := make([][]byte, len(argv))
-	for i, a := range argv {
-		raw[i] = []byte(a)
-	}
-	return raw
 }
 
 // waitOf is how long a command may wait for a key; 0 unless it is one that does.

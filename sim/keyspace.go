@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"godwit/engine/slot"
@@ -25,6 +26,7 @@ type hotKey struct {
 	kind       keyKind
 	types      []keyType // of its names
 	generation int
+	names      []string // in this generation; nil before the first use
 	ops        int
 	// recent are some elements and members that were written last, for commands that must name one. What they were
 	// written to, and whether they are still there, nobody knows.
@@ -194,12 +196,15 @@ func (k *keyspace) use(slot, i int, rec *linearize.Recorder) []string {
 	}
 	h.ops++
 	worn := h.ops > ops
-	for _, name := range k.hotNames(slot, i, h.generation) {
+	for _, name := range h.names {
 		worn = worn || rec.UnknownMutations(name) >= unknown
 	}
 	if worn {
 		h.ops, h.recent, h.at = 1, nil, 0
 		h.generation++
 	}
-	return k.hotNames(slot, i, h.generation)
+	if worn || h.names == nil {
+		h.names = k.hotNames(slot, i, h.generation)
+	}
+	return slices.Clone(h.names)
 }

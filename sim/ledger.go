@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -50,6 +51,7 @@ type ledger struct {
 	accounts map[string]*account
 	order    []*account // in the order of their first use
 	deeds    [][]deed   // by operation
+	room     []deed     // the array in which those of the latest operations stand
 }
 
 // forever is the end of what has not ended, or of which nobody knows whether it ever will.
@@ -157,16 +159,21 @@ func (l *ledger) account(name string) *account {
 
 // begin notes an operation, whose id is one more than that of the operation before.
 func (l *ledger) begin(op *linearize.Operation) {
-	if len(op.Commands) == 0 {
-		l.deeds = append(l.deeds, l.beginCommand(nil, op, -1))
-		return
+	if cap(l.room)-len(l.room) < 8 { // more than most operations do
+		l.room = make([]deed, 0, 128)
 	}
-	var deeds []deed
+	deeds := l.room[len(l.room):]
+	if len(op.Commands) == 0 {
+		deeds = l.beginCommand(deeds, op, -1)
+	}
 	for i, argv := range op.Commands {
 		part := linearize.Operation{Client: op.Client, Cmd: argv[0], Key: argv[1], Args: argv[2:]}
 		deeds = l.beginCommand(deeds, &part, i)
 	}
-	l.deeds = append(l.deeds, deeds)
+	if n := len(l.room) + len(deeds); n <= cap(l.room) { // else they have found another place
+		l.room = l.room[:n]
+	}
+	l.deeds = append(l.deeds, slices.Clip(deeds))
 }
 
 // beginCommand adds what a command does, the one of a transaction whose reply is the item, or -1 for one by itself.
@@ -194,12 +201,13 @@ func (l *ledger) beginCommand(deeds []deed, op *linearize.Operation, item int) [
 	case "APPEND":
 		add(op.Key, deedAppend, op.Args[0], 0)
 	case "MSET":
-		argv := append([]string{op.Key}, op.Args...)
-		for i := 0; i+1 < len(argv); i += 2 {
-			add(argv[i], deedSet, argv[i+1], 0)
+		add(op.Key, deedSet, op.Args[0], 0)
+		for i := 1; i+1 < len(op.Args); i += 2 {
+			add(op.Args[i], deedSet, op.Args[i+1], 0)
 		}
 	case "DEL", "UNLINK":
-		for _, name := range append([]string{op.Key}, op.Args...) {
+		add(op.Key, deedErase, "", 0)
+		for _, name := range op.Args {
 			add(name, deedErase, "", 0)
 		}
 	case "GETDEL":

@@ -158,7 +158,7 @@ func (s *seat) Call(to env.Peer, lane env.Lane, args [][]byte, timeout time.Dura
 		n.links[key] = c
 		s.then(n.dice.between(10*time.Microsecond, 200*time.Microsecond), c.shake)
 	}
-	k := &call{conn: c, args: cloneArgs(args)}
+	k := &call{conn: c, args: toArgs(args)}
 	k.done = func(v resp.Value, err error) {
 		switch {
 		case err != nil:
@@ -187,8 +187,8 @@ func (s *seat) Call(to env.Peer, lane env.Lane, args [][]byte, timeout time.Dura
 	}
 }
 
-// cloneArgs copies the arguments of a command, into one array.
-func cloneArgs(args [][]byte) [][]byte {
+// toArgs copies the words of a command, into one array.
+func toArgs[T []byte | string](args []T) [][]byte {
 	size := 0
 	for _, a := range args {
 		size += len(a)

@@ -280,10 +280,7 @@ func (p *process) local(args []string, done func(resp.Value)) error {
 		if failure != nil {
 			return
 		}
-		raw := make([][]byte, len(args))
-		for i, a := range args {
-			raw[i] = []byte(a)
-		}
+		raw := toArgs(args)
 		p.w.trace.note(p.w.now, p.index, traceArrive, join(nil, raw), func() string { return fmt.Sprintf("%.200q", args) })
 		s.Execute(raw)
 		s.Flush()

@@ -70,7 +70,7 @@ func (t *transaction) watch(c *client, conn *conn) {
 		}
 		ids = append(ids, id)
 		packet[0] = append(packet[0], []byte(argv[1]))
-		packet = append(packet, arguments(argv))
+		packet = append(packet, toArgs(argv))
 	}
 	packet = conn.unwatched(packet)
 	conn.watches = true
@@ -154,7 +154,7 @@ func (t *transaction) send(c *client, conn *conn) {
 	w := c.w
 	packet := [][][]byte{{[]byte("MULTI")}}
 	for _, argv := range t.commands {
-		packet = append(packet, arguments(argv))
+		packet = append(packet, toArgs(argv))
 	}
 	if len(t.watched) == 0 {
 		packet = conn.unwatched(packet)

@@ -67,21 +67,21 @@ func (j *jobModel) actions(b modelBounds) (out []action[*jobModel]) {
 			}
 		}})
 	}
-	if len(j.slots[0].sWaits)+len(j.slots[1].sWaits) > 0 {
-		both("sync source", false, (*model).syncSource)
+	if len(j.slots[0].nodes[0].waits)+len(j.slots[1].nodes[0].waits) > 0 {
+		both("sync source", false, func(m *model) { m.sync(0) })
 	}
-	if len(j.slots[0].dWaits)+len(j.slots[1].dWaits) > 0 {
-		both("sync target", false, (*model).syncTarget)
+	if len(j.slots[0].nodes[1].waits)+len(j.slots[1].nodes[1].waits) > 0 {
+		both("sync target", false, func(m *model) { m.sync(1) })
 	}
 	for _, keep := range []bool{false, true} {
-		both(fmt.Sprint("crash source, unsynced kept ", keep), true, func(m *model) { m.crashSource(keep) })
-		both(fmt.Sprint("crash target, unsynced kept ", keep), true, func(m *model) { m.crashTarget(keep) })
+		both(fmt.Sprint("crash source, unsynced kept ", keep), true, func(m *model) { m.crash(0, keep) })
+		both(fmt.Sprint("crash target, unsynced kept ", keep), true, func(m *model) { m.crash(1, keep) })
 	}
 	if !j.cancelled {
 		out = append(out, action[*jobModel]{name: "cancel", fault: true, do: func(j *jobModel) {
 			j.cancelled = true
 			for _, m := range j.slots {
-				m.step(EvCancel{"cancelled"})
+				m.legs[0].step(EvCancel{"cancelled"})
 			}
 		}})
 	}
@@ -96,10 +96,10 @@ func (j *jobModel) broken() string {
 			return fmt.Sprintf("slot %d: %s", i, text)
 		}
 		switch {
-		case m.machine.step == StepDone && m.d.rec.State != cluster.Serving:
-			return fmt.Sprintf("slot %d counts as moved, and the target is %s", i, m.d.rec.State)
-		case m.machine.step == StepFailed && m.s.rec.State != cluster.Serving:
-			return fmt.Sprintf("slot %d counts as kept, and the source is %s", i, m.s.rec.State)
+		case m.legs[0].machine.step == StepDone && m.nodes[1].rec.State != cluster.Serving:
+			return fmt.Sprintf("slot %d counts as moved, and the target is %s", i, m.nodes[1].rec.State)
+		case m.legs[0].machine.step == StepFailed && m.nodes[0].rec.State != cluster.Serving:
+			return fmt.Sprintf("slot %d counts as kept, and the source is %s", i, m.nodes[0].rec.State)
 		}
 	}
 	return ""

@@ -215,7 +215,7 @@ func (s *Source) onProgress(ev Event) {
 			s.clean()
 		}
 	case EvReplaced:
-		if s.step == StepKeeping {
+		if s.step == StepKeeping && !mutant.On(mutant.CleanAfterReturn) {
 			s.finish()
 		}
 	case EvCleaned:

@@ -64,6 +64,13 @@ type Limits struct {
 	QueuedBytes    int
 	// WatchedKeys is how many keys one connection may watch. Default 10,000.
 	WatchedKeys int
+	// OutputBytes is how many bytes of replies may wait for one connection, for the disk or to be written. What is beyond closes the
+	// connection, with a line in the log. A connection whose replies are read no slower than commands are sent stays far below: it
+	// runs no further command while more than 1 MiB waits. Default 2 GiB, twice the largest reply.
+	OutputBytes int
+	// UnreadDeadline is how long a client may leave its replies unread while nothing more can be written to it, before the
+	// connection is closed with a line in the log. Default 60 s.
+	UnreadDeadline time.Duration
 	// MonitorBytes is how many bytes may wait to be written to a connection that said MONITOR; one that reads too slowly is
 	// closed. Default 1 MiB.
 	MonitorBytes int
@@ -87,7 +94,11 @@ func (l *Limits) setDefaults() {
 	def(&l.QueuedCommands, 1<<16)
 	def(&l.QueuedBytes, 64<<20)
 	def(&l.WatchedKeys, 10_000)
+	def(&l.OutputBytes, 2<<30)
 	def(&l.MonitorBytes, 1<<20)
+	if l.UnreadDeadline == 0 {
+		l.UnreadDeadline = time.Minute
+	}
 	if l.ParkDeadline == 0 {
 		l.ParkDeadline = 5 * time.Second
 	}

@@ -40,6 +40,9 @@ func (s *Session) ExecuteAll(commands [][][]byte) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	alone, all := false, len(commands)
+	if s.closed {
+		return all
+	}
 	for len(commands) > 0 && s.out.Len() < replyBytes {
 		if !alone {
 			var n int

@@ -66,7 +66,7 @@ type Session struct {
 	queuedInMulti atomic.Int32 // one more than the commands since MULTI, 0 without
 	isPeer        atomic.Bool  // peer is not nil
 	waitsForKey   atomic.Bool  // pending waits for a key
-	doomed        atomic.Bool  // it is about to be closed by another's CLIENT KILL: it runs nothing more
+	doomed        atomic.Bool  // it is about to be closed, by another's CLIENT KILL or for what its client does not read: it runs nothing more
 
 	tx        data.Tx
 	positions []int
@@ -238,11 +238,14 @@ func (s *Session) complete(p *parkedCommand, reply func()) {
 
 // drain runs the commands that queued up behind one that waited, until another has to wait. s.mu is held.
 func (s *Session) drain() {
-	for s.pending == nil && len(s.queue) > 0 && !s.closing {
+	for s.pending == nil && len(s.queue) > 0 && !s.closing && !s.doomed.Load() {
 		next := s.queue[0]
 		s.queue = s.queue[1:]
 		s.queued -= argsBytes(next)
 		s.run(next, verdict{})
+		if s.out.Len() >= replyBytes {
+			s.flush()
+		}
 	}
 	if s.failure != "" && s.pending == nil && !s.closing {
 		s.out.Error(s.failure)
@@ -259,6 +262,11 @@ func (s *Session) flush() {
 	if len(s.held) == 0 && (s.need <= s.n.store.Durable()) {
 		s.opts.Deliver(s.out.Bytes())
 		s.out.Truncate(0)
+		return
+	}
+	if n := s.heldBytes() + s.out.Len(); n > s.n.opts.Limits.OutputBytes {
+		s.out.Truncate(0)
+		s.Overflow(n)
 		return
 	}
 	h := heldReplies{at: s.need, bytes: bytes.Clone(s.out.Bytes())}

@@ -409,7 +409,10 @@ func (c *conn) arrive(k *call) {
 			c.served = append(c.served, served{call: k, since: n.w.now, more: true})
 		}
 		c.served = append(c.served, served{call: k, since: n.w.now})
-		c.session.ExecuteAll(append(slices.Clone(k.ahead), k.args))
+		all := append(slices.Clone(k.ahead), k.args)
+		for all = all[c.session.ExecuteAll(all):]; len(all) > 0; all = all[c.session.ExecuteAll(all):] {
+			c.session.Flush()
+		}
 		if k.ran != nil {
 			k.ran()
 		}

@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -24,6 +25,8 @@ const (
 	flushEveryBytes = 64 << 10
 	// outputBytes is how much may wait to be written before the connection runs no further command.
 	outputBytes = 1 << 20
+	// sendBytes is how much is written at once, which the client must have taken before the deadline.
+	sendBytes = 1 << 20
 	// aheadCommands is how many commands may be ahead of the replies, which wait for the disk or for a slot.
 	aheadCommands = 16 << 10
 
@@ -70,6 +73,13 @@ func (c *conn) deliver(b []byte) {
 	c.mu.Lock()
 	if c.broken {
 		c.mu.Unlock()
+		c.noteProgress()
+		return
+	}
+	if n := len(c.out) + len(b); n > c.srv.limits.OutputBytes {
+		c.broken, c.out = true, nil
+		c.mu.Unlock()
+		c.session.Overflow(n)
 		c.noteProgress()
 		return
 	}
@@ -121,7 +131,7 @@ func (c *conn) write() {
 		b := c.out
 		c.out, c.spare = c.spare, nil
 		c.mu.Unlock()
-		_, err := c.nc.Write(b)
+		err := c.send(b)
 		c.mu.Lock()
 		if cap(b) <= keepBuffer {
 			c.spare = b[:0]
@@ -136,10 +146,32 @@ func (c *conn) write() {
 	}
 }
 
-// unwritten is how many bytes wait to be written, and whether somebody is writing.
+// send writes to the socket, a part at a time, each within the time that a client may leave its replies unread.
+func (c *conn) send(b []byte) error {
+	for len(b) > 0 {
+		part := b[:min(len(b), sendBytes)]
+		if err := c.nc.SetWriteDeadline(time.Now().Add(c.srv.limits.UnreadDeadline)); err != nil {
+			return fmt.Errorf("set a deadline for writing: %w", err)
+		}
+		if _, err := c.nc.Write(part); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				c.srv.log.Warn("a connection was closed whose client left its replies unread", "remote", c.nc.RemoteAddr().String(),
+					"bytes", len(b), "after", c.srv.limits.UnreadDeadline)
+			}
+			return fmt.Errorf("write: %w", err)
+		}
+		b = b[len(part):]
+	}
+	return nil
+}
+
+// unwritten is how many bytes wait to be written, -1 if none can be, and whether somebody is writing.
 func (c *conn) unwritten() (bytes int, writing bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.broken {
+		return -1, c.writer
+	}
 	return len(c.out), c.writer
 }
 
@@ -227,21 +259,35 @@ func (c *conn) runBatch() error {
 func (c *conn) runCommands(mine *bool) error {
 	for {
 		more, err := c.cut()
-		c.session.ExecuteAll(c.commands)
+		rest := c.commands[c.session.ExecuteAll(c.commands):]
+		for len(rest) > 0 {
+			if err := c.handOut(mine); err != nil || c.session.Closing() {
+				return err
+			}
+			rest = rest[c.session.ExecuteAll(rest):]
+		}
 		c.forgetCommands()
 		if err != nil || !more {
 			return err
 		}
-		c.session.Flush()
-		if *mine {
-			c.write()
-			*mine = false
-		}
-		if err := c.holdBack(); err != nil || c.session.Closing() {
+		if err := c.handOut(mine); err != nil || c.session.Closing() {
 			return err
 		}
-		*mine = c.become()
 	}
+}
+
+// handOut writes the replies that there are, and waits while the client is too far ahead.
+func (c *conn) handOut(mine *bool) error {
+	c.session.Flush()
+	if *mine {
+		c.write()
+		*mine = false
+	}
+	if err := c.holdBack(); err != nil {
+		return err
+	}
+	*mine = c.become()
+	return nil
 }
 
 // forgetCommands lets go of the commands that have run, and makes room for as many arguments as they had, within limits.
@@ -293,11 +339,15 @@ func crossProtocol(args [][]byte) bool {
 	return len(args) > 0 && (bytes.EqualFold(args[0], []byte("post")) || bytes.EqualFold(args[0], []byte("host:")))
 }
 
-// holdBack waits while the client is too far ahead: its replies wait to be written, or its commands to be run.
+// holdBack waits while the client is too far ahead: its replies wait to be written, or its commands to be run. The error says that
+// nothing can be written any more.
 func (c *conn) holdBack() error {
 	for {
 		n, writing := c.unwritten()
-		tooMuch := writing && n > outputBytes
+		if n < 0 {
+			return net.ErrClosed
+		}
+		tooMuch := writing && n > outputBytes || c.session.Output() > outputBytes
 		if c.ahead >= aheadCommands || c.aheadBytes >= c.srv.limits.PipelineBytes {
 			if c.session.Idle() {
 				c.ahead, c.aheadBytes = 0, 0

@@ -68,6 +68,9 @@ func checkMoved(w *world, from, to *node, m shadow, st engine.JobStatus) {
 	if r := to.Record(testSlot); r.State != cluster.Serving || r.Job != st.ID || r.Epoch != from.Record(testSlot).Epoch {
 		w.t.Fatalf("the target's record: %+v", r)
 	}
+	if live := to.driver().importing; len(live) != 0 {
+		w.t.Fatalf("the target looks for silent sources of %v", live)
+	}
 	if left := from.records(key.SlotSpan(testSlot)); len(left) != 0 {
 		w.t.Fatalf("the source still holds %d records", len(left))
 	}

@@ -83,14 +83,14 @@ type serverOptions struct {
 	requirepass, peerSecret, peerSecretFile string
 	maxClients                              atLeastOne
 	cache, rowCache, memtable               byteSize
-	maxBulk, maxPipeline                    byteSize
+	maxBulk, maxPipeline, maxOutput         byteSize
 	logLevel, logFormat                     string
 }
 
 func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	o.sync, o.logLevel, o.logFormat = engine.SyncAlways.String(), "info", "text"
-	o.maxClients, o.maxBulk, o.maxPipeline = 10_000, 512<<20, 64<<20
+	o.maxClients, o.maxBulk, o.maxPipeline, o.maxOutput = 10_000, 512<<20, 64<<20, 2<<30
 	o.cache, o.rowCache, o.memtable = 256<<20, 256<<20, 64<<20
 	f.StringVar(&o.listen, "listen", "127.0.0.1:6666", "accept connections at `HOST:PORT`; port 0 takes a free one")
 	f.StringVar(&o.dir, "dir", "godwit-data", "keep the data in directory `PATH`, made if it is missing")
@@ -107,6 +107,7 @@ func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.Var(sizeWithin{&o.memtable, 1 << 20, 2 << 30}, "memtable", "memory for writes before they become a table on the disk")
 	f.Var(sizeWithin{&o.maxBulk, 1 << 10, 2 << 30}, "max-bulk", "the longest argument that a client may send")
 	f.Var(sizeWithin{&o.maxPipeline, 1 << 10, 1 << 40}, "max-pipeline", "how much a connection may send ahead of a command that is not finished")
+	f.Var(sizeWithin{&o.maxOutput, 1 << 20, 1 << 40}, "max-output", "how much may wait for a connection that does not read its replies before it is closed")
 	f.Var(choice{&o.logLevel, []string{"debug", "info", "warn", "error"}}, "log-level", "log `debug`, info, warn or error and what is worse")
 	f.Var(choice{&o.logFormat, []string{"text", "json"}}, "log-format", "write the log as `text` or json, to standard error")
 }
@@ -129,7 +130,9 @@ func (o *serverOptions) hostConfig(w io.Writer) (host.Config, error) {
 		Listen: o.listen, Announce: o.announce, Dir: o.dir,
 		CacheBytes: int64(o.cache), RowCacheBytes: int64(o.rowCache), MemTableBytes: uint64(o.memtable),
 		Cluster: o.cluster, Sync: mode, RequirePass: o.requirepass, PeerSecret: secret,
-		Limits:  engine.Limits{MaxClients: int(o.maxClients), BulkBytes: int(o.maxBulk), PipelineBytes: int(o.maxPipeline)},
+		Limits: engine.Limits{
+			MaxClients: int(o.maxClients), BulkBytes: int(o.maxBulk), PipelineBytes: int(o.maxPipeline), OutputBytes: int(o.maxOutput),
+		},
 		Version: release, Log: log,
 	}
 	if o.cluster {

@@ -150,6 +150,16 @@ func TestLimits(t *testing.T) {
 	if v := l.do(t, "SET", "k", longest+longest); v.Str != "OK" {
 		t.Errorf("a value longer than any key: %s", v)
 	}
+	for _, request := range []string{"SETRANGE k 536870912 x", "SETRANGE k 536870911 xy"} {
+		if v := l.do(t, strings.Fields(request)...); v.Kind != resp.ErrorKind || v.Str != errTooLong {
+			t.Errorf("%s: %s", request, v)
+		}
+	}
+	for _, request := range []string{"SETBIT k 4294967296 1", "BITFIELD k SET u8 4294967296 1"} {
+		if v := l.do(t, strings.Fields(request)...); v.Kind != resp.ErrorKind || v.Str != errBitOffset {
+			t.Errorf("%s: %s", request, v)
+		}
+	}
 	half := make([]byte, maxRequestBytes/2)
 	if _, problem := l.table.Check([][]byte{[]byte("mset"), []byte("a"), half, []byte("b"), half}); problem != errRequestTooBig {
 		t.Errorf("a request too large: %q", problem)

@@ -58,6 +58,12 @@ func TestRequests(t *testing.T) {
 		{"endless count", "*" + strings.Repeat("0", 40), "ERR Protocol error: too big mbulk count string"},
 		{"endless length", "*1\r\n$" + strings.Repeat("1", 40), "ERR Protocol error: too big bulk count string"},
 		{"long command", "*4\r\n" + strings.Repeat("$990\r\n"+strings.Repeat("a", 990)+"\r\n", 3) + "$990\r\n", "ERR Protocol error: command of more than 3000 bytes"},
+		{"longest argument", "*1\r\n$1000\r\n" + strings.Repeat("a", 1000) + "\r\n", `["` + strings.Repeat("a", 1000) + `"]`},
+		{"most arguments", "*10\r\n" + strings.Repeat("$1\r\na\r\n", 10), `["a"` + strings.Repeat(` "a"`, 9) + `]`},
+		{"longest command", "*3\r\n" + strings.Repeat("$990\r\n"+strings.Repeat("a", 990)+"\r\n", 2) + "$994\r\n" + strings.Repeat("a", 994) + "\r\n",
+			`["` + strings.Repeat("a", 990) + `" "` + strings.Repeat("a", 990) + `" "` + strings.Repeat("a", 994) + `"]`},
+		{"a byte more", "*3\r\n" + strings.Repeat("$990\r\n"+strings.Repeat("a", 990)+"\r\n", 2) + "$995\r\n", "ERR Protocol error: command of more than 3000 bytes"},
+		{"longest line", strings.Repeat("a", maxInline) + "\n", `["` + strings.Repeat("a", maxInline) + `"]`},
 		{"endless line", strings.Repeat("a", maxInline+1), "ERR Protocol error: too big inline request"},
 		{"long line", strings.Repeat("a", maxInline+1) + "\n", "ERR Protocol error: too big inline request"},
 	} {

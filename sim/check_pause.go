@@ -19,6 +19,9 @@ type pauses struct {
 // pauseEvery is how often the checker looks.
 const pauseEvery = 40 * time.Millisecond
 
+// awakeWithin is how long after its slot has left a command may still wait for a key: a few times what a worker takes at most.
+const awakeWithin = 20 * time.Millisecond
+
 func newPauses(w *world) *pauses {
 	c := &pauses{w: w}
 	for range w.procs {
@@ -54,7 +57,7 @@ func (c *pauses) look(p *process, life int, s *served) {
 	sl := slot.OfKey(names[1])
 	from := max(s.since, c.since[p.index][sl], p.stalledUntil)
 	if blocks(string(names[0])) {
-		if state := p.record(sl).State; state == cluster.Released && c.w.now-from > c.bound && s.conn.session.WaitsForKey() {
+		if state := p.record(sl).State; state == cluster.Released && c.w.now-from > awakeWithin && s.conn.session.WaitsForKey() {
 			c.w.violate("pause", "node %d has let %.80q wait for a key for %v since the slot left: %s", p.index, s.args, c.w.now-from, recordOf(sl, p.record(sl)))
 		}
 		return

@@ -251,18 +251,15 @@ func (w *world) drawFading(d dice, h *hotKey, name string, read bool, n int) []s
 
 func milliseconds(t time.Duration) string { return strconv.FormatInt(t.Milliseconds(), 10) }
 
-// The longest that a command waits for a key, about: less than most clients have patience for.
-const (
-	shortestWait = 10 * time.Millisecond
-	longestWait  = 300 * time.Millisecond
-)
+// shortestWait is the shortest that a command may wait for a key.
+const shortestWait = 10 * time.Millisecond
 
 // drawBlocking draws a command that waits until a key has something to take, nil if none of the keys is of such a type.
 func (w *world) drawBlocking(d dice, h *hotKey, names []string) []string {
 	if h.kind == changing || h.kind == fading {
 		return nil
 	}
-	wait := strconv.FormatFloat(d.between(shortestWait, longestWait).Seconds(), 'f', 3, 64)
+	wait := strconv.FormatFloat(d.between(shortestWait, pick(d, 300*time.Millisecond, time.Second)).Seconds(), 'f', 3, 64)
 	i := d.IntN(len(names))
 	switch from, to := 0, 0; h.types[i] {
 	case typeSorted:

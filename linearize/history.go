@@ -104,6 +104,11 @@ func (op Operation) Keys() []string {
 	if in.parse(&op) != nil {
 		return nil
 	}
+	return in.keys()
+}
+
+// keys lists the keys in order, each once.
+func (in *input) keys() []string {
 	var keys []string
 	in.eachKey(func(key string, _ *int) {
 		if !slices.Contains(keys, key) {
@@ -111,6 +116,15 @@ func (op Operation) Keys() []string {
 		}
 	})
 	return keys
+}
+
+// Changes returns the Keys of an operation that Mutates; nil for others, and if no model knows the command.
+func (op Operation) Changes() []string {
+	var in input
+	if in.parse(&op) != nil || in.reads() {
+		return nil
+	}
+	return in.keys()
 }
 
 // Mutates reports whether the operation can change a key. A command that no model knows counts as mutating.

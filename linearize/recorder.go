@@ -92,8 +92,8 @@ func (r *Recorder) end(id ID, outcome Outcome, reply Reply, at int64) error {
 		return err
 	}
 	r.ops[id], r.ended[id] = op, true
-	if outcome == Unknown && op.Mutates() {
-		for _, key := range op.Keys() {
+	if outcome == Unknown {
+		for _, key := range op.Changes() {
 			r.unknown[key]++
 		}
 	}

@@ -87,6 +87,14 @@ func TestTornTransaction(t *testing.T) {
 	if keys := both.Keys(); len(keys) != 2 || keys[0] != "a" || keys[1] != "b" || !both.Mutates() {
 		t.Errorf("keys %q", keys)
 	}
+	if keys := both.Changes(); len(keys) != 2 || keys[0] != "a" || keys[1] != "b" {
+		t.Errorf("it changes %q", keys)
+	}
+	for _, op := range []linearize.Operation{{Cmd: "GET", Key: "a"}, {Cmd: "MGET", Key: "a", Args: []string{"b"}}, {Cmd: "NONE", Key: "a"}} {
+		if keys := op.Changes(); keys != nil {
+			t.Errorf("%v changes %q", op, keys)
+		}
+	}
 	must(t, r.Unknown(begin(t, r, both)))
 	if r.UnknownMutations("a") != 1 || r.UnknownMutations("b") != 1 {
 		t.Error("an unknown transaction must count for each of its keys")

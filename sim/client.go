@@ -104,7 +104,7 @@ func (c *client) try() {
 		c.tx.begin(c, conn)
 		return
 	}
-	id, ok := c.begin(linearize.Command(c.argv...))
+	id, ok := c.begin(operation(c.argv))
 	if !ok {
 		return
 	}
@@ -124,18 +124,19 @@ func (c *client) try() {
 }
 
 // begin records that an operation is about to be sent; false if it cannot be.
-func (c *client) begin(op linearize.Operation, err error) (linearize.ID, bool) {
+func (c *client) begin(op linearize.Operation) (linearize.ID, bool) {
 	w := c.w
-	if err != nil {
-		w.violate(propertyHarness, "command %q: %v", c.argv, err)
-		return 0, false
-	}
 	op.Client, op.Slot, op.Call = c.id, uint16(w.keys.slots[c.slot]), int64(w.now)
 	id, err := w.history.Begin(op)
 	if err != nil {
-		w.violate(propertyHarness, "%v", err)
+		w.violate(propertyHarness, "command %q: %v", c.argv, err)
 	}
 	return id, err == nil
+}
+
+// operation is a command as the history has it, which says whether a model knows it when it begins.
+func operation(argv []string) linearize.Operation {
+	return linearize.Operation{Cmd: argv[0], Key: argv[1], Args: argv[2:]}
 }
 
 // send sends a call, and breaks the connection if no answer comes for too long.

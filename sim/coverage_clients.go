@@ -6,7 +6,6 @@ import (
 	"godwit/engine/cluster"
 	"godwit/engine/resp"
 	"godwit/engine/slot"
-	"godwit/linearize"
 )
 
 // What clients have met is counted where the node decides it, by marks like those of faults.
@@ -35,7 +34,7 @@ func (c *coverage) ran(p *process, sl slot.Slot, commands [][]string) {
 		return
 	}
 	for _, argv := range commands {
-		if op, err := linearize.Command(argv...); err == nil && op.Mutates() {
+		if len(operation(argv).Changes()) > 0 {
 			c.changed[sl] |= 1 << typeOfCommand(argv[0])
 		}
 	}

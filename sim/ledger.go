@@ -217,10 +217,8 @@ func (l *ledger) beginCommand(deeds []deed, op *linearize.Operation, item int) [
 	case "PERSIST", "PEXPIRE", "PEXPIREAT", "EXPIRE", "EXPIREAT":
 		add(op.Key, deedTime, "", 0)
 	default:
-		if op.Mutates() {
-			for _, name := range op.Keys() {
-				add(name, deedOther, "", 0)
-			}
+		for _, name := range op.Changes() {
+			add(name, deedOther, "", 0)
 		}
 	}
 	return deeds

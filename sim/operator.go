@@ -11,7 +11,6 @@ import (
 	"godwit/engine/cluster"
 	"godwit/engine/resp"
 	"godwit/engine/slot"
-	"godwit/linearize"
 )
 
 // operator is the controller of the cluster and the people who move slots: it names the nodes, pushes maps, starts and
@@ -216,8 +215,7 @@ func (o *operator) flushAll(p *process) {
 	}
 	o.flushed++
 	perhaps := func(slot int, name string) {
-		op, err := linearize.Command("DEL", name)
-		w.must(err)
+		op := operation([]string{"DEL", name})
 		op.Client, op.Slot, op.Call = len(w.clients), uint16(w.keys.slots[slot]), int64(w.now)
 		id, err := w.history.Begin(op)
 		w.must(err)

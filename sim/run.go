@@ -180,8 +180,7 @@ func (w *world) fillSlot(i int) {
 	for j := range w.swarm.filler {
 		name, value := w.keys.fillerKey(i, j), pad+w.keys.unique()
 		argv = append(argv, name, value)
-		op, err := linearize.Command("SET", name, value)
-		w.must(err)
+		op := operation([]string{"SET", name, value})
 		op.Call, op.Slot = int64(w.now), uint16(w.keys.slots[i])
 		id, err := w.history.Begin(op)
 		w.must(err)

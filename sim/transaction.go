@@ -64,7 +64,7 @@ func (t *transaction) watch(c *client, conn *conn) {
 	packet := [][][]byte{{[]byte("WATCH")}}
 	var ids []linearize.ID
 	for _, argv := range t.watched {
-		id, ok := c.begin(linearize.Command(argv...))
+		id, ok := c.begin(operation(argv))
 		if !ok {
 			return
 		}
@@ -166,7 +166,7 @@ func (t *transaction) send(c *client, conn *conn) {
 		return
 	}
 	commands := append(append([][]string(nil), t.watched...), t.commands...)
-	id, ok := c.begin(linearize.Transaction(commands...))
+	id, ok := c.begin(linearize.Operation{Cmd: "EXEC", Commands: commands})
 	if !ok {
 		return
 	}

@@ -14,6 +14,7 @@ func (w *world) settle(when string) {
 	}
 	deadline := w.now + settleTime
 	for w.failed == nil {
+		w.oper.verbs.letGo()
 		trouble := w.unsettled()
 		if trouble == "" {
 			return

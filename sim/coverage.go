@@ -42,7 +42,7 @@ const (
 
 // Steps and Roles are what crashes are counted by, in order: the steps of the source's machine, its copying by rounds.
 func Steps() []string {
-	return []string{"starting", "base", "resume", "changes", "verify", "pausing", "deciding", "committing", "confirming", "cleaning"}
+	return []string{"starting", "suspended", "base", "resume", "changes", "verify", "holding", "pausing", "deciding", "committing", "confirming", "keeping", "cleaning"}
 }
 
 // Roles are who can crash in a move.

@@ -24,6 +24,9 @@ import (
 // A move without failures and with few writes resumes nothing and has no round of changes. A second one has busier clients and
 // a source that has already crashed while it copied; only its points in steps that the first does not have are struck.
 //
+// A third move is told everything that a job can be: to rest and to go on, to cut over after it was held, and to come back while its
+// copy is kept. Its points are struck in the steps that only such a move has.
+//
 // A point on a disk is "just before the sync": with everything kept, the disk holds what it would just after the sync, and
 // nobody has learnt of it.
 
@@ -80,20 +83,21 @@ func CrashCases(points []CrashPoint) []CrashCase {
 // crashMove is one of the moves whose points are struck.
 type crashMove struct {
 	resumed bool // the second: with busy clients, of a source that has crashed before
+	told    bool // the third: with everything that operators can tell it
 }
 
 // CrashPoints runs each move once, without a crash at a point, and lists the points: all of the first, and those of the
-// second in steps that the first does not have. It fails when a property does not hold, and when a step has no point.
+// others in steps that the ones before do not have. It fails when a property does not hold, and when a step has no point.
 func CrashPoints(cfg Config) ([]CrashPoint, error) {
 	var points []CrashPoint
-	for _, move := range []crashMove{{}, {resumed: true}} {
+	for _, move := range []crashMove{{}, {resumed: true}, {told: true}} {
 		missing := stepsWithout(points)
 		w, result := runCrashCase(nil, CrashPoint{move: move}, cfg)
 		if result.Violation != nil {
 			return nil, result.Violation
 		}
 		for _, p := range w.points.points {
-			if slices.Contains(missing, p.Step) || !move.resumed {
+			if slices.Contains(missing, p.Step) || move == (crashMove{}) {
 				p.Index = len(points)
 				points = append(points, p)
 			}
@@ -193,7 +197,12 @@ func (w *world) crashScenario(k *pointWatch) {
 	if !k.at.move.resumed {
 		k.begin(source, target)
 	}
-	w.oper.migrate(source, target, fmt.Sprint(w.keys.slots[0]), func(resp.Value) { accepted = true })
+	if k.at.move.told {
+		w.oper.verbs.startHeld(source, target, w.keys.slots[0], func() { accepted = true })
+		w.oper.verbs.tellEach(source, w.keys.slots[0])
+	} else {
+		w.oper.migrate(source, target, fmt.Sprint(w.keys.slots[0]), func(resp.Value) { accepted = true })
+	}
 	if k.at.move.resumed {
 		w.runUntil(w.now+jobTime, func() bool { return accepted && source.stepOf(w.keys.slots[0]) == "base" })
 		source.crash("before the move goes on")

@@ -20,6 +20,7 @@ const (
 	streamNode   // one for each life of each process
 	streamClient // one for each client
 	streamFaults
+	streamVerbs
 )
 
 func newDice(seed, stream, index uint64) dice {

@@ -114,6 +114,34 @@ func TestClientMarks(t *testing.T) {
 	}
 }
 
+// TestVerbsMarks moves slots by jobs that operators tell to wait and to come back, without faults: everything that there is a mark for
+// happens, and all properties hold.
+func TestVerbsMarks(t *testing.T) {
+	s := crashSwarm()
+	s.verbs, s.slots, s.driver.Source.HoldEvery = 1, 5, 20*time.Millisecond
+	w := newWorldOf(crashSeed, s, store.NewCaches(), nil)
+	w.setup()
+	for _, client := range w.clients {
+		client.rest()
+	}
+	w.nemesis.begin()
+	w.nemesis.faults.every(100*time.Millisecond, func() { w.oper.start(1) })
+	w.runUntil(w.now+8*time.Second, nil)
+	for _, mark := range verbsMarks() {
+		if w.nemesis.counts[mark] == 0 {
+			t.Errorf("nothing was marked %q: %v", mark, w.nemesis.counts)
+		}
+	}
+	w.liveness()
+	if w.failed == nil {
+		w.judge()
+	}
+	w.shutdown()
+	if w.failed != nil {
+		t.Error(w.failed)
+	}
+}
+
 // TestFaults strikes with each kind of fault in a cluster at work, and demands that its mark is reached and that the cluster recovers:
 // everything settles, a new job succeeds, every key can be read, and all properties hold.
 func TestFaults(t *testing.T) {
@@ -147,7 +175,7 @@ func TestFaults(t *testing.T) {
 		})
 	}
 	for _, m := range Marks() {
-		if !tested[m] && !slices.Contains(clientMarks(), m) {
+		if !tested[m] && !slices.Contains(clientMarks(), m) && !slices.Contains(verbsMarks(), m) {
 			t.Errorf("the mark %q has no test", m)
 		}
 	}

@@ -60,7 +60,12 @@ const (
 	markWatchReturned = "watched slot returned" // and EXEC was answered by nil
 	markWaitServed    = "wait served"           // a command waited for a key, and got something
 	markWaitInVain    = "wait in vain"
-	markWaitMoved     = "wait moved"    // at a cutover
+	markWaitMoved     = "wait moved" // at a cutover
+	markPaused        = "job paused"
+	markResumed       = "job resumed"
+	markCutOver       = "job cut over" // after it was held
+	markRolledBack    = "rolled back"  // a slot has come back so
+	markRollbackLate  = "rollback too late"
 	markChanges       = "changes of a " // and a type: written to while changes were being sent, and the slot arrived
 )
 
@@ -72,7 +77,12 @@ func Marks() []string {
 		markCrash, markCrashMidway, markCrashLoop, markCrashRead, markSeveral, markStall, markOldConfig, markNewConfig, markOldMap, markWiped,
 		markAhead, markBack, markFast, markSlow,
 		markLost, markTorn, markSlowSync, markFullDisk, markFailedSync, markReadError, markReadErrorAtStart, markFlip, markFlipAtStart,
-	}, clientMarks()...)
+	}, append(verbsMarks(), clientMarks()...)...)
+}
+
+// verbsMarks lists what operators must have told jobs.
+func verbsMarks() []string {
+	return []string{markPaused, markResumed, markCutOver, markRolledBack, markRollbackLate}
 }
 
 // clientMarks lists what clients must have met.

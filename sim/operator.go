@@ -23,11 +23,12 @@ type operator struct {
 	// moved is, for each slot, when it was last asked to move; clients prefer slots that move.
 	moved   []time.Duration
 	jobs    int // accepted
+	verbs   *verbs
 	flushed int
 }
 
 func newOperator(w *world) *operator {
-	return &operator{w: w, dice: newDice(w.seed, streamOperator, 0), moved: make([]time.Duration, len(w.keys.slots))}
+	return &operator{w: w, dice: newDice(w.seed, streamOperator, 0), moved: make([]time.Duration, len(w.keys.slots)), verbs: newVerbs(w)}
 }
 
 // moveTime is about how long a move keeps clients interested.
@@ -158,7 +159,11 @@ func (o *operator) move(from, to *process, chosen []int) {
 	for _, j := range chosen {
 		names = append(names, strconv.Itoa(int(w.keys.slots[j])))
 	}
-	o.migrate(from, to, strings.Join(names, " "), func(v resp.Value) {
+	migrate := o.migrate
+	if o.dice.chance(w.swarm.verbs) {
+		migrate = o.verbs.migrate
+	}
+	migrate(from, to, strings.Join(names, " "), func(v resp.Value) {
 		if v.Kind == resp.ErrorKind {
 			return // busy or not its own any more
 		}
@@ -179,6 +184,7 @@ func (o *operator) recorded(p *process, sl slot.Slot, r cluster.Record) {
 	if o.over || w.nemesis.over || r.Job.IsZero() {
 		return
 	}
+	o.verbs.recorded(p, r)
 	soon := func(most time.Duration, class string, fn func()) {
 		w.after(o.dice.between(0, most), func() {
 			if !o.over && p.ready() && w.plan.act(class) {

@@ -74,6 +74,7 @@ type swarm struct {
 	// Operator.
 	jobs    time.Duration // mean time between starts of jobs
 	cancels float64       // chance that a job is cancelled, and that one is that has just been decided
+	verbs   float64       // chance that a job is one that operators tell to wait, or to come back
 	returns float64       // chance that a slot is sent back to where it has just come from
 	flushes float64       // chance per turn of the operator, and per job, that a node is told to flush all its data
 	maps    time.Duration // mean time between pushed maps, 0: none
@@ -246,6 +247,9 @@ func rollSwarm(d dice) swarm {
 	}
 	s.transactions = pick(d, 0, 0.1, 0.3)
 	s.blocking = pick(d, 0, 0.15, 0.4)
+	if s.verbs = pick(d, 0, 0.3, 0.6); s.verbs > 0 {
+		s.driver.Source.HoldEvery = pick(d, 20*time.Millisecond, 200*time.Millisecond)
+	}
 	return s
 }
 

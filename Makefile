@@ -67,14 +67,7 @@ golden: ## rewrite the golden files and scripts from what the code does now; rea
 	$(foreach p,$(call packages-with,cockroachdb/datadriven), go test -count 1 $(p) -rewrite;)
 
 fuzz: ## run each fuzz target for FUZZTIME (10s)
-	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ { name[++n] = $$1 } /^ok/ { while (n > 0) print $$2, name[n--] }' | { \
-	  ran=0; \
-	  while read -r package target; do \
-	    echo "fuzz $$package $$target"; \
-	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$package" </dev/null; \
-	    ran=$$((ran + 1)); \
-	  done; \
-	  echo "$$ran fuzz targets ran"; test $$ran -gt 0; }
+	@.ci/fuzz $(FUZZTIME)
 
 sim: build ## simulate the seeds SEEDS (1-1000)
 	bin/godwit sim run --seeds $(SEEDS)

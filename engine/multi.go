@@ -8,6 +8,7 @@ import (
 	"godwit/engine/cluster"
 	"godwit/engine/command"
 	"godwit/engine/data"
+	"godwit/engine/mutant"
 	"godwit/engine/slot"
 )
 
@@ -23,6 +24,8 @@ type transaction struct {
 	servers int
 	// ends are where the replies of the commands end in the session's output, when EXEC has run them.
 	ends []int
+	// torn is the reply to what the mutant torn-exec has carried out already.
+	torn []byte
 }
 
 type queuedCommand struct {
@@ -157,6 +160,10 @@ func (s *Session) exec(spec *command.Spec, args [][]byte) {
 		s.out.Error(text)
 	default:
 		s.work = work{spec: spec, args: args, slots: slots, locks: s.watched.lockWith(slots), all: m.nodeWide, write: m.writes, do: (*Session).execute}
+		if mutant.On(mutant.TornExec) && len(m.commands) > 1 && len(m.torn) == 0 {
+			s.tearExec(m, start)
+			return
+		}
 		if s.runLocked(&s.work); s.pending != nil {
 			return
 		}
@@ -198,10 +205,19 @@ func (s *Session) execute(w *work) (again bool) {
 	if s.watched.expired(tx) {
 		s.out.NullArray()
 	} else {
-		s.out.Array(len(m.commands))
+		if len(m.torn) > 0 {
+			s.out.Array(1 + len(m.commands))
+			s.out.Raw(m.torn)
+		} else {
+			s.out.Array(len(m.commands))
+		}
 		for i := range m.commands {
 			if q := &m.commands[i]; q.spec.Flags&command.Server == 0 {
 				s.executeOne(q)
+			}
+			if mutant.On(mutant.ExecUnbatched) && w.write {
+				s.commit(w)
+				tx = s.begin(w, mode)
 			}
 			m.ends = append(m.ends, s.out.Len())
 			b := tx.Batch()
@@ -226,6 +242,29 @@ func (s *Session) execute(w *work) (again bool) {
 	}
 	s.commit(w)
 	return false
+}
+
+// tearExec runs the first command of a transaction and then, as a transaction of its own that is locked and routed anew, the others: what the mutant
+// torn-exec does. s.work is that of EXEC.
+func (s *Session) tearExec(m *transaction, start int) {
+	const head = "*1\r\n"
+	all, args := m.commands, s.work.args
+	m.commands = all[:1]
+	s.runLocked(&s.work)
+	reply := bytes.Clone(s.out.Bytes()[start:])
+	switch {
+	case s.pending != nil:
+		m.commands = all
+	case !bytes.HasPrefix(reply, []byte(head)): // nothing has run
+		s.endMulti()
+	default:
+		s.out.Truncate(start)
+		m.commands, m.torn = all[1:], reply[len(head):]
+		s.unwatch()
+		s.resumed = nil // what waits is another command
+		p := s.wait(args)
+		s.n.opts.Workers.Submit(func() { s.resume(p, verdict{}) })
+	}
 }
 
 // executeOne runs one command of a transaction.

@@ -42,6 +42,12 @@ const (
 	SkipApply        Name = "skip-apply"          // a gap in sequence numbers is not noticed
 	DeleteLost       Name = "delete-lost"         // deletes are not carried
 	TornBatch        Name = "torn-batch"          // the keys of a command are routed and written one after another
+	TornExec         Name = "torn-exec"           // the commands of a transaction are routed and written one after another
+	ExecUnbatched    Name = "exec-unbatched"      // the commands of a transaction are committed one by one
+	WatchReturned    Name = "watch-returned"      // EXEC does not notice that a watched slot has left and come back
+	WatchElements    Name = "watch-elements"      // a change of a collection's elements does not touch who watches it
+	DeafWaiter       Name = "deaf-waiter"         // who waits for a key is not woken when its slot leaves
+	ElementLost      Name = "element-lost"        // the removal of an element is not tracked, the change of its collection's record is
 	TTLReset         Name = "ttl-reset"           // an expiry is carried as the whole seconds that are left
 	RangeUntracked   Name = "range-untracked"     // a range delete is not tracked
 	TrackOverflow    Name = "track-overflow"      // a change is dropped when the dirty set is full

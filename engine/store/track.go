@@ -106,7 +106,7 @@ func (ts *trackers) collect(b *pebble.Batch) []trackedOp {
 		if !ok || part == key.Book {
 			continue
 		}
-		if mutant.On(mutant.DeleteLost) && kind == pebble.InternalKeyKindDelete {
+		if kind == pebble.InternalKeyKindDelete && (mutant.On(mutant.DeleteLost) || mutant.On(mutant.ElementLost) && part == key.Element) {
 			continue
 		}
 		if t := ts.bySlot[n]; t != nil {

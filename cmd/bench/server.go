@@ -141,11 +141,10 @@ func (s *server) cpu() time.Duration {
 // disk is how many bytes the files of the server have.
 func (s *server) disk() (total int64) {
 	_ = filepath.WalkDir(s.dir, func(_ string, d fs.DirEntry, err error) error { // files come and go while we look
-		if err != nil || d.IsDir() {
-			return nil //nolint:nilerr // a file that has gone takes no space
-		}
-		if info, err := d.Info(); err == nil {
-			total += info.Size()
+		if err == nil && !d.IsDir() {
+			if info, err := d.Info(); err == nil {
+				total += info.Size()
+			}
 		}
 		return nil
 	})

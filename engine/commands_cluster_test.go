@@ -360,7 +360,13 @@ func TestGodwit(t *testing.T) {
 	if help := c.do("GODWIT", "MIGRATION", "HELP"); len(help.Elems) != len(migrationHelp) {
 		t.Errorf("help: %s", help)
 	}
+	var history JobHistory
+	if err := json.Unmarshal([]byte(c.do("GODWIT", "MIGRATION", "HISTORY", "1").Str), &history); err != nil || history.Job.Counter != 1 || len(history.Events) != 1 {
+		t.Errorf("history %+v: %v", history, err)
+	}
 	n.mig.err = errors.New("no")
+	c.want("(error) ERR no", "GODWIT", "MIGRATION", "HISTORY", "1")
+	c.want("(error) "+errJobCounter, "GODWIT", "MIGRATION", "HISTORY", "x")
 	c.want("(error) ERR no", "GODWIT", "MIGRATION", "START", "7", string(id("b")), "hold", "hold-source", "10m")
 	if want := (JobOptions{Hold: true, KeepSource: 10 * time.Minute}); n.mig.options != want {
 		t.Errorf("options %+v, want %+v", n.mig.options, want)

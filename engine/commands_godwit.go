@@ -192,6 +192,8 @@ func (s *Session) runMigration(args [][]byte) {
 		s.writeJSON(reports)
 	case sub == "status" && len(args) == 2:
 		s.jobStatus(args[1])
+	case sub == "history" && len(args) == 2:
+		s.jobHistory(args[1])
 	case sub == "help" && len(args) == 1:
 		s.out.Array(len(migrationHelp))
 		for _, line := range migrationHelp {
@@ -215,6 +217,8 @@ var migrationHelp = []string{
 	"    HOLD-SOURCE keeps what was given away so long (such as 10m), for ROLLBACK.",
 	"STATUS [<job>]",
 	"    The jobs of this node, or one of them, as JSON.",
+	"HISTORY <job>",
+	"    What became of a job, with times, as JSON.",
 	"PAUSE <job>, RESUME <job>",
 	"    Send nothing for slots that are not handed over; go on.",
 	"CUTOVER <job> [<ranges>]",
@@ -293,6 +297,20 @@ func (s *Session) jobStatus(arg []byte) {
 		}
 	}
 	s.out.Error(errNoSuchJob)
+}
+
+func (s *Session) jobHistory(arg []byte) {
+	counter, err := strconv.ParseUint(string(arg), 10, 64)
+	if err != nil {
+		s.out.Error(errJobCounter)
+		return
+	}
+	h, err := s.n.migrator.History(counter)
+	if err != nil {
+		s.out.Error("ERR " + err.Error())
+		return
+	}
+	s.writeJSON(h)
 }
 
 func (s *Session) writeJSON(v any) {

@@ -26,7 +26,7 @@ const (
 	errNoMigrator = "ERR this node cannot move slots"
 	errJobCounter = "ERR the counter of a job is a number, as GODWIT MIGRATION START answered it"
 	errNoSuchJob  = "ERR no such job"
-	errMigration  = "ERR GODWIT MIGRATION takes START, STATUS, PAUSE, RESUME, CUTOVER, CANCEL, ROLLBACK, CLEAN or HELP: see GODWIT MIGRATION HELP for their arguments"
+	errMigration  = "ERR GODWIT MIGRATION takes START, STATUS, PAUSE, RESUME, CUTOVER, CANCEL, ROLLBACK, CLEAN, HISTORY or HELP: see GODWIT MIGRATION HELP for their arguments"
 	errHoldSource = "ERR HOLD-SOURCE takes a duration such as 10m, of a millisecond to 30 days"
 )
 

@@ -18,6 +18,8 @@ type Migrator interface {
 	// Tell tells a job what an operator wants of it, and says what came of that. ranges are for VerbCutOver; none are all. What
 	// is told is stored up to the position Store.Last. An error says why it cannot be, and what to do instead.
 	Tell(counter uint64, verb JobVerb, ranges []slot.Range) (JobAnswer, error)
+	// History says what became of a job, over restarts.
+	History(counter uint64) (JobHistory, error)
 	// Jobs lists the jobs of this node as source, oldest first.
 	Jobs() []JobStatus
 	// WhenDone runs fn when the job has ended or after the timeout (0: none); fn gets the status then. A job that has
@@ -66,6 +68,19 @@ type JobAnswer struct {
 	Job     JobReport `json:"job"`
 	Changed bool      `json:"changed"` // the verb changed what the job does
 	Message string    `json:"message"` // what came of it, for people
+}
+
+// JobEvent is something that became of a job.
+type JobEvent struct {
+	AtMs int64  `json:"at_ms"` // by the wall clock of the job's node
+	What string `json:"what"`
+}
+
+// JobHistory is a job and what became of it, oldest first, as GODWIT MIGRATION HISTORY answers it in JSON.
+type JobHistory struct {
+	Job       JobReport  `json:"job"`
+	Events    []JobEvent `json:"events"`
+	Forgotten int        `json:"forgotten"` // events that were dropped from the beginning
 }
 
 // PeerInfo says who is at the other end of a peer link, as established by the handshake.

@@ -390,6 +390,10 @@ func (m *fakeMigrator) Tell(counter uint64, verb JobVerb, ranges []slot.Range) (
 	return JobAnswer{Changed: true, Message: "so be it"}, m.err
 }
 
+func (m *fakeMigrator) History(counter uint64) (JobHistory, error) {
+	return JobHistory{Job: JobReport{Counter: counter}, Events: []JobEvent{{1, "begun"}}}, m.err
+}
+
 func (m *fakeMigrator) Jobs() []JobStatus { return m.jobs }
 
 func (m *fakeMigrator) WhenDone(counter uint64, timeout time.Duration, fn func(JobStatus)) {

@@ -34,7 +34,7 @@ func newMigrateCommand() *cobra.Command {
 		Long:  "Move slots to another node while both go on serving. A job belongs to the node that serves the slots, its source: --node names that one.",
 		RunE:  groupOnly,
 	}
-	c.AddCommand(newMigrateStartCommand(), newMigrateStatusCommand())
+	c.AddCommand(newMigrateStartCommand(), newMigrateStatusCommand(), newMigrateHistoryCommand())
 	for _, v := range jobVerbs {
 		c.AddCommand(v.command())
 	}
@@ -154,6 +154,46 @@ func newMigrateStatusCommand() *cobra.Command {
 	}
 	f.add(c)
 	c.Flags().BoolVar(&watch, "watch", false, "show the progress until the job has ended")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func newMigrateHistoryCommand() *cobra.Command {
+	var f jobFlags
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "history JOB --node HOST:PORT",
+		Short: "Show what became of a job, and when",
+		Long:  "Show what became of a job, and when, as its node has stored it. JOB is its number or its id.",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			counter, err := parseJob(args[0])
+			if err != nil {
+				return err
+			}
+			node, err := dial(f.node, f.password)
+			if err != nil {
+				return err
+			}
+			defer node.close()
+			var h engine.JobHistory
+			if err := node.json(&h, "GODWIT", "MIGRATION", "HISTORY", strconv.FormatUint(counter, 10)); err != nil {
+				return explain(f.node, err)
+			}
+			out := c.OutOrStdout()
+			if asJSON {
+				return printJSON(out, h)
+			}
+			if h.Forgotten > 0 {
+				show(out, "%d older events are forgotten\n", h.Forgotten)
+			}
+			for _, e := range h.Events {
+				show(out, "%s  %s\n", time.UnixMilli(e.AtMs).UTC().Format("2006-01-02 15:04:05.000"), e.What)
+			}
+			return nil
+		},
+	}
+	f.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }

@@ -212,6 +212,7 @@ func (d *Driver) startJob(ranges []slot.Range, to cluster.NodeID, h header) (clu
 	d.counter++
 	h.Version, h.Counter, h.Target, h.Ranges, h.StartedMs = jobVersion, d.counter, to, set.Ranges(), d.env.Clock.WallMs()
 	j := &job{d: d, header: h, slots: map[slot.Slot]*slotProgress{}}
+	j.note(fmt.Sprintf("accepted: %d slots to node %s", len(list), to))
 	for _, sl := range list {
 		j.slots[sl] = &slotProgress{}
 	}

@@ -43,6 +43,9 @@ type header struct {
 	// RolledBack says that operators want the slots back, RollbackOf that the job gives slots back that came by another.
 	RolledBack bool           `json:"rolled_back,omitempty"`
 	RollbackOf *cluster.JobID `json:"rollback_of,omitempty"`
+	// History is what became of the job, oldest first; Forgotten counts what was dropped from its beginning.
+	History   []engine.JobEvent `json:"history,omitempty"`
+	Forgotten int               `json:"forgotten,omitempty"`
 }
 
 // slotProgress is where a slot of a job stands. Its durable part is stored under the job's key followed by the slot:
@@ -150,13 +153,18 @@ func (j *job) persist(b *store.Batch) store.Position {
 		b = j.d.node.Store().NewBatch()
 	}
 	j.d.mu.Lock()
+	defer j.d.mu.Unlock() // over the commit, too: an older header must not come to lie over a newer one
+	j.storeHeader(b)
+	return j.d.node.Store().Commit(b)
+}
+
+// storeHeader puts the header into a batch that is committed before Driver.mu, which is held, is released.
+func (j *job) storeHeader(b *store.Batch) {
 	raw, err := json.Marshal(j.header)
-	j.d.mu.Unlock()
 	if err != nil {
 		panic(err) // plain numbers and strings
 	}
 	b.Set(key.Job(j.header.Counter), raw)
-	return j.d.node.Store().Commit(b)
 }
 
 // loadJobs reads the jobs and makes machines for the slots that are not over.
@@ -278,6 +286,9 @@ func (d *Driver) endJob(j *job) {
 	j.header.EndedMs = max(d.env.Clock.WallMs(), 1)
 	d.mu.Unlock()
 	st := j.status()
+	d.mu.Lock()
+	j.note(fmt.Sprintf("ended with %s: %d of %d slots moved", st.State, st.Moved.Len(), st.Slots))
+	d.mu.Unlock()
 	d.env.Log.Info("job ended", "job", st.ID.String(), "state", string(st.State), "moved", st.Moved.Len(), "slots", st.Slots, "records", st.Records, "bytes", st.Bytes, "error", st.Error)
 	p := j.persist(nil)
 	d.node.Store().WhenDurable(p, func() {
@@ -298,6 +309,7 @@ func (j *job) stop(why string) {
 	d.mu.Lock()
 	if j.header.EndedMs == 0 && j.header.Error == "" {
 		j.header.Error = why
+		j.note("gives up what is not handed over: " + why)
 	}
 	b := d.node.Store().NewBatch()
 	for _, sl := range j.order {

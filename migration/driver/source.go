@@ -258,6 +258,9 @@ func (s *sourceSlot) persist(e migration.EfPersist) {
 		p.keptUntilMs = d.env.Clock.WallMs() + s.job.header.KeepMs
 	}
 	b.Set(progressKey(s.job.header.Counter, s.slot), p.encode())
+	if s.job.notePhase(s.slot, e, s.machine.Reason()) {
+		s.job.storeHeader(b)
+	}
 	// Committed before the lock is released: whoever sees the phase can wait for it to be durable.
 	pos := d.node.Store().Commit(b)
 	d.mu.Unlock()

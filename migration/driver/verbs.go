@@ -31,7 +31,7 @@ func within(ranges []slot.Range, sl slot.Slot) bool {
 func (d *Driver) Tell(counter uint64, verb engine.JobVerb, ranges []slot.Range) (engine.JobAnswer, error) {
 	j := d.find(counter)
 	if j == nil {
-		return engine.JobAnswer{}, fmt.Errorf("there is no job %d on this node: see GODWIT MIGRATION STATUS for those that it knows", counter)
+		return engine.JobAnswer{}, errNoJob(counter)
 	}
 	var changed bool
 	var message string
@@ -60,15 +60,16 @@ func (d *Driver) Tell(counter uint64, verb engine.JobVerb, ranges []slot.Range) 
 	return engine.JobAnswer{Job: st.Report(), Changed: changed, Message: message}, nil
 }
 
-// told stores the header, which change has changed, and gives every slot that is on its way its orders. change says whether
+// told stores the header, which change has changed as what says, and gives every slot that is on its way its orders. change says whether
 // there is anything to tell.
-func (j *job) told(change func(*header) bool) bool {
+func (j *job) told(what string, change func(*header) bool) bool {
 	d := j.d
 	d.mu.Lock()
 	if !change(&j.header) {
 		d.mu.Unlock()
 		return false
 	}
+	j.note("told to " + what)
 	d.mu.Unlock()
 	j.persist(nil)
 	j.giveOrders()
@@ -137,7 +138,11 @@ func (j *job) rest(paused bool) (bool, string) {
 	if a.open == 0 {
 		return false, "every slot has been handed over or given up: what is left to do is not paused"
 	}
-	changed := j.told(func(h *header) bool {
+	what := "go on"
+	if paused {
+		what = "rest"
+	}
+	changed := j.told(what, func(h *header) bool {
 		if h.Paused == paused {
 			return false
 		}
@@ -172,7 +177,7 @@ func (j *job) cutOver(ranges []slot.Range) (bool, string, error) {
 		}
 	}
 	n := 0
-	changed := j.told(func(h *header) bool {
+	changed := j.told("cut over", func(h *header) bool {
 		var left slot.Set
 		for _, sl := range j.order {
 			switch {
@@ -230,7 +235,7 @@ func (j *job) rollBack() (bool, string, error) {
 		j.stop("rolled back by an operator")
 	}
 	first := false
-	j.told(func(h *header) bool {
+	j.told("roll back", func(h *header) bool {
 		first = !h.RolledBack
 		h.RolledBack = true
 		return true
@@ -246,7 +251,7 @@ func (j *job) dropCopies() (bool, string) {
 	if j.header.KeepMs == 0 {
 		return false, "the job does not keep copies: each is deleted as soon as it was compared"
 	}
-	changed := j.told(func(h *header) bool {
+	changed := j.told("delete the copies that are kept", func(h *header) bool {
 		was := h.Cleaned
 		h.Cleaned = true
 		return !was

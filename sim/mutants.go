@@ -43,6 +43,8 @@ func Mutants() []Mutant {
 		{mutant.NoneReassigned, 100},
 		{mutant.MapSteals, 100},
 		{mutant.PurgeEarly, 100},
+		{mutant.RollbackStale, 100},
+		{mutant.HeldServes, 100},
 		{mutant.CleanAfterReturn, 200},
 		{mutant.OrphanImport, 100},
 		{mutant.WrongTarget, 100},
@@ -91,8 +93,6 @@ func FoundElsewhere() []Elsewhere {
 	return []Elsewhere{
 		{mutant.RouteBeforeLock, "the stress test over sockets: one thread cannot show it"},
 		{mutant.HoldIgnored, machines},
-		{mutant.RollbackStale, machines},
-		{mutant.HeldServes, machines},
 		{mutant.ClaimNarrow, explored},
 		{mutant.ClaimOnce, explored},
 		{mutant.ClaimReleased, explored},

@@ -507,8 +507,13 @@ func lmpop(c *Context) {
 	if !ok {
 		return
 	}
-	for _, user := range p.users {
-		if c.popFrom(user, p) {
+	c.popFirst(p.users, func(user []byte) bool { return c.popFrom(user, p) })
+}
+
+// popFirst pops from the first of some keys that there is, as pop reports, or replies with a null array.
+func (c *Context) popFirst(users [][]byte, pop func(user []byte) bool) {
+	for _, user := range users {
+		if pop(user) {
 			return
 		}
 	}
@@ -524,21 +529,31 @@ type listPop struct {
 
 // parseListPop reads the arguments of LMPOP and BLMPOP from the number of keys on, or replies with an error.
 func (c *Context) parseListPop(at int) (p listPop, ok bool) {
-	n, ok := c.parseNumKeys(at)
+	users, rest, ok := c.parsePopKeys(at)
 	if !ok {
 		return p, false
 	}
-	rest := c.Args[at+1:]
-	if n >= int64(len(rest)) {
-		c.Out.Error(errSyntax)
-		return p, false
-	}
-	p.users, rest = rest[:n], rest[n:]
+	p.users = users
 	if p.at, ok = c.parseEnd(rest[0]); !ok {
 		return p, false
 	}
 	p.count, ok = c.parsePopCount(rest[1:])
 	return p, ok
+}
+
+// parsePopKeys reads the keys of LMPOP, ZMPOP and their kin, whose number is at a position of the request, or replies with an error. There
+// is an argument behind them at least.
+func (c *Context) parsePopKeys(at int) (users, rest [][]byte, ok bool) {
+	n, ok := c.parseNumKeys(at)
+	if !ok {
+		return nil, nil, false
+	}
+	rest = c.Args[at+1:]
+	if n >= int64(len(rest)) {
+		c.Out.Error(errSyntax)
+		return nil, nil, false
+	}
+	return rest[:n], rest[n:], true
 }
 
 // parseNumKeys reads the number of keys at a position of the request, or replies with an error.

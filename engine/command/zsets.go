@@ -474,26 +474,16 @@ func zmpop(c *Context) {
 	if !ok {
 		return
 	}
-	for _, user := range p.users {
-		if c.popScoredFrom(user, p) {
-			return
-		}
-	}
-	c.Out.NullArray()
+	c.popFirst(p.users, func(user []byte) bool { return c.popScoredFrom(user, p) })
 }
 
 // parseScoredPop reads the arguments of ZMPOP and BZMPOP from the number of keys on, or replies with an error.
 func (c *Context) parseScoredPop(at int) (p scoredPop, ok bool) {
-	n, ok := c.parseNumKeys(at)
+	users, rest, ok := c.parsePopKeys(at)
 	if !ok {
 		return p, false
 	}
-	rest := c.Args[at+1:]
-	if n >= int64(len(rest)) {
-		c.Out.Error(errSyntax)
-		return p, false
-	}
-	p.users, p.form, rest = rest[:n], popNamed, rest[n:]
+	p.users, p.form = users, popNamed
 	switch strings.ToLower(string(rest[0])) {
 	case "min":
 		p.order = data.Ascending

@@ -65,8 +65,9 @@ type Limits struct {
 	// WatchedKeys is how many keys one connection may watch. Default 10,000.
 	WatchedKeys int
 	// OutputBytes is how many bytes of replies may wait for one connection, for the disk or to be written. What is beyond closes the
-	// connection, with a line in the log. A connection whose replies are read no slower than commands are sent stays far below: it
-	// runs no further command while more than 1 MiB waits. Default 2 GiB, twice the largest reply.
+	// connection, with a line in the log. A connection runs no further command while more than 1 MiB waits, but for the commands
+	// that had queued up behind one that waited: those run in one go, however fast the client reads. Default 2 GiB, twice the
+	// largest reply.
 	OutputBytes int
 	// UnreadDeadline is how long a client may leave its replies unread while nothing more can be written to it, before the
 	// connection is closed with a line in the log. Default 60 s.

@@ -4,6 +4,9 @@ package engine
 // connection runs no further command: with the largest reply on top, what one connection holds in memory.
 const replyBytes = 1 << 20
 
+// replyKeeps is how many bytes of memory for replies a session keeps when it has none.
+const replyKeeps = 256 << 10
+
 // Output reports how many bytes of replies wait for the disk.
 func (s *Session) Output() int {
 	s.mu.Lock()

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"time"
+
 	"godwit/engine/command"
 	"godwit/engine/data"
 	"godwit/engine/mutant"
@@ -87,6 +89,7 @@ func (s *Session) runGroup(commands [][][]byte) (n int, alone bool) {
 	if write {
 		mode = exclusive
 	}
+	began := s.n.opts.Clock.Mono()
 	s.lockGroup(mode)
 	defer s.unlockGroup(mode)
 	if s.n.opts.Cluster {
@@ -97,7 +100,7 @@ func (s *Session) runGroup(commands [][][]byte) (n int, alone bool) {
 			}
 		}
 	}
-	return s.serveGroup(commands), alone
+	return s.serveGroup(commands, began), alone
 }
 
 // collectGroup finds out which of the first commands make a group, and whether one of them writes.
@@ -153,14 +156,18 @@ func insertStripe(list []int, stripe int) []int {
 }
 
 // serveGroup runs the group's handlers under the locks and commits what they wrote. It returns how many have run: it ends early at
-// one that met an expired key and must run as a write, and when the replies have become large.
-func (s *Session) serveGroup(commands [][][]byte) (ran int) {
+// one that met an expired key and must run as a write, and when the replies have become large. In the slow log the first command bears
+// the wait for the locks, since began, and the last one the commit.
+func (s *Session) serveGroup(commands [][][]byte, began time.Duration) (ran int) {
 	n, g := s.n, &s.group
-	began, nowMs, first := n.opts.Clock.Mono(), n.opts.Clock.WallMs(), s.out.Len()
+	nowMs, first := n.opts.Clock.WallMs(), s.out.Len()
 	s.active.Store(int64(began))
 	g.last = 0
 	g.Begin(n.store, g.commit)
 	for ran < len(g.members) && s.out.Len()-first < groupReplyBytes {
+		if ran > 0 {
+			began = n.slow.noteAt(s, g.members[ran-1].spec, commands[ran-1], began)
+		}
 		m, args := &g.members[ran], commands[ran]
 		if n.opts.Observer != nil {
 			n.opts.Observer.Served(m.slot, m.spec.Flags&command.Write != 0)
@@ -170,10 +177,12 @@ func (s *Session) serveGroup(commands [][][]byte) (ran int) {
 		}
 		ran++
 		s.lastCmd.Store(m.spec)
-		began = n.slow.noteAt(s, m.spec, args, began)
 	}
 	g.Commit()
 	g.End()
+	if ran > 0 {
+		n.slow.noteAt(s, g.members[ran-1].spec, commands[ran-1], began)
+	}
 	n.stats.commands.Add(uint64(ran))
 	for i := range g.members[:ran] {
 		m := &g.members[i]

@@ -260,3 +260,19 @@ func TestPipelineOfLargeReplies(t *testing.T) {
 		t.Fatalf("%d commands ran before the replies were handed out", ran)
 	}
 }
+
+// TestIdleSessionKeepsLittle: the memory of a large reply is not kept.
+func TestIdleSessionKeepsLittle(t *testing.T) {
+	w := newWorld(t)
+	n := w.addNode(func(o *Options) { o.Cluster = false })
+	c := n.client()
+	c.want("OK", "SET", "big", strings.Repeat("x", 4*replyKeeps))
+	for _, pipeline := range [][]string{{"GET big"}, {"STRLEN big", "GET big"}} {
+		c.pipe(pipeline...)
+		w.run()
+		c.take()
+		if kept := cap(c.s.out.Bytes()); kept > replyKeeps {
+			t.Errorf("after %q, %d bytes are kept for replies", pipeline, kept)
+		}
+	}
+}

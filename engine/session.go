@@ -261,18 +261,27 @@ func (s *Session) flush() {
 	}
 	if len(s.held) == 0 && (s.need <= s.n.store.Durable()) {
 		s.opts.Deliver(s.out.Bytes())
-		s.out.Truncate(0)
+		s.emptyOut()
 		return
 	}
 	if n := s.heldBytes() + s.out.Len(); n > s.n.opts.Limits.OutputBytes {
-		s.out.Truncate(0)
+		s.emptyOut()
 		s.Overflow(n)
 		return
 	}
 	h := heldReplies{at: s.need, bytes: bytes.Clone(s.out.Bytes())}
-	s.out.Truncate(0)
+	s.emptyOut()
 	s.held = append(s.held, h)
 	s.n.store.WhenDurable(h.at, s.release)
+}
+
+// emptyOut forgets the replies that were handed on, and the memory of large ones. s.mu is held.
+func (s *Session) emptyOut() {
+	if cap(s.out.Bytes()) > replyKeeps {
+		s.out.Reset(nil, s.out.Version())
+		return
+	}
+	s.out.Truncate(0)
 }
 
 // release delivers the held replies that the gate lets through.

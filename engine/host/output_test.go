@@ -77,7 +77,7 @@ func TestOutputLimit(t *testing.T) {
 }
 
 // TestQueuedReadsAreBounded: a client whose reads waited for a slot, and that does not read what they answer, is closed before more than
-// the limit waits for it; one that reads gets everything.
+// the limit waits for it; with less than that it gets everything.
 func TestQueuedReadsAreBounded(t *testing.T) {
 	const reads = 64
 	for name, limit := range map[string]int{"all fits": (reads + 1) << 21, "too much": 8 << 20} {

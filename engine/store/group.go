@@ -39,8 +39,9 @@ const (
 	groupBuckets = 256 // fewer than rows are likely: clearing them costs more than a chain of two
 	groupRows    = 1 << 10
 	groupBytes   = 1 << 20
-	// groupKeeps is the largest buffer that a group keeps.
-	groupKeeps = 64 << 10
+	// groupKeeps is the largest buffer that a group keeps, in bytes, and groupKeepsRows the longest list of rows.
+	groupKeeps     = 64 << 10
+	groupKeepsRows = 512
 )
 
 // Begin begins a group on a store. commit is called with each batch that the group comes to, to have it committed.
@@ -51,11 +52,13 @@ func (g *Group) Begin(st *Store, commit func(*Batch)) {
 	}
 }
 
-// End forgets the store; the buffers stay. Everything must have been committed.
+// End forgets the store; buffers stay unless they are large. Everything must have been committed.
 func (g *Group) End() {
-	if g.ops != nil && g.ops.Bytes() > groupKeeps {
-		g.ops.Discard()
-		g.ops = nil
+	if g.ops != nil && cap(g.ops.b.Repr()) > groupKeeps {
+		g.Close()
+	}
+	if cap(g.rows) > groupKeepsRows {
+		g.rows = nil
 	}
 }
 

@@ -56,7 +56,8 @@ type (
 	EvOverruled struct{ Why string }
 	// EvConfirmed ends the comparison after takeover.
 	EvConfirmed struct{ Outcome ConfirmOutcome }
-	// EvKeepOver says that the time is over for which the copy was to be kept.
+	// EvKeepOver says that the time is over for which the copy was to be kept: it goes, unless the target still has to answer
+	// whether it hands the slot back.
 	EvKeepOver struct{}
 	// EvReplaced says that the copy is not this job's any more: the slot is on its way back, or has come back.
 	EvReplaced struct{}
@@ -95,7 +96,8 @@ type Orders struct {
 	Hold bool
 	// Suspend makes the slot send nothing, in StepSuspended, until it is taken back.
 	Suspend bool
-	// Keep makes the source keep its copy after the takeover, in StepKeeping, until EvKeepOver; taken back, the copy goes.
+	// Keep makes the source keep its copy after the takeover, in StepKeeping, until EvKeepOver and, if it is asked back,
+	// until the target has answered; taken back, the copy goes.
 	Keep bool
 	// Return makes a source that keeps its copy ask the target to hand the slot back.
 	Return bool
@@ -212,6 +214,8 @@ type (
 	// EfKeep reports EvKeepOver when the time is over for which the job keeps copies, and EvReplaced if the copy is not this
 	// job's any more.
 	EfKeep struct{}
+	// EfNotReturned remembers, with the job, why the target does not hand the slot back.
+	EfNotReturned struct{ Why string }
 	// EfClean deletes the copy if the record is still released by this job, and reports EvCleaned.
 	EfClean struct{}
 	// EfStop ends tracking and the round: nothing more will be streamed.
@@ -223,23 +227,24 @@ type (
 	EfEnded struct{}
 )
 
-func (EfPersist) effect()    {}
-func (EfSend) effect()       {}
-func (EfOpenRound) effect()  {}
-func (EfRead) effect()       {}
-func (EfSent) effect()       {}
-func (EfFree) effect()       {}
-func (EfRedo) effect()       {}
-func (EfGiveBack) effect()   {}
-func (EfMeasure) effect()    {}
-func (EfTimer) effect()      {}
-func (EfPause) effect()      {}
-func (EfUnpause) effect()    {}
-func (EfDecide) effect()     {}
-func (EfHandedOver) effect() {}
-func (EfConfirm) effect()    {}
-func (EfKeep) effect()       {}
-func (EfClean) effect()      {}
-func (EfStop) effect()       {}
-func (EfReclaim) effect()    {}
-func (EfEnded) effect()      {}
+func (EfPersist) effect()     {}
+func (EfSend) effect()        {}
+func (EfOpenRound) effect()   {}
+func (EfRead) effect()        {}
+func (EfSent) effect()        {}
+func (EfFree) effect()        {}
+func (EfRedo) effect()        {}
+func (EfGiveBack) effect()    {}
+func (EfMeasure) effect()     {}
+func (EfTimer) effect()       {}
+func (EfPause) effect()       {}
+func (EfUnpause) effect()     {}
+func (EfDecide) effect()      {}
+func (EfHandedOver) effect()  {}
+func (EfConfirm) effect()     {}
+func (EfKeep) effect()        {}
+func (EfNotReturned) effect() {}
+func (EfClean) effect()       {}
+func (EfStop) effect()        {}
+func (EfReclaim) effect()     {}
+func (EfEnded) effect()       {}

@@ -102,7 +102,7 @@ func (l *leg) append(b []byte) []byte {
 	b = append(b, flagBits(l.machine != nil, l.tracking), l.dirty, byte(l.round.kind), l.round.keys, byte(len(l.round.pending)), l.last)
 	b = append(append(b, l.round.snap[:]...), l.round.pending...)
 	if x := l.machine; x != nil {
-		b = append(b, flagBits(x.persisted, x.tracking, x.reading, x.exhausted, x.verified, x.prepareSent, x.retryArmed, x.target != 0), flagBits(x.returned))
+		b = append(b, flagBits(x.persisted, x.tracking, x.reading, x.exhausted, x.verified, x.prepareSent, x.retryArmed, x.target != 0), flagBits(x.returned, x.keepOver))
 		b = append(b, byte(x.step), byte(x.attempt), byte(x.then), byte(x.round), byte(x.rounds), byte(x.pauses), byte(x.seq), byte(len(x.window)))
 		b = append(b, x.hash[:]...)
 		for _, w := range x.window {

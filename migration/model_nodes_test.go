@@ -357,9 +357,19 @@ func (m *model) operators(b modelBounds) []action[*model] {
 		if !m.orders.Return {
 			add("roll back", false, func(o *Orders) { o.Return = true })
 		}
-		out = append(out, action[*model]{name: "the copy was kept long enough", do: func(m *model) { m.legs[0].step(EvKeepOver{}) }})
+		out = append(out, action[*model]{name: "the copy was kept long enough", do: (*model).keptLongEnough})
 	}
 	return append(out, action[*model]{name: "old map", fault: true, do: (*model).pushMap})
+}
+
+// keptLongEnough ends the time for which the copy is kept; a rollback that was accepted outlives it.
+func (m *model) keptLongEnough() {
+	s := m.legs[0].machine
+	asking := m.orders.Return && !s.returned
+	m.legs[0].step(EvKeepOver{})
+	if asking && s.step != StepKeeping {
+		m.doubted = "an accepted rollback was dropped before the target had answered"
+	}
 }
 
 // broken names the invariant that the state violates, or "".

@@ -218,6 +218,8 @@ func showEffect(ef Effect) string {
 		return fmt.Sprintf("free seq=%d", e.Seq)
 	case EfRedo:
 		return fmt.Sprintf("redo seq=%d", e.Seq)
+	case EfNotReturned:
+		return "not returned: " + e.Why
 	default:
 		return strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%T", ef), "migration.Ef"), "{}"))
 	}

@@ -96,6 +96,7 @@ type Source struct {
 	persisted bool // the attempt's number is durable
 	then      afterStart
 	returned  bool // the target hands the slot back, or has refused to
+	keepOver  bool // the time for which the copy is kept is over
 	tracking  bool // a tracker has run without a gap since a base or resume round
 	target    cluster.Incarnation
 
@@ -211,9 +212,8 @@ func (s *Source) onProgress(ev Event) {
 	case EvConfirmed:
 		s.onConfirmed(e.Outcome)
 	case EvKeepOver:
-		if s.step == StepKeeping {
-			s.clean()
-		}
+		s.keepOver = true
+		s.cleanOver()
 	case EvReplaced:
 		if s.step == StepKeeping && !mutant.On(mutant.CleanAfterReturn) {
 			s.finish()
@@ -388,6 +388,7 @@ func (s *Source) onReply(e EvReply) {
 			s.returned = true
 			s.stopTimer(TimerRetry)
 			s.emit(EfPersist{Attempt: s.attempt, Phase: PhaseReturning})
+			s.cleanOver()
 		}
 	case ReplyConfirm, ReplyPending, ReplyDecided, ReplyDead: // answers to questions that the driver asks itself
 	}
@@ -655,6 +656,14 @@ func (s *Source) askBack() {
 	s.emit(EfSend{s.message(MsgReturn)})
 }
 
+// cleanOver deletes a copy whose time is over, unless a rollback that was accepted waits for the target's answer: dropping that
+// order would leave nothing of it, and whoever gave it was told that it counts. An operator who cleans the job ends the wait.
+func (s *Source) cleanOver() {
+	if s.step == StepKeeping && s.keepOver && (s.returned || !s.orders.Return) {
+		s.clean()
+	}
+}
+
 func (s *Source) clean() {
 	s.stopTimer(TimerRetry)
 	s.enter(StepCleaning)
@@ -695,11 +704,13 @@ func (s *Source) onRefused(e EvReply) {
 	case StepAborting:
 		s.ended()
 	case StepKeeping: // the slot has moved on
-		if e.Message != MsgReturn {
+		if e.Message != MsgReturn || s.returned {
 			return
 		}
 		s.returned = true
 		s.reason = "the slot cannot be rolled back: " + e.Reply.Text
+		s.emit(EfNotReturned{Why: s.reason})
+		s.cleanOver()
 	default:
 	}
 }

@@ -43,6 +43,9 @@ type header struct {
 	// RolledBack says that operators want the slots back, RollbackOf that the job gives slots back that came by another.
 	RolledBack bool           `json:"rolled_back,omitempty"`
 	RollbackOf *cluster.JobID `json:"rollback_of,omitempty"`
+	// NotReturned says why the first slot that the target refused to hand back was refused, since the last time that operators
+	// wanted the slots back.
+	NotReturned string `json:"not_returned,omitempty"`
 	// History is what became of the job, oldest first; Forgotten counts what was dropped from its beginning.
 	History   []engine.JobEvent `json:"history,omitempty"`
 	Forgotten int               `json:"forgotten,omitempty"`
@@ -438,7 +441,7 @@ func (j *job) status() engine.JobStatus {
 	}
 	switch {
 	case h.EndedMs != 0 && failed == 0:
-		st.State, st.Step, st.Error, st.Waiting = engine.JobSuccess, "done", "", ""
+		st.State, st.Step, st.Error, st.Waiting = engine.JobSuccess, "done", h.NotReturned, ""
 		if st.Differ > 0 {
 			st.Error = fmt.Sprintf("the copies of %d slots differed after takeover; the source keeps its copies of them", st.Differ)
 		}

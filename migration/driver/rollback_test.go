@@ -131,6 +131,42 @@ func TestRollbackOfManySlots(t *testing.T) {
 	}
 }
 
+// TestRollbackOutlastsKeepTime: a rollback that was accepted is not dropped when the target cannot be reached until the time is over
+// for which the copy was to be kept. If the target then refuses, the job ends and says so.
+func TestRollbackOutlastsKeepTime(t *testing.T) {
+	for seed := range uint64(4) {
+		w, m := filled(t, seed, 3)
+		from, to := w.nodes[0], w.nodes[1]
+		job := w.kept(5 * time.Second)
+		refuse := seed&1 != 0
+		if refuse {
+			w.ended(to, w.start(1, 2, testSlot))
+		}
+		to.down = true
+		w.tell(from, job, engine.VerbRollback, true, "asked back")
+		w.pass(7 * time.Second)
+		if seed&2 != 0 {
+			from.crash()
+		}
+		w.pass(20 * time.Second)
+		if st := from.job(job); st.State.Ended() || !strings.Contains(st.Waiting, "asked to hand the slot back") {
+			t.Fatalf("seed %d: the order was dropped: %+v", seed, st)
+		}
+		to.down = false
+		st := w.ended(from, job)
+		if refuse {
+			if st.State != engine.JobSuccess || !strings.Contains(st.Error, "cannot be rolled back") {
+				t.Errorf("seed %d: %+v", seed, st)
+			}
+			m.check(w, w.nodes[2])
+		} else {
+			w.until("the slot is back", func() bool { return from.Record(testSlot).State == cluster.Serving })
+			m.check(w, from)
+		}
+		w.close()
+	}
+}
+
 // TestNotHandedBack: a node hands back only what it has by the job that is undone, to the node that made it.
 func TestNotHandedBack(t *testing.T) {
 	w, _ := filled(t, 2, 3)
@@ -140,6 +176,10 @@ func TestNotHandedBack(t *testing.T) {
 	w.until("the target has refused", func() bool { return strings.Contains(w.nodes[0].job(job).Error, "has had to do with other jobs since") })
 	w.tell(w.nodes[0], job, engine.VerbClean, true, "deleted now")
 	w.ended(w.nodes[0], job)
+	w.nodes[0].crash()
+	if st := w.nodes[0].job(job); st.State != engine.JobSuccess || !strings.Contains(st.Error, "has had to do with other jobs since") {
+		t.Errorf("the job has ended without saying why the slot did not come back: %+v", st)
+	}
 	from := engine.PeerInfo{ID: id(2), Incarnation: w.nodes[2].Incarnation()}
 	m := migration.Message{Kind: migration.MsgReturn, Slot: testSlot, Job: w.nodes[0].job(job).ID, Epoch: 1}
 	if r := w.nodes[1].driver().handBack(from, m); r.Kind != migration.ReplyRefused || !strings.Contains(r.Text, "made by another node") {

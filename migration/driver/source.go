@@ -220,7 +220,7 @@ func (s *sourceSlot) execute(ef migration.Effect) {
 
 // executeCutover carries out the effects that change who serves.
 func (s *sourceSlot) executeCutover(ef migration.Effect) {
-	switch ef.(type) {
+	switch e := ef.(type) {
 	case migration.EfPause:
 		s.pause()
 	case migration.EfUnpause:
@@ -236,6 +236,8 @@ func (s *sourceSlot) executeCutover(ef migration.Effect) {
 		s.confirm.next()
 	case migration.EfKeep:
 		s.keep()
+	case migration.EfNotReturned:
+		s.notReturned(e.Why)
 	case migration.EfClean:
 		s.clean()
 	case migration.EfReclaim:
@@ -403,6 +405,17 @@ func (s *sourceSlot) keep() {
 	left := min(s.job.slots[s.slot].keptUntilMs-d.env.Clock.WallMs(), s.job.header.KeepMs)
 	d.mu.Unlock()
 	s.keeping = d.env.Clock.AfterFunc(time.Duration(max(left, 0))*time.Millisecond, func() { s.post(migration.EvKeepOver{}) })
+}
+
+// notReturned stores why the slot is not handed back: what the machine knows ends with the slot, and the job outlives it.
+func (s *sourceSlot) notReturned(why string) {
+	s.d.mu.Lock()
+	if s.job.header.NotReturned == "" {
+		s.job.header.NotReturned = fmt.Sprintf("slot %d: %s", s.slot, why)
+		s.job.note(s.job.header.NotReturned)
+	}
+	s.d.mu.Unlock()
+	s.job.persist(nil)
 }
 
 // clean deletes the copy, in one batch with the check that the record is still released by this job.

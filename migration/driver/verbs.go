@@ -237,7 +237,7 @@ func (j *job) rollBack() (bool, string, error) {
 	first := false
 	j.told("roll back", func(h *header) bool {
 		first = !h.RolledBack
-		h.RolledBack = true
+		h.RolledBack, h.NotReturned = true, ""
 		return true
 	})
 	return first || a.open > 0, fmt.Sprintf("%d slots that have moved are asked back of node %s, by a job there; %d that were not handed over stay", a.moved-a.done, j.header.Target, a.open), nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -462,14 +463,25 @@ func (j *job) status() engine.JobStatus {
 	return st
 }
 
-// trimJobs forgets the oldest jobs that have ended, over the limit.
+// trimJobs forgets the oldest jobs that have ended, over the limit. One that has not, be it held or kept for weeks, is passed over. The
+// latest job always stays: its counter is the one from which a restart goes on.
 func (d *Driver) trimJobs() {
 	var gone []*job
 	d.mu.Lock()
-	for len(d.jobs) > d.cfg.JobsKept && d.jobs[0].header.EndedMs != 0 {
-		gone = append(gone, d.jobs[0])
-		d.jobs = d.jobs[1:]
+	over := -d.cfg.JobsKept
+	for _, j := range d.jobs {
+		if j.header.EndedMs != 0 {
+			over++
+		}
 	}
+	d.jobs = slices.DeleteFunc(d.jobs, func(j *job) bool {
+		if over <= 0 || j.header.EndedMs == 0 {
+			return false
+		}
+		over--
+		gone = append(gone, j)
+		return true
+	})
 	d.mu.Unlock()
 	if len(gone) == 0 {
 		return

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,6 +162,33 @@ func TestPause(t *testing.T) {
 	}
 	if len(paused) < 3 {
 		t.Errorf("paused in the steps %v only", paused)
+	}
+}
+
+// TestJobsForgotten: the oldest jobs that have ended are forgotten, over the limit, also behind one that has not.
+func TestJobsForgotten(t *testing.T) {
+	w := newWorld(t, 1)
+	cfg := quick()
+	cfg.JobsKept = 3
+	w.born(2, cfg)
+	n := w.nodes[0]
+	held := w.startWith(engine.JobOptions{Hold: true}, 0, 1, 1)
+	for sl := slot.Slot(2); sl < 9; sl++ {
+		w.ended(n, w.start(0, 1, sl))
+	}
+	last := w.start(0, 1, 9)
+	want := []uint64{held, last - 3, last - 2, last - 1, last}
+	for range 2 {
+		var got []uint64
+		for _, j := range n.driver().Jobs() {
+			got = append(got, j.ID.Counter)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("the jobs %v are remembered, want %v", got, want)
+		}
+		w.ended(n, last)
+		w.pass(time.Second)
+		n.crash()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -189,5 +190,56 @@ func TestAwaitAnswers(t *testing.T) {
 	members = append(members, member{Addr: alone.addr})
 	if err := awaitAnswers(ctx, members, ""); err != nil || members[1].Err == nil {
 		t.Errorf("nodes are waited for although one is wrong: %v, %v", err, members[1].Err)
+	}
+}
+
+// TestMigrateSteered: a job is held, paused, let go and rolled back by the verbs of the command line, and remembers all of it.
+func TestMigrateSteered(t *testing.T) {
+	nodes := startNodes(t, 2)
+	mustRun(t, "cluster", "create", "--nodes", addrsOf(nodes))
+	nodes[0].ask("SET {06S} old\r\n", "+OK\r\n") // slot 0
+	of := func(verb string, args ...string) []string {
+		return append([]string{"migrate", verb, "--node", nodes[0].addr}, args...)
+	}
+	await := func(what string, reached func(j engine.JobReport) bool) {
+		t.Helper()
+		eventually(t, what, func() error {
+			var j engine.JobReport
+			if err := json.Unmarshal([]byte(mustRun(t, of("status", "1", "--json")...)), &j); err != nil {
+				return err
+			}
+			if !reached(j) {
+				return fmt.Errorf("the job is %+v", j)
+			}
+			return nil
+		})
+	}
+	mustRun(t, of("start", "--slots", "0-3", "--to", nodes[1].addr, "--hold", "--hold-source", "10m")...)
+	await("held", func(j engine.JobReport) bool { return j.Held == "0-3" && j.MovedSlots == 0 && j.Waiting != "" })
+	nodes[0].ask("SET {06S} held\r\n", "+OK\r\n")
+	mustRun(t, of("pause", "1")...)
+	mustRun(t, of("cutover", "1")...) // takes effect when the job goes on
+	await("paused", func(j engine.JobReport) bool { return j.MovedSlots == 0 && strings.Contains(j.Waiting, "pause") })
+	mustRun(t, of("resume", "1")...)
+	await("handed over", func(j engine.JobReport) bool { return j.Kept == "0-3" && j.MovedSlots == 4 && !j.Ended })
+	nodes[1].ask("GET {06S}\r\nSET {06S} there\r\n", "$4\r\nheld\r\n+OK\r\n")
+	if out := mustRun(t, of("rollback", "1")...); !strings.Contains(out, "asked back") {
+		t.Errorf("rollback says %s", out)
+	}
+	await("rolled back", func(j engine.JobReport) bool { return j.Ended })
+	nodes[0].ask("GET {06S}\r\n", "$5\r\nthere\r\n")
+	nodes[1].ask("GET {06S}\r\n", "-MOVED 0 "+nodes[0].addr+"\r\n")
+	if s := statusOf(t, nodes[0]); !s.Healthy || s.Differing != "" {
+		t.Errorf("after the rollback: %+v", s)
+	}
+	out := mustRun(t, of("history", "1")...)
+	for _, want := range []string{"accepted: 4 slots", "told to rest", "told to cut over", "told to roll back"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the history does not say %q:\n%s", want, out)
+		}
+	}
+	mustFail(t, "are back already", of("rollback", "1")...)
+	if out = mustRun(t, of("clean", "1")...); !strings.Contains(out, "has ended") {
+		t.Errorf("clean of a job that has ended says %s", out)
 	}
 }

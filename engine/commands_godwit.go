@@ -218,7 +218,7 @@ var migrationHelp = []string{
 	"STATUS [<job>]",
 	"    The jobs of this node, or one of them, as JSON.",
 	"HISTORY <job>",
-	"    What became of a job, with times, as JSON.",
+	"    What became of a job, with times, as JSON; the phases of each slot only in jobs of at most 16.",
 	"PAUSE <job>, RESUME <job>",
 	"    Send nothing for slots that are not handed over; go on.",
 	"CUTOVER <job> [<ranges>]",

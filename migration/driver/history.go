@@ -12,6 +12,11 @@ import (
 // historyKept is how many events of a job are remembered: some 10 KiB. The oldest are dropped first.
 const historyKept = 200
 
+// slotsNoted is how many slots a job may have for the phases of each to be noted. An event writes the whole header again, and a job of
+// all slots has some 80,000 phases: they would be a GiB of log, and push what operators told the job out of its history. Those
+// of so few slots leave room for both.
+const slotsNoted = 16
+
 // note adds an event to the job's history, to be stored with the header. Driver.mu is held.
 func (j *job) note(what string) {
 	h := &j.header
@@ -22,9 +27,12 @@ func (j *job) note(what string) {
 	h.History = append(h.History, engine.JobEvent{AtMs: j.d.env.Clock.WallMs(), What: what})
 }
 
-// notePhase notes what a change of phase says of a slot, and reports whether it says anything that is not known from the one before.
-// Driver.mu is held.
+// notePhase notes what a change of phase says of a slot, in a job of few, and reports whether it says anything that is not known from
+// the one before. Driver.mu is held.
 func (j *job) notePhase(sl slot.Slot, e migration.EfPersist, reason string) bool {
+	if len(j.order) > slotsNoted {
+		return false
+	}
 	what := ""
 	switch e.Phase {
 	case migration.PhaseActive:
@@ -62,7 +70,8 @@ func (d *Driver) History(counter uint64) (engine.JobHistory, error) {
 	report := j.status().Report()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return engine.JobHistory{Job: report, Events: slices.Clone(j.header.History), Forgotten: j.header.Forgotten}, nil
+	events := append([]engine.JobEvent{}, j.header.History...) // a list in JSON also for a job that is older than its history
+	return engine.JobHistory{Job: report, Events: events, Forgotten: j.header.Forgotten}, nil
 }
 
 func errNoJob(counter uint64) error {

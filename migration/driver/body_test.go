@@ -184,9 +184,34 @@ func FuzzDecodeProgress(f *testing.F) {
 	})
 }
 
+// TestJobVersions: jobs of the first version are read, and written in the second, which programs that know only the first refuse.
+// What a later program wrote is refused.
+func TestJobVersions(t *testing.T) {
+	load := func(text string) (*Driver, error) {
+		d := &Driver{}
+		return d, d.loadJobKey(key.Job(7), []byte(text))
+	}
+	for _, version := range []string{"1", "2"} {
+		d, err := load(`{"version":` + version + `,"counter":7,"target":"b","ranges":[{"First":1,"Last":2}],"started_ms":5}`)
+		if err != nil || d.counter != 7 || d.jobs[0].header.Version != 2 || d.jobs[0].header.StartedMs != 5 {
+			t.Errorf("version %s: %+v, %v", version, d, err)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"version":3,"counter":7}`: "has version 3, this program knows 1 to 2",
+		`{"counter":7}`:             "has version 0",
+		`{"version":2,"counter":8}`: "job 8 is stored as job 7",
+	} {
+		if _, err := load(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q", text, err, want)
+		}
+	}
+}
+
 // FuzzLoadJob opens a directory whose jobs are damaged: an error, or a job, never a panic.
 func FuzzLoadJob(f *testing.F) {
 	f.Add(key.Job(1), []byte(`{"version":1,"counter":1,"target":"b","ranges":[{"First":1,"Last":2}]}`), []byte{1, 0, 0, 0, 0, 1})
+	f.Add(key.Job(1), []byte(`{"version":2,"counter":1,"ranges":[{"First":1,"Last":2}],"held":[{"First":2,"Last":2}],"keep_ms":5}`), []byte{2, 8})
 	f.Add(key.Job(1), []byte(`{"version":1,"counter":1,"ranges":[{"First":9,"Last":65535}]}`), []byte{1})
 	f.Add(binary.BigEndian.AppendUint16(key.Job(1), 3), []byte{1, 2, 0, 0, 0, 1}, []byte{})
 	f.Add([]byte{0, 2}, []byte{}, []byte{})

@@ -19,9 +19,11 @@ import (
 	"godwit/migration"
 )
 
-// jobVersion and progressVersion are the versions of a stored job and of the stored progress of its slots.
+// jobVersion and progressVersion are the versions of a stored job and of the stored progress of its slots. Version 1 of a job has
+// nothing of what operators told it (everything of a header from Held on): a program that knew only that would move what is held,
+// and delete what is kept. It is read still.
 const (
-	jobVersion      = 1
+	jobVersion      = 2
 	progressVersion = 2
 )
 
@@ -208,9 +210,13 @@ func (d *Driver) loadJobKey(k, v []byte) error {
 		if err := json.Unmarshal(v, &j.header); err != nil {
 			return fmt.Errorf("migration: job %d: %w", counter, err)
 		}
-		if j.header.Version != jobVersion || j.header.Counter != counter {
-			return fmt.Errorf("migration: job %d has version %d, this program knows %d", counter, j.header.Version, jobVersion)
+		if v := j.header.Version; v < 1 || v > jobVersion {
+			return fmt.Errorf("migration: job %d has version %d, this program knows 1 to %d: open the directory with the program that wrote it, or a newer one", counter, v, jobVersion)
 		}
+		if j.header.Counter != counter {
+			return fmt.Errorf("migration: job %d is stored as job %d: the directory is damaged", j.header.Counter, counter)
+		}
+		j.header.Version = jobVersion // as it is written again
 		if ms := j.header.KeepMs; ms < 0 || ms > engine.MaxKeepSource.Milliseconds() {
 			return fmt.Errorf("migration: job %d keeps copies for %d ms: the directory is damaged", counter, ms)
 		}

@@ -5,7 +5,7 @@
 // Concurrency. Each slot at its source has a queue of events; at most one worker steps its machine at a time, one event a
 // step, so the machine and what belongs to it need no lock. Messages at a target run on the session's goroutine under the
 // slot's exclusive lock. Lock order: a slot's stripe (Node.Exclusive), then Driver.mu, then a queue's mutex; nothing is
-// called with Driver.mu held that could take a stripe.
+// called with Driver.mu held that could take a stripe. Driver.returns comes before all of them.
 package driver
 
 import (
@@ -90,6 +90,9 @@ type Driver struct {
 	node *engine.Node
 	env  *engine.Options
 	cfg  Config
+
+	// returns is held while a slot that is asked back is looked for among the jobs, and its job started.
+	returns sync.Mutex
 
 	mu        sync.Mutex
 	closed    bool

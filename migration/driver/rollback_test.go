@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -184,5 +185,31 @@ func TestNotHandedBack(t *testing.T) {
 	m := migration.Message{Kind: migration.MsgReturn, Slot: testSlot, Job: w.nodes[0].job(job).ID, Epoch: 1}
 	if r := w.nodes[1].driver().handBack(from, m); r.Kind != migration.ReplyRefused || !strings.Contains(r.Text, "made by another node") {
 		t.Errorf("asked by another node: %+v", r)
+	}
+}
+
+// TestAskedBackTwiceAtOnce: a question that is executed twice at the same time, on two connections, is answered twice with yes.
+func TestAskedBackTwiceAtOnce(t *testing.T) {
+	w, _ := filled(t, 2, 2)
+	job := w.kept(time.Hour)
+	from, to := w.nodes[0], w.nodes[1]
+	m := migration.Message{Kind: migration.MsgReturn, Slot: testSlot, Job: from.job(job).ID, Epoch: from.Record(testSlot).Epoch - 1}
+	asker := engine.PeerInfo{ID: from.ID(), Incarnation: from.Incarnation()}
+	answers := make(chan migration.Reply, 2)
+	to.Exclusive(testSlot, func(*engine.Owned) { // where both wait, if they can
+		for range 2 {
+			go func() { answers <- to.driver().handBack(asker, m) }()
+		}
+		for range 10_000 {
+			runtime.Gosched()
+		}
+	})
+	for range 2 {
+		if r := <-answers; r.Kind != migration.ReplyReturning {
+			t.Errorf("refused: %s", r.Text)
+		}
+	}
+	if n := len(to.driver().Jobs()); n != 1 {
+		t.Errorf("%d jobs hand the slot back", n)
 	}
 }

@@ -278,6 +278,9 @@ func (d *Driver) returnJob(from engine.PeerInfo, m migration.Message) error {
 	if from.ID != m.Job.Node || from.Incarnation != m.Job.Incarnation {
 		return fmt.Errorf("%w: job %s was made by another node or another directory of it", errReturn, m.Job)
 	}
+	// Over the look and the start: a question that came twice would otherwise find no job, and be refused the one that its twin starts.
+	d.returns.Lock()
+	defer d.returns.Unlock()
 	var live *job
 	d.mu.Lock()
 	for _, j := range d.jobs {

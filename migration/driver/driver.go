@@ -33,7 +33,8 @@ type Config struct {
 	DigestBytes, DigestRecords int
 	// TrackerBytes bounds the memory of the changed keys of a slot; beyond it they collapse into a span. Default 16 MiB.
 	TrackerBytes int
-	// SlotsAtOnce is how many slots of a job move at the same time. Default 4.
+	// SlotsAtOnce is how many slots of a job move at the same time, those that were held and are told to cut over included. After a
+	// restart all that were on their way go on at once. Default 4.
 	SlotsAtOnce int
 	// HeldAtOnce is how many slots of a job may be held before their handover, copied, while further ones are copied. Each can
 	// take TrackerBytes. Default 64.
@@ -45,7 +46,8 @@ type Config struct {
 	// SnapshotKept is how long a target keeps the takeover snapshot for a source that does not come to compare. Default
 	// 10 min.
 	SnapshotKept time.Duration
-	// JobsKept is how many ended jobs are remembered. Default 100.
+	// JobsKept is how many jobs are remembered when one is added, which forgets the oldest that have ended; those that have not stay
+	// beyond it. Default 100.
 	JobsKept int
 }
 

@@ -25,13 +25,13 @@ func (d *Driver) Held() []Held {
 	d.mu.Unlock()
 	held := make([]Held, 0, len(sources))
 	for _, s := range sources {
-		held = append(held, s.seen().held)
+		held = append(held, s.seen().memory)
 	}
 	return held
 }
 
-// held is called by the worker that steps the machine.
-func (s *sourceSlot) held() Held {
+// memory is called by the worker that steps the machine.
+func (s *sourceSlot) memory() Held {
 	h := Held{Slot: s.slot, WindowLimit: s.d.cfg.Source.WindowBytes}
 	h.WindowBytes, h.LastBytes = s.machine.Window()
 	if s.stream.tracker != nil {

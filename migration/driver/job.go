@@ -249,16 +249,26 @@ func (d *Driver) pumpJob(j *job) {
 		return
 	}
 	active, held := 0, 0
+	var told []*sourceSlot // to cut over, and held until there is room
 	for _, sl := range j.order {
 		if s := d.sources[sl]; s != nil && s.job == j {
-			switch s.seen().step {
-			case migration.StepKeeping:
-			case migration.StepHolding:
+			switch seen := s.seen(); {
+			case seen.step == migration.StepKeeping:
+			case seen.held && !s.letGo:
 				held++
+				if !within(j.header.Held, sl) {
+					told = append(told, s)
+				}
 			default:
 				active++
 			}
 		}
+	}
+	for ; len(told) > 0 && active < d.cfg.SlotsAtOnce && !j.header.Paused; told = told[1:] {
+		told[0].letGo = true
+		told[0].post(migration.EvOrders{Orders: j.orders(told[0].slot)}) // a queue's mutex nests in Driver.mu
+		active++
+		held--
 	}
 	if held >= d.cfg.HeldAtOnce {
 		active = d.cfg.SlotsAtOnce
@@ -424,11 +434,12 @@ func (j *job) status() engine.JobStatus {
 			if st.Error == "" {
 				st.Error = seen.reason
 			}
-			if st.Waiting == "" {
-				st.Waiting = seen.waiting
-			}
-			if seen.step == migration.StepHolding {
+			holds := seen.step == migration.StepHolding
+			if holds && within(h.Held, sl) {
 				st.Held.Append(sl)
+			}
+			if st.Waiting == "" && (!holds || within(h.Held, sl)) { // who was told already waits for those before it, not for operators
+				st.Waiting = seen.waiting
 			}
 		}
 		if p.kept() {
@@ -469,17 +480,12 @@ func (j *job) status() engine.JobStatus {
 	return st
 }
 
-// trimJobs forgets the oldest jobs that have ended, over the limit. One that has not, be it held or kept for weeks, is passed over. The
-// latest job always stays: its counter is the one from which a restart goes on.
+// trimJobs forgets the oldest jobs that have ended, over the limit. One that has not, be it held or kept for weeks, is passed over. It is
+// called when a job has been added, which is live: its counter is the one from which a restart goes on.
 func (d *Driver) trimJobs() {
 	var gone []*job
 	d.mu.Lock()
-	over := -d.cfg.JobsKept
-	for _, j := range d.jobs {
-		if j.header.EndedMs != 0 {
-			over++
-		}
-	}
+	over := len(d.jobs) - d.cfg.JobsKept
 	d.jobs = slices.DeleteFunc(d.jobs, func(j *job) bool {
 		if over <= 0 || j.header.EndedMs == 0 {
 			return false

@@ -23,6 +23,9 @@ type sourceSlot struct {
 	slot slot.Slot
 	id   cluster.JobID
 
+	// letGo says that the slot's machine was told that it is not held, or not held any more. Driver.mu guards it.
+	letGo bool
+
 	mu      sync.Mutex
 	queue   []queued
 	running bool
@@ -54,12 +57,13 @@ type sourceView struct {
 	account slotAccount
 	reason  string
 	waiting string
-	held    Held
+	held    bool // it has been at StepHolding in this life of the process
+	memory  Held
 }
 
 // newSourceSlot makes the machine of a slot. Driver.mu is held.
 func newSourceSlot(d *Driver, j *job, sl slot.Slot) *sourceSlot {
-	s := &sourceSlot{d: d, job: j, slot: sl, id: d.jobID(j.header.Counter), running: true}
+	s := &sourceSlot{d: d, job: j, slot: sl, id: d.jobID(j.header.Counter), running: true, letGo: !within(j.header.Held, sl)}
 	s.stream = stream{d: d, slot: sl, stale: j.header.RollbackOf != nil, later: func(fn func()) { s.enqueue(queued{step: fn}) }}
 	return s
 }
@@ -158,7 +162,8 @@ func (s *sourceSlot) work() {
 	s.view.step, s.view.round = s.machine.Now()
 	s.view.reason, s.view.waiting = s.machine.Reason(), s.machine.Waiting()
 	s.view.account = s.account()
-	s.view.held = s.held()
+	s.view.memory = s.memory()
+	s.view.held = s.view.held || s.view.step == migration.StepHolding
 	if lag, ok := q.event.(migration.EvLag); ok {
 		s.view.lag = lag
 	}

@@ -77,14 +77,20 @@ func (j *job) told(what string, change func(*header) bool) bool {
 	return true
 }
 
-// giveOrders tells every slot that is on its way what operators want.
+// giveOrders tells every slot that is on its way what operators want. One that has been held stays so until pumpJob lets it go, when
+// there is room: a job can hold many more slots than are to be handed over at once.
 func (j *job) giveOrders() {
 	d := j.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, sl := range j.order {
 		if s := d.sources[sl]; s != nil && s.job == j {
-			s.post(migration.EvOrders{Orders: j.orders(sl)}) // a queue's mutex nests in Driver.mu
+			o := j.orders(sl)
+			if !o.Hold && !s.letGo {
+				o.Hold = s.seen().held
+				s.letGo = !o.Hold
+			}
+			s.post(migration.EvOrders{Orders: o}) // a queue's mutex nests in Driver.mu
 		}
 	}
 }
@@ -194,7 +200,7 @@ func (j *job) cutOver(ranges []slot.Range) (bool, string, error) {
 	if !changed {
 		return false, "none of these slots is held", nil
 	}
-	return true, fmt.Sprintf("%d slots are not held any more: each is handed over as soon as it is copied and verified", n), nil
+	return true, fmt.Sprintf("%d slots are not held any more: each is handed over when it is copied and verified, %d at once", n, j.d.cfg.SlotsAtOnce), nil
 }
 
 // cancel gives up what is not decided.

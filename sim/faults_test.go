@@ -84,22 +84,18 @@ func faultCases() []faultCase {
 	}
 }
 
-// TestClientMarks moves slots one after another, without faults, under transactions and commands that wait, on keys of all types: clients meet
-// all that there are marks for, and all properties hold.
-func TestClientMarks(t *testing.T) {
-	s := crashSwarm()
-	s.kinds, s.transactions, s.blocking, s.returns = withAll, 0.4, 0.4, 0.5
-	s.clients, s.slots, s.rush, s.latency = 10, 5, 2*time.Millisecond, time.Millisecond
-	s.driver.Source.LagKeys, s.driver.Source.Rounds = 1, 10
+// testMarks starts a job every so often for some time, without faults, and demands that each mark is reached and all properties hold.
+func testMarks(t *testing.T, s swarm, each, during time.Duration, marks []string) {
+	t.Helper()
 	w := newWorldOf(crashSeed, s, store.NewCaches(), nil)
 	w.setup()
 	for _, client := range w.clients {
 		client.rest()
 	}
 	w.nemesis.begin()
-	w.nemesis.faults.every(80*time.Millisecond, func() { w.oper.start(1) })
-	w.runUntil(w.now+6*time.Second, nil)
-	for _, mark := range clientMarks() {
+	w.nemesis.faults.every(each, func() { w.oper.start(1) })
+	w.runUntil(w.now+during, nil)
+	for _, mark := range marks {
 		if w.nemesis.counts[mark] == 0 {
 			t.Errorf("nothing was marked %q: %v", mark, w.nemesis.counts)
 		}
@@ -114,32 +110,21 @@ func TestClientMarks(t *testing.T) {
 	}
 }
 
-// TestVerbsMarks moves slots by jobs that operators tell to wait and to come back, without faults: everything that there is a mark for
-// happens, and all properties hold.
+// TestClientMarks moves slots one after another under transactions and commands that wait, on keys of all types: clients meet all
+// that there are marks for.
+func TestClientMarks(t *testing.T) {
+	s := crashSwarm()
+	s.kinds, s.transactions, s.blocking, s.returns = withAll, 0.4, 0.4, 0.5
+	s.clients, s.slots, s.rush, s.latency = 10, 5, 2*time.Millisecond, time.Millisecond
+	s.driver.Source.LagKeys, s.driver.Source.Rounds = 1, 10
+	testMarks(t, s, 80*time.Millisecond, 6*time.Second, clientMarks())
+}
+
+// TestVerbsMarks moves slots by jobs that operators tell to wait and to come back.
 func TestVerbsMarks(t *testing.T) {
 	s := crashSwarm()
 	s.verbs, s.slots, s.driver.Source.HoldEvery = 1, 5, 20*time.Millisecond
-	w := newWorldOf(crashSeed, s, store.NewCaches(), nil)
-	w.setup()
-	for _, client := range w.clients {
-		client.rest()
-	}
-	w.nemesis.begin()
-	w.nemesis.faults.every(100*time.Millisecond, func() { w.oper.start(1) })
-	w.runUntil(w.now+8*time.Second, nil)
-	for _, mark := range verbsMarks() {
-		if w.nemesis.counts[mark] == 0 {
-			t.Errorf("nothing was marked %q: %v", mark, w.nemesis.counts)
-		}
-	}
-	w.liveness()
-	if w.failed == nil {
-		w.judge()
-	}
-	w.shutdown()
-	if w.failed != nil {
-		t.Error(w.failed)
-	}
+	testMarks(t, s, 100*time.Millisecond, 8*time.Second, verbsMarks())
 }
 
 // TestFaults strikes with each kind of fault in a cluster at work, and demands that its mark is reached and that the cluster recovers:

@@ -54,7 +54,7 @@ func TestReplaceTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(got, "before\n"+tableBegin+"\n| mutant |") || !strings.HasSuffix(got, "|\n"+tableEnd+"\nafter\n") || strings.Contains(got, "old") ||
+	if !strings.HasPrefix(got, "before\n"+tableBegin+"\n| mutant |") || !strings.HasSuffix(got, "|\n"+tableEnd+"\nafter\n") || strings.Contains(got, "\nold\n") ||
 		!strings.Contains(got, "\n| track-gap | 2 of 2 | 3 | 5 | 5 | 500 | rounds 2 |\n") || !strings.Contains(got, "\n| route-before-lock | | ") {
 		t.Errorf("got %s", got)
 	}

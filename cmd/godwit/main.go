@@ -9,10 +9,12 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"godwit/migration/driver"
 )
 
 func main() {
-	if err := newRootCommand().Execute(); err != nil {
+	if err := newRootCommand(driver.Config{}).Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "godwit:", err)
 		os.Exit(exitStatus(err))
 	}
@@ -27,8 +29,9 @@ func exitStatus(err error) int {
 	return 1
 }
 
-// newRootCommand makes the command tree. Subcommands are registered here.
-func newRootCommand() *cobra.Command {
+// newRootCommand makes the command tree. Subcommands are registered here. moves is how a server that it starts moves slots, as far as
+// flags do not say.
+func newRootCommand(moves driver.Config) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "godwit",
 		Short: "A Redis-protocol store on disk whose data moves between machines without stopping",
@@ -40,7 +43,7 @@ func newRootCommand() *cobra.Command {
 	root.SetVersionTemplate("godwit {{.Version}}\n")
 	root.AddCommand(
 		newCheckCommand(),
-		newServerCommand(),
+		newServerCommand(moves),
 		newClusterCommand(),
 		newDemoCommand(),
 		newMigrateCommand(),

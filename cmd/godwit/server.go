@@ -23,8 +23,8 @@ import (
 // shutdownTime is how long a server that was told to stop lets commands finish.
 const shutdownTime = 10 * time.Second
 
-func newServerCommand() *cobra.Command {
-	o := serverOptions{}
+func newServerCommand(moves driver.Config) *cobra.Command {
+	o := serverOptions{moves: moves}
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "Serve a data directory",
@@ -85,6 +85,7 @@ type serverOptions struct {
 	cache, rowCache, memtable               byteSize
 	maxBulk, maxPipeline, maxOutput         byteSize
 	logLevel, logFormat                     string
+	moves                                   driver.Config
 }
 
 func (o *serverOptions) addFlags(f *pflag.FlagSet) {
@@ -136,7 +137,7 @@ func (o *serverOptions) hostConfig(w io.Writer) (host.Config, error) {
 		Version: release, Log: log,
 	}
 	if o.cluster {
-		if cfg.NewMigrator, err = driver.New(driver.Config{}); err != nil {
+		if cfg.NewMigrator, err = driver.New(o.moves); err != nil {
 			return host.Config{}, err
 		}
 	}

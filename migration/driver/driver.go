@@ -49,6 +49,10 @@ type Config struct {
 	// JobsKept is how many jobs are remembered when one is added, which forgets the oldest that have ended; those that have not stay
 	// beyond it. Default 100.
 	JobsKept int
+	// OnStep, if it is not nil, is called when a slot that is given away has entered a step, as Driver.Step names it: once before what
+	// the machine wants done there is carried out, and once after. It runs on the slot's worker, which waits for it. Tests stop the
+	// process there.
+	OnStep func(sl slot.Slot, step string, carriedOut bool)
 }
 
 // Validate names the first field that makes no sense and fills in defaults.

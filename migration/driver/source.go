@@ -151,9 +151,12 @@ func (s *sourceSlot) work() {
 		if e, ok := q.event.(migration.EvConfirmed); ok {
 			s.before.outcome = e.Outcome
 		}
-		for _, ef := range s.machine.Step(s.d.env.Clock.Mono(), q.event) {
+		effects := s.machine.Step(s.d.env.Clock.Mono(), q.event)
+		s.entered(false)
+		for _, ef := range effects {
 			s.execute(ef)
 		}
+		s.entered(true)
 	}
 
 	s.mu.Lock()
@@ -172,6 +175,17 @@ func (s *sourceSlot) work() {
 	}
 	if s.running = len(s.queue) > 0 && !s.closed; s.running {
 		s.d.env.Workers.Submit(s.work)
+	}
+}
+
+// entered tells Config.OnStep when the machine's last event has led to another step.
+func (s *sourceSlot) entered(carriedOut bool) {
+	if s.d.cfg.OnStep == nil {
+		return
+	}
+	step, round := s.machine.Now()
+	if name := stepName(step, round); name != stepName(s.view.step, s.view.round) {
+		s.d.cfg.OnStep(s.slot, name, carriedOut)
 	}
 }
 

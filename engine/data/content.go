@@ -392,3 +392,27 @@ func ContentDigest(r store.Reader, s slot.Slot) (store.Digest, error) {
 	c, err := ReadContent(r, s, key.DataSpan(s), store.ChunkLimits{Bytes: math.MaxInt, Records: math.MaxInt}, store.WithDigest)
 	return c.Digest, err
 }
+
+// DropKeys deletes the user keys of a slot whose records' items lie in a span, expired ones included.
+func (t *Tx) DropKeys(s slot.Slot, span key.Span) {
+	if t.err != nil {
+		return
+	}
+	c, err := NewContent(t.Reader(), s, span)
+	if err != nil {
+		t.fail(err)
+		return
+	}
+	for ok := c.Next(); ok && t.err == nil; ok = c.nextRecord() && bytes.Compare(c.key, c.hi) < 0 {
+		switch e := (Entry{Key: bytes.Clone(c.item.User), Slot: s, Found: true, Record: c.item.Record}); {
+		case len(c.item.Element) > 0: // the span begins within this key
+		case c.item.Damage != nil:
+			t.fail(c.item.Damage)
+		default:
+			t.Remove(&e)
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.fail(err)
+	}
+}

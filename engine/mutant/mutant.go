@@ -67,4 +67,8 @@ const (
 	RouteBeforeLock  Name = "route-before-lock"   // ownership is checked before the slot's lock is held
 	ResumeFromNew    Name = "resume-from-new"     // a restarted source goes on without comparing what was sent before
 	WrongTarget      Name = "wrong-target"        // the node behind the target's address is not asked who it is
+	ExportNoExpiry   Name = "export-no-expiry"    // keys that are told as commands lose their expiry
+	VerifyGap        Name = "verify-gap"          // a comparison passes over what lies between the chunks of the first side
+	BlockUnchecked   Name = "block-unchecked"     // a block of a table is taken as it comes
+	TableEarly       Name = "table-early"         // tables are ingested although blocks are missing
 )

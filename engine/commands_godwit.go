@@ -168,6 +168,10 @@ func (s *Session) runGodwit(spec *command.Spec, args [][]byte) {
 		s.writeJSON(owners)
 	case "godwit|migration":
 		s.runMigration(args[2:])
+	case "godwit|digest":
+		s.runDigest(args[2:])
+	case "godwit|verify":
+		s.runVerify(args[2:])
 	default:
 		s.out.Error(errNotHere(spec.Name))
 	}

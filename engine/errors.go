@@ -30,6 +30,19 @@ const (
 	errHoldSource = "ERR HOLD-SOURCE takes a duration such as 10m, of a millisecond to 30 days"
 )
 
+// Errors of GODWIT DIGEST and GODWIT VERIFY.
+const (
+	errDigest         = "ERR GODWIT DIGEST takes a slot, and STORED for the digest of the records as they are stored"
+	errVerify         = "ERR GODWIT VERIFY takes OPEN, CHUNK, LIST, EXPORT, WRITTEN, CLOSE, REPAIR or HELP: see GODWIT VERIFY HELP for their arguments"
+	errVerifyClosed   = "ERR this connection holds no slots to verify, or no longer: GODWIT VERIFY OPEN comes first"
+	errVerifySpan     = "ERR want a slot that GODWIT VERIFY OPEN has named, and a span within it"
+	errVerifyLimit    = "ERR a limit is out of range: 64 MiB and 1048576 items at most"
+	errRepairServed   = "ERR the slot is served here: what clients write meanwhile would be overwritten; stop them, or say FORCE"
+	errRepairPaused   = "TRYAGAIN the slot is being handed over"
+	errRepairArriving = "ERR the slot is arriving here by a job, which compares it by itself"
+	errRepairNothing  = "ERR this node has no copy of the slot"
+)
+
 // Errors of transactions and of waiting.
 const (
 	errNestedMulti      = "ERR MULTI calls can not be nested"

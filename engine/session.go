@@ -56,9 +56,10 @@ type Session struct {
 	asking  bool          // said ASKING just before; only a mutant cares
 	created time.Duration // on the monotonic clock
 	reply   replyMode
-	multi   *transaction // the commands since MULTI
-	watched *watchSet    // what EXEC depends on
-	monitor *monitor     // what MONITOR shows
+	multi   *transaction  // the commands since MULTI
+	watched *watchSet     // what EXEC depends on
+	monitor *monitor      // what MONITOR shows
+	verify  *verification // what GODWIT VERIFY OPEN holds; nil if nothing
 	// What follows is read by other sessions' CLIENT LIST and the like.
 	shown         atomic.Pointer[clientInfo]
 	active        atomic.Int64 // monotonic clock of the latest command
@@ -109,6 +110,7 @@ func (s *Session) Close() {
 	s.pending, s.queue, s.held = nil, nil, nil
 	s.endMulti()
 	s.endMonitor()
+	s.endVerify()
 	s.group.Close()
 	s.mu.Unlock()
 	s.n.sessions.remove(s)
@@ -164,6 +166,9 @@ func (s *Session) Idle() bool {
 
 // WaitsForKey reports whether the command that runs waits for a key to hold something, which it may do for ever.
 func (s *Session) WaitsForKey() bool { return s.waitsForKey.Load() }
+
+// IsPeer reports whether the other end is a node that has shown who it is.
+func (s *Session) IsPeer() bool { return s.isPeer.Load() }
 
 // Backlog reports how many bytes of commands wait behind an unfinished one; the listener stops reading over its limit.
 func (s *Session) Backlog() int {

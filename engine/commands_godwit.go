@@ -38,7 +38,9 @@ type JobReport struct {
 	State        JobState       `json:"state"`
 	Step         string         `json:"step"`
 	Error        string         `json:"error"`
-	Waiting      string         `json:"waiting"` // for operators; "" if it does not
+	Waiting      string         `json:"waiting"` // for operators, other jobs or a limit; "" if it does not
+	Priority     int            `json:"priority"`
+	Position     int            `json:"position"` // among the jobs that wait for others, from 1; 0: it does not
 	Slots        int            `json:"slots"`
 	Moved        string         `json:"moved"`
 	MovedSlots   int            `json:"moved_slots"`
@@ -92,6 +94,7 @@ func (j JobStatus) Report() JobReport {
 		LagKeys: j.LagKeys, LagBytes: j.LagByte, PausesMs: pauses, Verified: j.Verified,
 		DigestsEqual: j.DigestsEqual, Differ: j.Differ, StartedMs: j.StartedMs, EndedMs: j.EndedMs, Ended: j.State.Ended(),
 		Waiting: j.Waiting, Held: j.Held.String(), Kept: j.Kept.String(), RollbackOf: rollbackOf,
+		Priority: j.Priority, Position: j.Position,
 	}
 }
 
@@ -216,10 +219,11 @@ var jobVerbs = map[JobVerb]bool{VerbPause: true, VerbResume: true, VerbCutOver: 
 // migrationHelp is the answer to GODWIT MIGRATION HELP.
 var migrationHelp = []string{
 	"GODWIT MIGRATION <subcommand> [<arg> [value] ...]. A job belongs to the node that serves the slots, its source. Subcommands are:",
-	"START <ranges> <node-id> [HOLD] [HOLD-SOURCE <duration>]",
+	"START <ranges> <node-id> [HOLD] [HOLD-SOURCE <duration>] [PRIORITY <n>]",
 	"    Move slots to another node; answers the number of the job. HOLD waits before the handover for CUTOVER;",
 	"    64 slots of a job wait copied, the others are copied when those have been handed over.",
-	"    HOLD-SOURCE keeps what was given away so long (such as 10m), for ROLLBACK.",
+	"    HOLD-SOURCE keeps what was given away so long (such as 10m), for ROLLBACK. Of the jobs of a node 4 move slots at a time;",
+	"    those of greater PRIORITY (-100 to 100, 0 without it) go first.",
 	"STATUS [<job>]",
 	"    The jobs of this node, or one of them, as JSON.",
 	"HISTORY <job>",
@@ -255,6 +259,12 @@ func (s *Session) startMigration(args [][]byte) {
 			rest = rest[1:]
 			if opts.KeepSource, err = time.ParseDuration(string(rest[0])); err != nil || opts.KeepSource < time.Millisecond || opts.KeepSource > MaxKeepSource {
 				s.out.Error(errHoldSource)
+				return
+			}
+		case word == "priority" && len(rest) > 1:
+			rest = rest[1:]
+			if opts.Priority, err = strconv.Atoi(string(rest[0])); err != nil || opts.Priority < -MaxPriority || opts.Priority > MaxPriority {
+				s.out.Error(errPriority)
 				return
 			}
 		default:

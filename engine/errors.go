@@ -27,6 +27,7 @@ const (
 	errJobCounter = "ERR the counter of a job is a number, as GODWIT MIGRATION START answered it"
 	errNoSuchJob  = "ERR no such job"
 	errMigration  = "ERR GODWIT MIGRATION takes START, STATUS, PAUSE, RESUME, CUTOVER, CANCEL, ROLLBACK, CLEAN, HISTORY or HELP: see GODWIT MIGRATION HELP for their arguments"
+	errPriority   = "ERR PRIORITY takes a whole number from -100 to 100"
 	errHoldSource = "ERR HOLD-SOURCE takes a duration such as 10m, of a millisecond to 30 days"
 )
 

@@ -45,7 +45,12 @@ type JobOptions struct {
 	// KeepSource is how long the source keeps its copy of a slot after the takeover, for VerbRollback; 0 deletes it as soon as the
 	// copies were compared. At most MaxKeepSource.
 	KeepSource time.Duration
+	// Priority orders the jobs of a node that wait for each other, the greater first: -MaxPriority to MaxPriority.
+	Priority int
 }
+
+// MaxPriority is the greatest priority of a job. A job that undoes another has it.
+const MaxPriority = 100
 
 // MaxKeepSource is the longest that a source can be asked to keep what it gave away.
 const MaxKeepSource = 30 * 24 * time.Hour
@@ -97,7 +102,7 @@ type JobStatus struct {
 	State   JobState
 	Step    string // the finer step of the slot that is furthest behind
 	Error   string // why the job failed or what it last stumbled over
-	Waiting string // what the job waits for that only operators can give, or ""
+	Waiting string // what the job waits for: operators, other jobs, or a limit; "" if it does not
 	Slots   int    // slots in the job
 	Moved   slot.Ranges
 	Records uint64 // sent, retransmissions not counted
@@ -115,6 +120,8 @@ type JobStatus struct {
 	Held, Kept slot.Ranges
 	// RollbackOf is the job that this one undoes; zero for most.
 	RollbackOf cluster.JobID
+	// Priority orders the jobs that wait; Position is the place of one that does, from 1, and 0 for the others.
+	Priority, Position int
 }
 
 // JobState is the state of a job in the words of the published design.

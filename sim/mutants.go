@@ -93,6 +93,7 @@ func FoundElsewhere() []Elsewhere {
 	return []Elsewhere{
 		{mutant.RouteBeforeLock, "the stress test over sockets: one thread cannot show it"},
 		{mutant.HoldIgnored, machines},
+		{mutant.QueueForgotten, "TestQueueAfterRestart of migration/driver"},
 		{mutant.ClaimNarrow, explored},
 		{mutant.ClaimOnce, explored},
 		{mutant.ClaimReleased, explored},

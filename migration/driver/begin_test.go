@@ -22,7 +22,7 @@ func TestCancelWhileASlotBegins(t *testing.T) {
 	go n.Exclusive(testSlot, func(*engine.Owned) { close(held); <-hold })
 	<-held
 	go func() {
-		d.pumpJob(d.find(job.Counter))
+		d.pumpJobs()
 		close(begun)
 	}()
 	for published := false; !published; {

@@ -33,9 +33,12 @@ type Config struct {
 	DigestBytes, DigestRecords int
 	// TrackerBytes bounds the memory of the changed keys of a slot; beyond it they collapse into a span. Default 16 MiB.
 	TrackerBytes int
-	// SlotsAtOnce is how many slots of a job move at the same time, those that were held and are told to cut over included. After a
-	// restart all that were on their way go on at once. Default 4.
+	// SlotsAtOnce is how many slots of a job move at the same time: also of those that were held and are told to cut over, that rested
+	// and go on, and that were on their way before a restart. Default 4.
 	SlotsAtOnce int
+	// JobsAtOnce is how many jobs of the node move slots at the same time; the others wait, see pumpJobs. Jobs that rest, or of which
+	// all slots are held or only copies are kept, are not among them. Default 4.
+	JobsAtOnce int
 	// HeldAtOnce is how many slots of a job may be held before their handover, copied, while further ones are copied. Each can
 	// take TrackerBytes. Default 64.
 	HeldAtOnce int
@@ -73,12 +76,13 @@ func (c *Config) Validate() error {
 	def(&c.DigestRecords, 16384)
 	def(&c.TrackerBytes, 16<<20)
 	def(&c.SlotsAtOnce, 4)
+	def(&c.JobsAtOnce, 4)
 	def(&c.HeldAtOnce, 64)
 	def(&c.JobsKept, 100)
 	defDur(&c.CallTimeout, 2*time.Second)
 	defDur(&c.AskAfter, 2*time.Second)
 	defDur(&c.SnapshotKept, 10*time.Minute)
-	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TrackerBytes, c.SlotsAtOnce, c.HeldAtOnce, c.JobsKept} {
+	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TrackerBytes, c.SlotsAtOnce, c.JobsAtOnce, c.HeldAtOnce, c.JobsKept} {
 		if n < 0 {
 			return errors.New("migration: a limit of the driver is negative")
 		}
@@ -167,18 +171,13 @@ func (d *Driver) Recover() error {
 		}
 	}
 	d.armAsk()
-	d.mu.Lock()
-	jobs := append([]*job(nil), d.jobs...)
-	d.mu.Unlock()
-	for _, j := range jobs {
-		d.pumpJob(j)
-	}
+	d.pumpJobs()
 	return nil
 }
 
 // Start implements engine.Migrator. The checks stand in Kvrocks' order.
 func (d *Driver) Start(ranges []slot.Range, to cluster.NodeID, opts engine.JobOptions) (cluster.JobID, error) {
-	h := header{KeepMs: min(opts.KeepSource, engine.MaxKeepSource).Milliseconds()}
+	h := header{KeepMs: min(opts.KeepSource, engine.MaxKeepSource).Milliseconds(), Priority: opts.Priority}
 	if opts.Hold {
 		h.Held = ranges
 	}
@@ -231,7 +230,7 @@ func (d *Driver) startJob(ranges []slot.Range, to cluster.NodeID, h header) (clu
 	id := d.jobID(j.header.Counter)
 	d.env.Log.Info("job accepted", "job", id.String(), "slots", set.String(), "target", to)
 	p := j.persist(nil)
-	d.node.Store().WhenDurable(p, func() { d.pumpJob(j) })
+	d.node.Store().WhenDurable(p, d.pumpJobs)
 	d.trimJobs()
 	return id, nil
 }

@@ -40,6 +40,8 @@ type header struct {
 	Held []slot.Range `json:"held,omitempty"`
 	// Paused says that nothing is sent for slots that are not decided.
 	Paused bool `json:"paused,omitempty"`
+	// Priority orders the jobs that wait: the greater first.
+	Priority int `json:"priority,omitempty"`
 	// KeepMs is how long copies are kept after the takeover, 0: not at all. Cleaned says that operators want them gone.
 	KeepMs  int64 `json:"keep_ms,omitempty"`
 	Cleaned bool  `json:"cleaned,omitempty"`
@@ -135,6 +137,8 @@ type job struct {
 	header header
 	slots  map[slot.Slot]*slotProgress
 	order  []slot.Slot // ascending
+	// position is the job's place among those that wait for others, from 1; 0 if it does not.
+	position int
 
 	waitMu  sync.Mutex
 	waiters []func()
@@ -240,62 +244,6 @@ func (d *Driver) loadJobKey(k, v []byte) error {
 	return nil
 }
 
-// pumpJob begins slots until as many as allowed are on their way, and ends the job when none is left.
-func (d *Driver) pumpJob(j *job) {
-	var begin []*sourceSlot
-	d.mu.Lock()
-	if d.closed || j.header.EndedMs != 0 {
-		d.mu.Unlock()
-		return
-	}
-	active, held := 0, 0
-	var told []*sourceSlot // to cut over, and held until there is room
-	for _, sl := range j.order {
-		if s := d.sources[sl]; s != nil && s.job == j {
-			switch seen := s.seen(); {
-			case seen.step == migration.StepKeeping:
-			case seen.held && !s.letGo:
-				held++
-				if !within(j.header.Held, sl) {
-					told = append(told, s)
-				}
-			default:
-				active++
-			}
-		}
-	}
-	for ; len(told) > 0 && active < d.cfg.SlotsAtOnce && !j.header.Paused; told = told[1:] {
-		told[0].letGo = true
-		told[0].post(migration.EvOrders{Orders: j.orders(told[0].slot)}) // a queue's mutex nests in Driver.mu
-		active++
-		held--
-	}
-	if held >= d.cfg.HeldAtOnce {
-		active = d.cfg.SlotsAtOnce
-	}
-	for _, sl := range j.order {
-		p := j.slots[sl]
-		if p.ended() || d.sources[sl] != nil {
-			continue
-		}
-		if !p.stored && (active >= d.cfg.SlotsAtOnce || j.header.Paused) {
-			continue
-		}
-		s := newSourceSlot(d, j, sl)
-		d.sources[sl] = s
-		begin = append(begin, s)
-		active++
-	}
-	over := j.ended()
-	d.mu.Unlock()
-	for _, s := range begin {
-		s.begin()
-	}
-	if over {
-		d.endJob(j)
-	}
-}
-
 // endJob stores the end of a job and tells those who wait for it.
 func (d *Driver) endJob(j *job) {
 	d.mu.Lock()
@@ -347,7 +295,7 @@ func (j *job) stop(why string) {
 	for _, s := range live {
 		s.post(migration.EvCancel{Why: why})
 	}
-	d.env.Workers.Submit(func() { d.pumpJob(j) })
+	d.env.Workers.Submit(d.pumpJobs)
 }
 
 // whenDone runs fn once: when the job has ended, or after the timeout.
@@ -409,7 +357,7 @@ func (j *job) status() engine.JobStatus {
 	h := &j.header
 	st := engine.JobStatus{
 		ID: d.jobID(h.Counter), Target: h.Target, Ranges: h.Ranges, Slots: len(j.order), Error: h.Error,
-		StartedMs: h.StartedMs, EndedMs: h.EndedMs, Verified: "confirmed",
+		StartedMs: h.StartedMs, EndedMs: h.EndedMs, Verified: "confirmed", Priority: h.Priority,
 	}
 	failed := 0
 	first := migration.StepDone + 1
@@ -438,7 +386,7 @@ func (j *job) status() engine.JobStatus {
 			if holds && within(h.Held, sl) {
 				st.Held.Append(sl)
 			}
-			if st.Waiting == "" && (!holds || within(h.Held, sl)) { // who was told already waits for those before it, not for operators
+			if st.Waiting == "" && (!holds || within(h.Held, sl)) && (!s.resting || h.Paused) { // who was told already waits for those before it, not for operators
 				st.Waiting = seen.waiting
 			}
 		}
@@ -452,6 +400,9 @@ func (j *job) status() engine.JobStatus {
 	}
 	if h.Paused && st.Waiting == "" && j.account().open > 0 {
 		st.Waiting = "the job was paused by an operator and waits to be resumed"
+	}
+	if st.Position = j.position; st.Position > 0 && st.Waiting == "" {
+		st.Waiting = j.queued()
 	}
 	st.Step = "waiting"
 	if first <= migration.StepDone {

@@ -25,6 +25,8 @@ type sourceSlot struct {
 
 	// letGo says that the slot's machine was told that it is not held, or not held any more. Driver.mu guards it.
 	letGo bool
+	// resting says that the slot was told to rest, and was not told to go on since. Driver.mu guards it.
+	resting bool
 
 	mu      sync.Mutex
 	queue   []queued
@@ -63,7 +65,7 @@ type sourceView struct {
 
 // newSourceSlot makes the machine of a slot. Driver.mu is held.
 func newSourceSlot(d *Driver, j *job, sl slot.Slot) *sourceSlot {
-	s := &sourceSlot{d: d, job: j, slot: sl, id: d.jobID(j.header.Counter), running: true, letGo: !within(j.header.Held, sl)}
+	s := &sourceSlot{d: d, job: j, slot: sl, id: d.jobID(j.header.Counter), running: true, letGo: !within(j.header.Held, sl), resting: j.header.Paused}
 	s.stream = stream{d: d, slot: sl, stale: j.header.RollbackOf != nil, later: func(fn func()) { s.enqueue(queued{step: fn}) }}
 	return s
 }
@@ -72,7 +74,7 @@ func newSourceSlot(d *Driver, j *job, sl slot.Slot) *sourceSlot {
 func (s *sourceSlot) begin() {
 	d := s.d
 	d.mu.Lock()
-	p, stopped, orders := *s.job.slots[s.slot], s.job.header.Error, s.job.orders(s.slot)
+	p, stopped, orders := *s.job.slots[s.slot], s.job.header.Error, s.orders()
 	d.mu.Unlock()
 	r := d.node.Record(s.slot)
 	released := r.State == cluster.Released && r.Job == s.id
@@ -171,7 +173,7 @@ func (s *sourceSlot) work() {
 		s.view.lag = lag
 	}
 	if now := s.view.step; now != before && (now == migration.StepHolding || now == migration.StepKeeping) {
-		s.d.env.Workers.Submit(func() { s.d.pumpJob(s.job) }) // it makes room for another slot
+		s.d.env.Workers.Submit(s.d.pumpJobs) // it makes room for another slot
 	}
 	if s.running = len(s.queue) > 0 && !s.closed; s.running {
 		s.d.env.Workers.Submit(s.work)
@@ -476,5 +478,5 @@ func (s *sourceSlot) ended() {
 		s.job.stop(s.machine.Reason())
 		return
 	}
-	d.env.Workers.Submit(func() { d.pumpJob(s.job) })
+	d.env.Workers.Submit(d.pumpJobs)
 }

@@ -73,19 +73,20 @@ func (j *job) told(what string, change func(*header) bool) bool {
 	d.mu.Unlock()
 	j.persist(nil)
 	j.giveOrders()
-	d.env.Workers.Submit(func() { d.pumpJob(j) })
+	d.env.Workers.Submit(d.pumpJobs)
 	return true
 }
 
-// giveOrders tells every slot that is on its way what operators want. One that has been held stays so until pumpJob lets it go, when
-// there is room: a job can hold many more slots than are to be handed over at once.
+// giveOrders tells every slot that is on its way what operators want. One that has been held stays so until pumpJobs lets it go, when
+// there is room, and so does one that has rested: a job can have many more of them than are to move at once.
 func (j *job) giveOrders() {
 	d := j.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, sl := range j.order {
 		if s := d.sources[sl]; s != nil && s.job == j {
-			o := j.orders(sl)
+			s.resting = s.resting || j.header.Paused
+			o := s.orders()
 			if !o.Hold && !s.letGo {
 				o.Hold = s.seen().held
 				s.letGo = !o.Hold
@@ -308,7 +309,7 @@ func (d *Driver) returnJob(from engine.PeerInfo, m migration.Message) error {
 	if live != nil && d.join(live, m.Slot) {
 		return nil
 	}
-	_, err := d.startJob([]slot.Range{{First: m.Slot, Last: m.Slot}}, from.ID, header{RollbackOf: &m.Job})
+	_, err := d.startJob([]slot.Range{{First: m.Slot, Last: m.Slot}}, from.ID, header{RollbackOf: &m.Job, Priority: engine.MaxPriority})
 	return err
 }
 
@@ -324,6 +325,6 @@ func (d *Driver) join(j *job, sl slot.Slot) bool {
 	j.header.Ranges, j.order = set.Ranges(), set.Slots()
 	j.slots[sl] = &slotProgress{}
 	d.mu.Unlock()
-	d.node.Store().WhenDurable(j.persist(nil), func() { d.pumpJob(j) })
+	d.node.Store().WhenDurable(j.persist(nil), d.pumpJobs)
 	return true
 }

@@ -1,0 +1,120 @@
+package driver
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/engine"
+	"godwit/engine/slot"
+	"godwit/migration"
+)
+
+// onTheirWay counts the slots that a node is moving at this moment: neither held, nor at rest, nor over.
+func (n *node) onTheirWay() int {
+	d := n.driver()
+	d.mu.Lock()
+	slots := sortedSlots(d.sources)
+	d.mu.Unlock()
+	return len(slices.DeleteFunc(slots, func(sl slot.Slot) bool {
+		switch n.stepOf(sl) {
+		case migration.StepHolding, migration.StepSuspended, migration.StepKeeping, migration.StepDone, migration.StepFailed:
+			return true
+		default:
+			return false
+		}
+	}))
+}
+
+// TestQueue: jobs over the limit wait, and take their turns by priority and age; the status says where each stands.
+func TestQueue(t *testing.T) {
+	w := newWorld(t, 5)
+	cfg := quick()
+	cfg.JobsAtOnce, cfg.SlotsAtOnce = 1, 1
+	w.born(2, cfg)
+	n := w.nodes[0]
+	first := w.start(0, 1, 1, 2, 3, 4, 5, 6)
+	w.until("the first job moves", func() bool { return n.job(first).Step == "base" })
+	second := w.start(0, 1, 10)
+	urgent := w.startWith(engine.JobOptions{Priority: 7}, 0, 1, 20, 21)
+	held := w.startWith(engine.JobOptions{Priority: -1, Hold: true}, 0, 1, 30)
+	// places waits until the jobs have these places; it would wait for ever if they came to have others.
+	places := func(want ...int) {
+		t.Helper()
+		w.until(fmt.Sprint("places ", want), func() bool {
+			for i, counter := range []uint64{first, second, urgent, held} {
+				st := n.job(counter)
+				if st.Position != want[i] || strings.Contains(st.Waiting, fmt.Sprintf("place %d in the queue: 1 jobs", want[i])) != (want[i] > 0) {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	places(0, 2, 1, 3)
+	places(1, 2, 0, 3)
+	if st := n.job(first); st.Moved.Len() > 3 || st.State.Ended() {
+		t.Errorf("the urgent job waited for all of another: %+v", st)
+	}
+	places(0, 1, 0, 2)
+	if st := n.job(urgent); st.State != engine.JobSuccess {
+		t.Errorf("the urgent job had to make room: %+v", st)
+	}
+	w.tell(n, first, engine.VerbPause, true, "paused")
+	w.ended(n, second)
+	w.until("the last job holds", func() bool { st := n.job(held); return st.Held.Len() == 1 && st.Step == "holding" })
+	w.tell(n, first, engine.VerbResume, true, "goes on")
+	if st := w.ended(n, first); st.State != engine.JobSuccess {
+		t.Errorf("%+v", st)
+	}
+	w.tell(n, held, engine.VerbCutOver, true, "1 slots")
+	w.ended(n, held)
+}
+
+// TestQueueAfterRestart: slots that were on their way, held or at rest before a restart go on no more at once than others, also when
+// the job is resumed.
+func TestQueueAfterRestart(t *testing.T) {
+	w := newWorld(t, 3)
+	cfg := quick()
+	cfg.SlotsAtOnce, cfg.HeldAtOnce = 2, 40
+	w.born(2, cfg)
+	n := w.nodes[0]
+	var slots []slot.Slot
+	for sl := range slot.Slot(12) {
+		slots = append(slots, sl)
+	}
+	job := w.startWith(engine.JobOptions{Hold: true}, 0, 1, slots...)
+	allHeld := func() bool { st := n.job(job); return st.Held.Len() == len(slots) }
+	most := 0
+	watched := func(cond func() bool) func() bool {
+		return func() bool {
+			most = max(most, n.onTheirWay())
+			return cond()
+		}
+	}
+	w.until("all are held", watched(allHeld))
+	n.crash()
+	w.until("all are held again", watched(allHeld))
+	w.tell(n, job, engine.VerbPause, true, "paused")
+	w.pass(time.Second)
+	n.crash()
+	w.pass(time.Second)
+	if st := n.job(job); st.Step != "suspended" || n.onTheirWay() != 0 {
+		t.Errorf("after a restart a paused job is at %+v, %d slots on their way", st, n.onTheirWay())
+	}
+	w.tell(n, job, engine.VerbResume, true, "goes on")
+	if st := n.job(job); strings.Contains(st.Waiting, "paused") {
+		t.Errorf("a job that goes on says %q", st.Waiting)
+	}
+	w.until("all are held once more", watched(allHeld))
+	w.tell(n, job, engine.VerbCutOver, true, "12 slots")
+	w.until("all have moved", watched(func() bool { return n.job(job).State.Ended() }))
+	if st := n.job(job); st.State != engine.JobSuccess || st.Moved.Len() != len(slots) {
+		t.Errorf("%+v", st)
+	}
+	if most > cfg.SlotsAtOnce {
+		t.Errorf("%d slots were on their way at once, %d may be", most, cfg.SlotsAtOnce)
+	}
+}

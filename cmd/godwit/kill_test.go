@@ -39,9 +39,13 @@ func killKeys(t *testing.T) int {
 
 // killCluster is a cluster of three processes with one slot that holds many keys and is written to all the time.
 type killCluster struct {
-	t     *testing.T
-	dirs  []string
-	addrs []string // kept over restarts
+	t       *testing.T
+	dirs    []string
+	addrs   []string     // at which others reach the nodes
+	listen  []string     // where the nodes listen, kept over restarts
+	proxies []*peerProxy // by node, if connections can be cut
+	env     [][]string   // by node, if there is something to tell it
+
 	nodes []*process
 	ids   []string
 	tag   string
@@ -51,15 +55,45 @@ type killCluster struct {
 	write *writers
 }
 
+func newKillCluster(t *testing.T, keys int) *killCluster {
+	return &killCluster{t: t, keys: keys, tag: "{kill}", slot: slot.OfKey([]byte("{kill}"))}
+}
+
 // startKillCluster makes the cluster and loads the keys.
 func startKillCluster(t *testing.T, keys int) *killCluster {
 	t.Helper()
-	k := &killCluster{t: t, keys: keys, tag: "{kill}", slot: slot.OfKey([]byte("{kill}"))}
+	k := newKillCluster(t, keys)
+	k.start()
+	return k
+}
+
+// serve starts a node.
+func (k *killCluster) serve(node int, listen string) *process {
+	k.t.Helper()
+	args := []string{"--cluster", "--dir", k.dirs[node], "--listen", listen}
+	if k.proxies != nil {
+		args = append(args, "--announce", k.proxies[node].addr)
+	}
+	var env []string
+	if k.env != nil {
+		env = k.env[node]
+	}
+	return startServerWith(k.t, env, args...)
+}
+
+// start starts three nodes, makes them a cluster and loads the keys.
+func (k *killCluster) start() {
+	t := k.t
+	t.Helper()
 	for i := range 3 {
-		dir := filepath.Join(t.TempDir(), strconv.Itoa(i))
-		k.dirs = append(k.dirs, dir)
-		k.nodes = append(k.nodes, startServer(t, "--cluster", "--dir", dir))
-		k.addrs = append(k.addrs, k.nodes[i].addr)
+		k.dirs = append(k.dirs, filepath.Join(t.TempDir(), strconv.Itoa(i)))
+		p := k.serve(i, "127.0.0.1:0")
+		k.nodes, k.listen = append(k.nodes, p), append(k.listen, p.addr)
+		k.addrs = append(k.addrs, p.addr)
+		if k.proxies != nil {
+			k.proxies[i].lead(p.addr)
+			k.addrs[i] = k.proxies[i].addr
+		}
 	}
 	m, err := createCluster(context.Background(), k.addrs, "")
 	if err != nil {
@@ -86,8 +120,7 @@ func startKillCluster(t *testing.T, keys int) *killCluster {
 			t.Fatalf("MSET: %+v", r)
 		}
 	})
-	t.Logf("%d keys loaded in %v", keys, time.Since(began).Round(time.Millisecond))
-	return k
+	t.Logf("%d keys loaded in %v", k.keys, time.Since(began).Round(time.Millisecond))
 }
 
 func (k *killCluster) dial(node int) *conn {
@@ -154,7 +187,7 @@ func (k *killCluster) kill(nodes ...int) {
 func (k *killCluster) restart(nodes ...int) {
 	k.t.Helper()
 	for _, n := range nodes {
-		k.nodes[n] = startServer(k.t, "--cluster", "--dir", k.dirs[n], "--listen", k.addrs[n])
+		k.nodes[n] = k.serve(n, k.listen[n])
 	}
 }
 
@@ -425,6 +458,13 @@ func (w *writers) one(s *seeker, key *writtenKey, read bool) (known bool, err er
 		return true, nil
 	}
 	return false, fmt.Errorf("%q was not answered for a minute", args)
+}
+
+// lost is how many commands had an outcome that their client does not know.
+func (w *writers) lost() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.unknown
 }
 
 func (w *writers) isOver() bool {

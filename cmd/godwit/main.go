@@ -13,8 +13,11 @@ import (
 	"godwit/migration/driver"
 )
 
-func main() {
-	if err := newRootCommand(driver.Config{}).Execute(); err != nil {
+func main() { runProgram(driver.Config{}) }
+
+// runProgram is the program, whose servers move slots as moves says. It returns when there was no error.
+func runProgram(moves driver.Config) {
+	if err := newRootCommand(moves).Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "godwit:", err)
 		os.Exit(exitStatus(err))
 	}

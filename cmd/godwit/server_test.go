@@ -15,12 +15,18 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"godwit/migration/driver"
 )
 
 // TestMain lets the test binary be godwit itself, so that tests run the real program as processes.
 func TestMain(m *testing.M) {
 	if os.Getenv("GODWIT_TEST_BE_GODWIT") != "" {
-		main()
+		moves := driver.Config{}
+		if file := os.Getenv(haltVariable); file != "" {
+			moves = haltHere(file)
+		}
+		runProgram(moves)
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
@@ -47,8 +53,15 @@ var readyLine = regexp.MustCompile(`msg=ready addr=(\S+)`)
 // startServer starts a server on a free port and returns when it is ready.
 func startServer(t *testing.T, args ...string) *process {
 	t.Helper()
+	return startServerWith(t, nil, args...)
+}
+
+// startServerWith is startServer with more variables in the server's environment.
+func startServerWith(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, over: make(chan error, 1)}
 	p.cmd = godwit(append([]string{"server", "--listen", "127.0.0.1:0"}, args...)...)
+	p.cmd.Env = append(p.cmd.Env, env...)
 	out, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

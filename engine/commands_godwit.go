@@ -8,6 +8,7 @@ import (
 
 	"godwit/engine/cluster"
 	"godwit/engine/command"
+	"godwit/engine/key"
 	"godwit/engine/slot"
 )
 
@@ -75,6 +76,9 @@ type OwnerReport struct {
 	Slot  slot.Slot     `json:"slot"`
 	State string        `json:"state"`
 	Epoch cluster.Epoch `json:"epoch"`
+	// DiskBytes estimates what the slot takes on the disk of a node that serves it; it does not count what has not left memory yet.
+	// Only with SIZES.
+	DiskBytes uint64 `json:"disk_bytes,omitempty"`
 }
 
 // Report is the job in the form that is sent.
@@ -157,18 +161,7 @@ func (s *Session) runGodwit(spec *command.Spec, args [][]byte) {
 	case "godwit|status":
 		s.writeJSON(n.Report())
 	case "godwit|owners":
-		ranges, err := slot.ParseRanges(string(args[2]))
-		if err != nil {
-			s.out.Error("ERR " + err.Error())
-			return
-		}
-		set := slot.SetOf(ranges...)
-		owners := make([]OwnerReport, 0, set.Len())
-		for _, sl := range set.Slots() {
-			r := n.Record(sl)
-			owners = append(owners, OwnerReport{sl, r.State.String(), r.Epoch})
-		}
-		s.writeJSON(owners)
+		s.owners(args[2:])
 	case "godwit|migration":
 		s.runMigration(args[2:])
 	case "godwit|digest":
@@ -178,6 +171,34 @@ func (s *Session) runGodwit(spec *command.Spec, args [][]byte) {
 	default:
 		s.out.Error(errNotHere(spec.Name))
 	}
+}
+
+// owners answers GODWIT OWNERS ranges [SIZES].
+func (s *Session) owners(args [][]byte) {
+	ranges, err := slot.ParseRanges(string(args[0]))
+	sizes := len(args) == 2 && strings.EqualFold(string(args[1]), "sizes")
+	switch {
+	case err != nil:
+		s.out.Error("ERR " + err.Error())
+		return
+	case len(args) > 1 && !sizes:
+		s.out.Error("ERR want GODWIT OWNERS <ranges> [SIZES]")
+		return
+	}
+	set := slot.SetOf(ranges...)
+	reports := make([]OwnerReport, 0, set.Len())
+	for _, sl := range set.Slots() {
+		r := s.n.Record(sl)
+		report := OwnerReport{Slot: sl, State: r.State.String(), Epoch: r.Epoch}
+		if sizes && r.State == cluster.Serving {
+			if report.DiskBytes, err = s.n.store.DiskBytes(key.SlotSpan(sl)); err != nil {
+				s.out.Error("ERR the size of slot " + strconv.Itoa(int(sl)) + " is not known: " + err.Error())
+				return
+			}
+		}
+		reports = append(reports, report)
+	}
+	s.writeJSON(reports)
 }
 
 // runMigration runs the subcommands of GODWIT MIGRATION. CUTOVER, PAUSE, RESUME, CANCEL, ROLLBACK and CLEAN answer a JobAnswer, STATUS

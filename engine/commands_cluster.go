@@ -73,6 +73,16 @@ func (s *Session) runCluster(spec *command.Spec, args [][]byte) {
 			return
 		}
 		s.out.Verbatim("txt", text)
+	case "cluster|setslot":
+		s.clusterSetSlot(args[2:])
+	case "cluster|bumpepoch":
+		s.out.Simple("STILL " + strconv.FormatInt(v.Map.Version, 10))
+	case "cluster|count-failure-reports":
+		if v.Map.Find(cluster.NodeID(args[2])) == nil {
+			s.out.Error(errUnknownNode(args[2]))
+			return
+		}
+		s.out.Int(0)
 	default:
 		s.out.Error(errNotHere(spec.Name))
 	}
@@ -96,7 +106,12 @@ func (n *Node) view() cluster.View {
 			v.Migrating = append(v.Migrating, cluster.Move{Ranges: ranges, Peer: j.Target})
 		}
 	}
-	v.Importing = importMoves(n.migrator.Importing())
+	imports := n.migrator.Importing()
+	var arriving slot.Set
+	for _, i := range imports {
+		arriving.Add(i.Slot)
+	}
+	v.Importing = append(importMoves(imports), n.wishes(&arriving)...)
 	return v
 }
 

@@ -72,6 +72,8 @@ func (s *Session) runServer(spec *command.Spec, args [][]byte) {
 		s.runClusterX(args)
 	case "readonly", "readwrite", "asking":
 		s.acknowledge(args[0])
+	case "migrate":
+		s.migrateKeys(spec, args)
 	case "godwit":
 		s.runGodwit(spec, args)
 	default:

@@ -45,21 +45,23 @@ type Node struct {
 	// expiring says where the sweeper has to look.
 	expiring expiring
 
-	sessions sessions
-	watches  watches
-	blocking blocking
-	pause    clientPause
-	slow     slowLog
-	monitors monitors
-	stats    stats
-	config   config
-	started  time.Duration
+	sessions  sessions
+	watches   watches
+	blocking  blocking
+	slotWaits slotWaits
+	pause     clientPause
+	slow      slowLog
+	monitors  monitors
+	stats     stats
+	config    config
+	started   time.Duration
 
 	// change serializes changes of the id and the map. It is taken before stripes.
 	change sync.Mutex
 
 	mu     sync.Mutex // guards what follows; taken after stripes
 	hints  map[slot.Slot]cluster.Hint
+	wished map[slot.Slot]cluster.NodeID // by SETSLOT IMPORTING: whence a slot is to come
 	alarms []string
 	claims claims
 	sweep  env.Timer
@@ -76,7 +78,7 @@ func Open(o Options) (*Node, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{opts: o, table: o.Commands, hints: map[slot.Slot]cluster.Hint{}, started: o.Clock.Mono()}
+	n := &Node{opts: o, table: o.Commands, hints: map[slot.Slot]cluster.Hint{}, wished: map[slot.Slot]cluster.NodeID{}, started: o.Clock.Mono()}
 	n.expiring.unknown.Store(true)
 	n.config.init(&n.opts)
 	n.slow.init()

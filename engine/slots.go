@@ -218,11 +218,15 @@ func (o *Owned) setRecord(r *cluster.Record) {
 	}
 	o.n.mu.Lock()
 	o.n.claims.Drop(o.slot)
+	if r.State == cluster.Serving {
+		delete(o.n.wished, o.slot)
+	}
 	o.n.mu.Unlock()
 	o.n.version.Add(1)
 	if r.State != cluster.Serving && o.n.blocking.count.Load() != 0 {
 		o.n.blocking.wakeSlot(o.slot) // to be redirected
 	}
+	o.n.slotWaits.wake(o.slot)
 	if o.n.opts.Observer != nil {
 		o.n.opts.Observer.Recorded(o.slot, *r)
 	}

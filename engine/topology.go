@@ -131,14 +131,19 @@ func (n *Node) detectSelf(m *cluster.Map) cluster.NodeID {
 		return ""
 	}
 	anywhere := host == "" || host == "0.0.0.0" || host == "::"
-	loopback := func(h string) bool {
-		return strings.EqualFold(h, "localhost") || strings.HasPrefix(h, "127.") || h == "::1"
-	}
 	for i := range m.Nodes {
 		node := &m.Nodes[i]
-		if strconv.Itoa(node.Port) == port && (anywhere || strings.EqualFold(node.Host, host) || loopback(node.Host) && loopback(host)) {
+		if strconv.Itoa(node.Port) == port && (anywhere || sameHost(node.Host, host)) {
 			return node.ID
 		}
 	}
 	return ""
+}
+
+// sameHost reports whether two hosts are written alike, or are both this machine.
+func sameHost(a, b string) bool {
+	loopback := func(h string) bool {
+		return strings.EqualFold(h, "localhost") || strings.HasPrefix(h, "127.") || h == "::1"
+	}
+	return strings.EqualFold(a, b) || loopback(a) && loopback(b)
 }

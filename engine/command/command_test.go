@@ -107,8 +107,20 @@ func TestKeyPositions(t *testing.T) {
 		"DBSIZE":            nil,
 		"SCAN 0 MATCH a*":   nil,
 		"CLUSTER KEYSLOT k": nil,
+
+		"MIGRATE h 1 k 0 10":                         {3},
+		"MIGRATE h 1 k 0 10 COPY REPLACE AUTH keys":  {3},
+		"MIGRATE h 1 _ 0 10 KEYS":                    nil,
+		"MIGRATE h 1 _ 0 10 keys a b":                {7, 8},
+		"MIGRATE h 1 _ 0 10 AUTH2 keys keys KEYS a":  {10},
+		"MIGRATE h 1 _ 0 10 AUTH keys COPY KEYS a b": {10, 11},
 	} {
 		args := byteArgs(strings.Fields(request))
+		for i := range args {
+			if string(args[i]) == "_" {
+				args[i] = nil
+			}
+		}
 		s, problem := table.Check(args)
 		if problem != "" {
 			t.Fatal(problem)

@@ -122,6 +122,8 @@ type keyPlace struct {
 	last  int // from first on, or from the end if negative
 	step  int
 	count bool // first holds the number of the keys behind it
+	// keyword, if not "", stands before the keys; where is not said.
+	keyword string
 }
 
 // keyPlaces are the key specifications of a command.
@@ -146,6 +148,9 @@ func keyPlaces(s *Spec) (places []keyPlace) {
 	if s.Count > 0 {
 		places = append(places, keyPlace{first: s.Count, count: true})
 	}
+	if s.Keyword != "" {
+		places = append(places, keyPlace{keyword: s.Keyword, last: -1, step: 1})
+	}
 	return places
 }
 
@@ -162,6 +167,18 @@ func writeKeySpecs(s *Spec, out *resp.Writer) {
 		}
 		out.BulkString("begin_search")
 		out.Map(2)
+		if p.keyword != "" {
+			out.BulkString("type")
+			out.BulkString("keyword")
+			out.BulkString("spec")
+			out.Map(2)
+			out.BulkString("keyword")
+			out.BulkString(p.keyword)
+			out.BulkString("startfrom")
+			out.Int(-2) // it is looked for from the last argument but one, backwards
+			writeFindKeys(p, out)
+			continue
+		}
 		if p.first == 0 {
 			writeUnknown(out)
 			out.BulkString("find_keys")

@@ -104,6 +104,10 @@ type Spec struct {
 	// Count is the position of the argument that says how many keys follow it, 0 if there is none. A key at FirstKey comes
 	// before it. If the count is wrong, the handler must find that out, and answer an error, before it looks at any key.
 	Count int
+	// Keys, if not nil, appends the positions of the keys where neither positions nor a count say them; FirstKey, LastKey and Step are then for
+	// COMMAND INFO only, as is Keyword, the word behind which more keys stand.
+	Keys    func(args [][]byte, dst []int) []int
+	Keyword string
 }
 
 // Is reports whether the command has all the given flags.
@@ -127,6 +131,9 @@ var ErrNoKeys = errors.New("command: invalid arguments, key positions unknown")
 // KeyPositions appends the positions in args of the keys of a request that has passed Check. With ErrNoKeys the request has no
 // keys that could be locked: its handler answers an error.
 func (s *Spec) KeyPositions(args [][]byte, dst []int) ([]int, error) {
+	if s.Keys != nil {
+		return s.Keys(args, dst), nil
+	}
 	first, last, step := s.FirstKey, 0, s.Step
 	if first != 0 {
 		last = s.lastKey(args)

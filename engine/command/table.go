@@ -18,7 +18,7 @@ type Table struct {
 // NewTable returns the table of all commands. Tests may add some of their own.
 func NewTable(more ...*Spec) *Table {
 	t := &Table{byName: map[string]*Spec{}, subs: map[string]*Spec{}}
-	for _, group := range [][]*Spec{stringSpecs(), bitmapSpecs(), hashSpecs(), listSpecs(), setSpecs(), sortedSetSpecs(), keySpecs(), dumpSpecs(), sortSpecs(), objectSpecs(), serverSpecs(), transactionSpecs(), observationSpecs(), godwitSpecs(), more} {
+	for _, group := range [][]*Spec{stringSpecs(), bitmapSpecs(), hashSpecs(), listSpecs(), setSpecs(), sortedSetSpecs(), keySpecs(), dumpSpecs(), sortSpecs(), objectSpecs(), serverSpecs(), transactionSpecs(), observationSpecs(), godwitSpecs(), migrateSpecs(), more} {
 		t.all = append(t.all, group...)
 	}
 	for i, s := range t.all {
@@ -125,8 +125,16 @@ func (t *Table) Check(args [][]byte) (s *Spec, problem string) {
 	return s, ""
 }
 
-// hasLongKey reports whether a key of a request is too long. It does not allocate.
+// hasLongKey reports whether a key of a request is too long.
 func (s *Spec) hasLongKey(args [][]byte) bool {
+	if s.Keys != nil {
+		for _, i := range s.Keys(args, nil) {
+			if len(args[i]) > key.MaxUserKey {
+				return true
+			}
+		}
+		return false
+	}
 	if s.FirstKey > 0 {
 		for i := s.FirstKey; i <= s.lastKey(args); i += s.Step {
 			if len(args[i]) > key.MaxUserKey {

@@ -1,0 +1,77 @@
+package engine
+
+import (
+	"fmt"
+
+	"godwit/engine/cluster"
+	"godwit/engine/slot"
+)
+
+// Error replies of the verbs with which other systems' tools move slots. Texts are those of Redis 7.0 where it has the error.
+const (
+	errSlotRange     = "ERR Invalid or out of range slot"
+	errSetSlotAction = "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP"
+	errNotMaster     = "ERR Target node is not a master"
+	errToMyself      = "ERR Can't migrate slot to myself"
+
+	errMigrateKeys = "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string"
+	errMigrateCopy = "ERR COPY to a node of the same cluster: a key is where its slot is"
+	errNoServers   = "ERR this node cannot call other servers"
+)
+
+func errUnknownNode(id []byte) string { return fmt.Sprintf("ERR Unknown node %s", oneLine(string(id))) }
+
+func errDontKnow(id []byte) string {
+	return fmt.Sprintf("ERR I don't know about node %s", oneLine(string(id)))
+}
+
+func errNotOwner(sl slot.Slot) string {
+	return fmt.Sprintf("ERR I'm not the owner of hash slot %d", sl)
+}
+
+func errAlreadyOwner(sl slot.Slot) string {
+	return fmt.Sprintf("ERR I'm already the owner of hash slot %d", sl)
+}
+
+func errHoldsKeys(sl slot.Slot) string {
+	return fmt.Sprintf("ERR Can't assign hashslot %d to a different node while I still hold keys for this hash slot: say CLUSTER SETSLOT MIGRATING to its owner first", sl)
+}
+
+// errOwnedBy says that a slot belongs to another node than a tool thinks.
+func errOwnedBy(sl slot.Slot, owner cluster.NodeID) string {
+	if owner == "" {
+		return fmt.Sprintf("ERR Slot %d has no owner that is known here", sl)
+	}
+	return fmt.Sprintf("ERR Slot %d belongs to node %s", sl, owner)
+}
+
+// errNotServedBy says that a node that is to be the owner of a slot says that it is not.
+func errNotServedBy(sl slot.Slot, id cluster.NodeID) string {
+	return fmt.Sprintf("ERR Node %s does not serve slot %d: it must be told first", id, sl)
+}
+
+func errOtherTarget(sl slot.Slot, j JobStatus) string {
+	return fmt.Sprintf("ERR Slot %d is on its way to node %s by job %d: give that up first, by CLUSTER SETSLOT STABLE or GODWIT MIGRATION CANCEL", sl, j.Target, j.ID.Counter)
+}
+
+// errNotAlone says that a slot is one of many of a job, which is not to be told something because of one.
+func errNotAlone(sl slot.Slot, j JobStatus, verb JobVerb) string {
+	return fmt.Sprintf("ERR Slot %d is one of the %d of job %d, which was started otherwise: GODWIT MIGRATION %s %d at its source", sl, j.Slots, j.ID.Counter, verb, j.ID.Counter)
+}
+
+func errMoveFailed(sl slot.Slot, j JobStatus) string {
+	return fmt.Sprintf("ERR Slot %d stays: job %d has failed: %s", sl, j.ID.Counter, oneLine(j.Error))
+}
+
+func errStillMoving(sl slot.Slot) string {
+	return fmt.Sprintf("ERR Slot %d is still on its way, which goes on: ask again", sl)
+}
+
+// errNotMigrating answers MIGRATE to a node of the cluster to which the slot is not to move.
+func errNotMigrating(sl slot.Slot, to cluster.NodeID) string {
+	return fmt.Sprintf("ERR Slot %d is not moving to node %s: say CLUSTER SETSLOT %d MIGRATING to its owner first", sl, to, sl)
+}
+
+func errMigrateTimeout(sl slot.Slot) string {
+	return fmt.Sprintf("IOERR error or timeout: slot %d is still on its way, which goes on", sl)
+}

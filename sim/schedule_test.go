@@ -105,6 +105,9 @@ func TestSettingsComplete(t *testing.T) {
 			}
 			return
 		}
+		if v.Kind() == reflect.Func {
+			return // a hook of tests, which no swarm draws
+		}
 		if known[v.Addr().Pointer()] == "" {
 			t.Errorf("swarm%s is missing in (*swarm).settings: schedules would lose it", name)
 		}

@@ -2,7 +2,7 @@ package sim
 
 import "godwit/engine/resp"
 
-// readAll reads every key once, as a client does.
+// readAll reads every key once, as a client does: of each slot all that one command reads in one packet, and each key of several types by itself.
 func (w *world) readAll() {
 	if w.failed != nil {
 		return
@@ -13,18 +13,22 @@ func (w *world) readAll() {
 	}
 	var list []wanted
 	for i := range w.keys.slots {
+		var reads [][]string
 		for j := range w.swarm.filler + 4 {
-			list = append(list, wanted{i, errand{argv: wholeRead(typeString, w.keys.fillerKey(i, j))}})
+			reads = append(reads, wholeRead(typeString, w.keys.fillerKey(i, j)))
 		}
 		for j := range w.keys.hot[i] {
 			if w.keys.hot[i][j].ops > 0 {
 				for g := range w.keys.hot[i][j].generation + 1 {
-					for _, read := range w.keys.finalReads(i, j, g) {
-						list = append(list, wanted{i, read})
+					single, tx := w.keys.finalReads(i, j, g)
+					reads = append(reads, single...)
+					if tx != nil {
+						list = append(list, wanted{i, errand{argv: tx.words(), tx: tx}})
 					}
 				}
 			}
 		}
+		list = append(list, wanted{i, errand{argv: reads[0], reads: reads}})
 	}
 	left := len(w.clients)
 	for n, c := range w.clients {
@@ -59,10 +63,9 @@ func (w *world) readAll() {
 
 // finalReads are what shows all of a hot key of a generation, by the type that it should have. What can be of any type is asked for its type, and
 // read as each of them, at one moment.
-func (k *keyspace) finalReads(slot, i, generation int) []errand {
+func (k *keyspace) finalReads(slot, i, generation int) ([][]string, *transaction) {
 	h := &k.hot[slot][i]
 	names := k.hotNames(slot, i, generation)
-	var reads []errand
 	if h.kind == changing || h.kind == groups {
 		tx := &transaction{}
 		for _, name := range names {
@@ -71,10 +74,11 @@ func (k *keyspace) finalReads(slot, i, generation int) []errand {
 				tx.commands = append(tx.commands, wholeRead(keyType(t), name))
 			}
 		}
-		return []errand{{argv: tx.words(), tx: tx}}
+		return nil, tx
 	}
+	var reads [][]string
 	for n, name := range names {
-		reads = append(reads, errand{argv: wholeRead(h.types[n], name)})
+		reads = append(reads, wholeRead(h.types[n], name))
 	}
-	return reads
+	return reads, nil
 }

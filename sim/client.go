@@ -25,10 +25,11 @@ type client struct {
 	busy  bool
 	argv  []string     // of a transaction, for people
 	tx    *transaction // nil unless it is one
+	reads [][]string   // that travel together; nil unless they do
 	slot  int
 	tries int
 	first time.Duration // when the operation was first tried
-	op    int           // numbers the operation within the run, from 1
+	op    int           // numbers the operation within the run, or the first of those that travel together, from 1
 	class string        // of its operations, as actions of a schedule
 	// then is called after the operation instead of drawing the next, with its last reply.
 	then func(reply resp.Value, ok bool)
@@ -75,10 +76,10 @@ func (c *client) do(slot int, argv []string, then func(resp.Value, bool)) {
 
 // run begins an operation on a slot.
 func (c *client) run(slot int, e errand, then func(resp.Value, bool)) {
-	c.busy, c.slot, c.argv, c.tx, c.tries, c.then = true, slot, e.argv, e.tx, 0, then
+	c.busy, c.slot, c.argv, c.tx, c.reads, c.tries, c.then = true, slot, e.argv, e.tx, e.reads, 0, then
 	c.first = c.w.now
-	c.w.cover.operations++
-	c.op = c.w.cover.operations
+	c.op = c.w.cover.operations + 1
+	c.w.cover.operations += max(1, len(e.reads))
 	c.w.trace.begins(c)
 	c.try()
 }
@@ -103,6 +104,10 @@ func (c *client) try() {
 	}
 	if c.tx != nil {
 		c.tx.begin(c, conn)
+		return
+	}
+	if c.reads != nil {
+		c.readTogether(&call{conn: conn}, c.reads, func([]linearize.Reply) { c.succeed(conn, resp.Value{}) })
 		return
 	}
 	id, ok := c.begin(operation(c.argv))
@@ -232,7 +237,7 @@ func (c *client) lost(v resp.Value) {
 // succeed ends an operation that was answered.
 func (c *client) succeed(conn *conn, v resp.Value) {
 	c.guess[c.slot] = conn.to.index
-	c.w.cover.succeeded++
+	c.w.cover.succeeded += max(1, len(c.reads))
 	c.finish(v, true)
 }
 

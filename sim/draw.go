@@ -7,8 +7,9 @@ import (
 
 // errand is what a client does in one operation of its own.
 type errand struct {
-	argv []string     // a command; of a transaction, for people
-	tx   *transaction // nil for a command
+	argv  []string     // a command; of a transaction, for people
+	tx    *transaction // nil for a command
+	reads [][]string   // commands that travel in one packet, argv the first of them; nil for one by itself
 }
 
 // shareFiller is the part of the operations that go to the filler.

@@ -177,7 +177,7 @@ func (t *trace) show(at time.Duration, node int, kind traceKind, k *call, conten
 // begins tells that a client begins an operation.
 func (t *trace) begins(c *client) {
 	if t.watch != nil {
-		t.operation(c, traceBegin, fmt.Sprintf("%.120q", c.argv))
+		t.operations(c, traceBegin, func(argv []string) string { return fmt.Sprintf("%.120q", argv) })
 	}
 }
 
@@ -187,21 +187,30 @@ func (t *trace) ends(c *client, v resp.Value, ok bool) {
 		return
 	}
 	took := c.w.now - c.first
-	switch {
-	case ok:
-		t.operation(c, traceEnd, fmt.Sprintf("%.120q → %.120s; %v, try %d", c.argv, v, took, c.tries))
-	case c.tries >= maxTries:
-		t.operation(c, traceEnd, fmt.Sprintf("%.120q refused, given up; %v, try %d", c.argv, took, c.tries))
-	default:
-		t.operation(c, traceEnd, fmt.Sprintf("%.120q outcome unknown; %v, try %d", c.argv, took, c.tries))
-	}
+	t.operations(c, traceEnd, func(argv []string) string {
+		switch {
+		case ok && c.reads != nil:
+			return fmt.Sprintf("%.120q answered; %v, try %d", argv, took, c.tries)
+		case ok:
+			return fmt.Sprintf("%.120q → %.120s; %v, try %d", argv, v, took, c.tries)
+		case c.tries >= maxTries:
+			return fmt.Sprintf("%.120q refused, given up; %v, try %d", argv, took, c.tries)
+		default:
+			return fmt.Sprintf("%.120q outcome unknown; %v, try %d", argv, took, c.tries)
+		}
+	})
 }
 
-func (t *trace) operation(c *client, kind traceKind, text string) {
-	if t.watch != nil {
+// operations tells something of the operation of a client, or of each of those that travel together.
+func (t *trace) operations(c *client, kind traceKind, text func(argv []string) string) {
+	all := c.reads
+	if all == nil {
+		all = [][]string{c.argv}
+	}
+	for i, argv := range all {
 		t.watch(&Moment{
-			At: c.w.now, Node: -1, Kind: traceNames[kind], Text: text, Client: c.index, Slot: int(c.w.keys.slots[c.slot]),
-			From: -1, To: -1, Op: c.op, Hash: t.sum(),
+			At: c.w.now, Node: -1, Kind: traceNames[kind], Text: text(argv), Client: c.index, Slot: int(c.w.keys.slots[c.slot]),
+			From: -1, To: -1, Op: c.op + i, Hash: t.sum(),
 		})
 	}
 }

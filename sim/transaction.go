@@ -62,40 +62,22 @@ func (t *transaction) begin(c *client, conn *conn) {
 func (t *transaction) watch(c *client, conn *conn) {
 	w := c.w
 	packet := [][][]byte{{[]byte("WATCH")}}
-	var ids []linearize.ID
 	for _, argv := range t.watched {
-		id, ok := c.begin(operation(argv))
-		if !ok {
-			return
-		}
-		ids = append(ids, id)
 		packet[0] = append(packet[0], []byte(argv[1]))
-		packet = append(packet, toArgs(argv))
 	}
-	packet = conn.unwatched(packet)
+	k := &call{conn: conn, ahead: conn.unwatched(packet)}
 	conn.watches = true
-	k := &call{conn: conn, ahead: packet[:len(packet)-1], args: packet[len(packet)-1]}
 	k.left = func(resp.Value) { t.epoch = conn.to.record(w.keys.slots[c.slot]).Epoch }
-	k.done = func(v resp.Value, err error) {
-		refused := errors.Is(err, errRefused)
-		for _, id := range ids {
-			switch {
-			case refused:
-				w.must(w.history.Fail(id, int64(w.now)))
-			case err != nil:
-				w.must(w.history.Unknown(id))
+	c.readTogether(k, t.watched, func(replies []linearize.Reply) {
+		t.seen = replies
+		w.after(t.thinks, func() {
+			if conn.broken { // and nothing is watched any more
+				c.again(0)
+				return
 			}
-		}
-		switch {
-		case refused:
-			c.elsewhere()
-		case err != nil:
-			c.lost(v)
-		default:
-			t.read(c, conn, ids, append(k.early, v))
-		}
-	}
-	c.send(k, w.swarm.patience)
+			t.send(c, conn)
+		})
+	})
 }
 
 // unwatched puts UNWATCH in front of a packet if something may be watched still, of a try that came to nothing.
@@ -104,49 +86,6 @@ func (c *conn) unwatched(packet [][][]byte) [][][]byte {
 		packet = append([][][]byte{{[]byte("UNWATCH")}}, packet...)
 	}
 	return packet
-}
-
-// read takes what the reads have shown, and goes on if all went well.
-func (t *transaction) read(c *client, conn *conn, ids []linearize.ID, replies []resp.Value) {
-	w := c.w
-	before := replies[:len(replies)-len(ids)]
-	trouble := ""
-	for i, v := range replies[len(before):] {
-		if conn.to.unread(v) {
-			w.must(w.history.Fail(ids[i], int64(w.now)))
-			trouble = v.Str
-			continue
-		}
-		reply, err := historyReply(v)
-		if err != nil {
-			w.violate("replies", "%q was answered %s: %v", t.watched[i], v, err)
-			return
-		}
-		w.must(w.history.End(ids[i], reply, int64(w.now)))
-		t.seen = append(t.seen, reply)
-		if reply.Outcome() != linearize.Ok {
-			trouble = reply.Text
-		} else if reply.Kind == linearize.ErrorReply && !expected(reply.Text) {
-			w.violate("replies", "%q was answered %s", t.watched[i], v)
-			return
-		}
-	}
-	for _, v := range before {
-		if v.Kind == resp.ErrorKind {
-			trouble = v.Str
-		}
-	}
-	if trouble != "" || w.failed != nil {
-		c.turnedAway(trouble)
-		return
-	}
-	w.after(t.thinks, func() {
-		if conn.broken { // and nothing is watched any more
-			c.again(0)
-			return
-		}
-		t.send(c, conn)
-	})
 }
 
 // send sends MULTI, the commands, and EXEC or DISCARD.

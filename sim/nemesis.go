@@ -142,9 +142,13 @@ func (n *nemesis) crash() {
 	n.w.after(n.dice.around(n.w.swarm.crashes), n.crash)
 }
 
+// maxCrashes bounds how often the power goes in a run that the nemesis takes it: a cluster whose machines start all the time gets nothing done
+// that a crash could spoil.
+const maxCrashes = 10
+
 // strike crashes a machine now, or in the middle of what it does next.
 func (n *nemesis) strike(p *process) {
-	if !p.up || n.over || !n.w.plan.act("crash", "node ", p.index) {
+	if !p.up || n.over || n.counts[markCrash] >= maxCrashes || !n.w.plan.act("crash", "node ", p.index) {
 		return
 	}
 	if n.dice.chance(n.w.swarm.midway) {

@@ -101,7 +101,7 @@ func drawSwarm(seed uint64) swarm {
 
 func rollSwarm(d dice) swarm {
 	s := swarm{
-		nodes: 3 + d.IntN(3), clients: 4 + d.IntN(4), slots: 5 + d.IntN(4),
+		nodes: pick(d, 3, 3, 3, 3, 4, 5), clients: 4 + d.IntN(4), slots: 5 + d.IntN(4),
 		safety: d.between(4*time.Second, 7*time.Second),
 		filler: 8 + d.IntN(26), fillerBytes: pick(d, 20, 40, 40, 150),
 		latency: pick(d, 200*time.Microsecond, 500*time.Microsecond, time.Millisecond, 4*time.Millisecond),

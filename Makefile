@@ -20,7 +20,7 @@ BENCHFLAGS ?=
 # packages-with PATTERN lists the packages that have a test file with a line like that.
 packages-with = $(addprefix ./,$(sort $(dir $(shell git grep -lE --untracked '$(1)' -- '*_test.go' ':!*/testdata/*'))))
 
-.PHONY: help build demo test differential race clients clients-table lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants mutants-table crash-matrix bench bench-long bench-go bench-sim clean
+.PHONY: help build demo test differential race clients clients-table lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants mutants-table crash-matrix reshard bench bench-long bench-go bench-sim clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +83,9 @@ sim-determinism-race: build ## simulate RACESEEDS (1-10) under the race detector
 
 crash-matrix: ## kill source, target and both, and cut their link, REPETITIONS (3) times at every step of a move between real processes
 	GODWIT_CRASH_REPETITIONS=$(REPETITIONS) go test -timeout 60m -count 1 -run '^TestCrashMatrix$$' -v ./cmd/godwit
+
+reshard: ## let redis-cli move 1,000 slots to a node, and balance the cluster again, under load
+	GODWIT_RESHARD_SLOTS=1000 go test -timeout 20m -count 1 -run '^TestRedisCliReshards$$' -v ./cmd/godwit
 
 mutants-table: ## look for each planted bug 20 times and write the table in sim/README.md
 	go run -tags mutants ./cmd/godwit sim mutants --searches 20 --markdown sim/README.md

@@ -312,6 +312,7 @@ func (n *Node) ResetCluster() (store.Position, error) {
 	n.mapNow.Store(cluster.NoMap())
 	n.mu.Lock()
 	n.hints = map[slot.Slot]cluster.Hint{}
+	n.wished = map[slot.Slot]cluster.NodeID{}
 	n.claims.Reset()
 	n.mu.Unlock()
 	for sl := range slot.Slot(slot.Count) {

@@ -82,6 +82,7 @@ type serverOptions struct {
 	sync                                    string
 	requirepass, peerSecret, peerSecretFile string
 	maxClients                              atLeastOne
+	loops                                   int
 	cache, rowCache, memtable               byteSize
 	maxBulk, maxPipeline, maxOutput         byteSize
 	logLevel, logFormat                     string
@@ -103,6 +104,7 @@ func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.peerSecret, "peer-secret", "", "`SECRET` by which the nodes of a cluster know each other; without one only those of this machine are accepted")
 	f.StringVar(&o.peerSecretFile, "peer-secret-file", "", "read the peer secret from the first line of file `PATH`")
 	f.Var(&o.maxClients, "maxclients", "serve at most `N` connections")
+	f.IntVar(&o.loops, "loops", 0, "read the connections on `N` loops; 0: one for every two processors; -1: a goroutine for each connection")
 	f.Var(sizeWithin{&o.cache, 1 << 20, 1 << 50}, "cache", "memory for blocks of data read from the disk, such as 256mb")
 	f.Var(sizeWithin{&o.rowCache, 1 << 10, 1 << 38}, "row-cache", "memory for single records read or written lately; 1kb switches it off")
 	f.Var(sizeWithin{&o.memtable, 1 << 20, 2 << 30}, "memtable", "memory for writes before they become a table on the disk")
@@ -134,7 +136,7 @@ func (o *serverOptions) hostConfig(w io.Writer) (host.Config, error) {
 		Limits: engine.Limits{
 			MaxClients: int(o.maxClients), BulkBytes: int(o.maxBulk), PipelineBytes: int(o.maxPipeline), OutputBytes: int(o.maxOutput),
 		},
-		Version: release, Log: log,
+		Version: release, Log: log, Loops: o.loops,
 	}
 	if o.cluster {
 		if cfg.NewMigrator, err = driver.New(o.moves); err != nil {

@@ -39,13 +39,33 @@ const (
 	lingerBytes = 16 << 20
 )
 
-// conn is a connection. Its reader goroutine reads, runs the commands, and writes the replies that are ready by then, so
-// that a request which waits for nothing costs no switch of goroutines. It then reads again: it never waits for replies
-// unless a limit is reached, and so notices a peer that has gone. Replies that become ready later are delivered on other
-// goroutines and written by a goroutine that lives as long as there are any.
+// looped is a socket of a connection that a loop reads (see loops), and that can be given to a goroutine and back.
+type looped interface {
+	net.Conn
+	// readNow and writeNow do what can be done without waiting; errNotNow says that there is nothing, or no room. writeNow returns how
+	// much it has written also with an error.
+	readNow(b []byte) (int, error)
+	writeNow(b []byte) (int, error)
+	// park gives the connection to the loop, which will call conn.turn when there is something to read. An error is why the reader must
+	// end instead.
+	park() error
+	// interrupt has the reader, whoever it is, end with an error.
+	interrupt(err error)
+	// writeSoon has the loop call conn.writeLate.
+	writeSoon()
+}
+
+// conn is a connection. Its reader reads, runs the commands, and writes the replies that are ready by then, so that a request which
+// waits for nothing costs no switch of goroutines. It then reads again: it never waits for replies unless a limit is reached,
+// and so notices a peer that has gone. Replies that become ready later are delivered on other goroutines and written by the loop,
+// or by a goroutine that lives as long as there are any.
+//
+// The reader is a loop, where there is one, as long as nothing must be waited for: turn. Otherwise, and in the end, it is a
+// goroutine: serve.
 type conn struct {
 	srv     *Server
 	nc      net.Conn
+	looped  looped // nc if a loop may read, nil if a goroutine does
 	session *engine.Session
 
 	// The reader's.
@@ -54,6 +74,9 @@ type conn struct {
 	requests   requests
 	commands   [][][]byte // that are run together
 	argv       [][]byte   // their arguments
+	ran        int        // how many of them have run
+	cutErr     error      // what is wrong with what comes behind them
+	cutMore    bool       // there may be others
 	ahead      int        // commands since the session was last seen idle
 	aheadBytes int        // their bytes
 	ending     bool       // the client sends no more, or the server shuts down
@@ -87,7 +110,11 @@ func (c *conn) deliver(b []byte) {
 	start := !c.writer
 	c.writer = true
 	c.mu.Unlock()
-	if start {
+	switch {
+	case !start:
+	case c.looped != nil:
+		c.looped.writeSoon()
+	default:
 		go c.writeLate()
 	}
 }
@@ -95,10 +122,23 @@ func (c *conn) deliver(b []byte) {
 // writeLate writes replies that were delivered while the reader was not running commands.
 func (c *conn) writeLate() {
 	c.write()
+	c.wroteLate()
+}
+
+func (c *conn) wroteLate() {
 	c.noteProgress()
 	if c.session.Closing() && c.session.Idle() {
-		_ = c.nc.SetReadDeadline(past) // the reader closes; a socket that fails has done so already
+		c.stopReading() // the reader closes
 	}
+}
+
+// stopReading has the reader end when it reads next, with an error that is os.ErrDeadlineExceeded.
+func (c *conn) stopReading() {
+	if c.looped != nil {
+		c.looped.interrupt(os.ErrDeadlineExceeded)
+		return
+	}
+	_ = c.nc.SetReadDeadline(past) // a socket that fails ends by itself
 }
 
 func (c *conn) noteProgress() {
@@ -119,30 +159,61 @@ func (c *conn) become() bool {
 	return true
 }
 
-// write writes until there is nothing left, and then ends the caller's being the writer.
+// write writes until there is nothing left, and then ends the caller's being the writer. What a looped socket has no room for is
+// written by a goroutine, which is the writer then.
 func (c *conn) write() {
 	for {
-		c.mu.Lock()
-		if len(c.out) == 0 {
-			c.writer = false
-			c.mu.Unlock()
+		b := c.take()
+		if b == nil {
 			return
 		}
-		b := c.out
-		c.out, c.spare = c.spare, nil
-		c.mu.Unlock()
-		err := c.send(b)
-		c.mu.Lock()
-		if cap(b) <= keepBuffer {
-			c.spare = b[:0]
+		if c.looped == nil {
+			c.written(b, c.send(b))
+			continue
 		}
-		if err != nil {
-			c.broken, c.out = true, nil
+		n, err := c.looped.writeNow(b)
+		if errors.Is(err, errNotNow) {
+			go c.writeRest(b, n)
+			return
 		}
-		c.mu.Unlock()
-		if err != nil {
-			_ = c.nc.Close() // wakes the reader
-		}
+		c.written(b, err)
+	}
+}
+
+// writeRest writes all but the first n bytes of a buffer, and what is delivered meanwhile, and waits for a client that does not read.
+func (c *conn) writeRest(b []byte, n int) {
+	for b != nil {
+		c.written(b, c.send(b[n:]))
+		b, n = c.take(), 0
+	}
+	c.wroteLate()
+}
+
+// take takes what was delivered for writing. Without anything it returns nil and ends the caller's being the writer.
+func (c *conn) take() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.out) == 0 {
+		c.writer = false
+		return nil
+	}
+	b := c.out
+	c.out, c.spare = c.spare, nil
+	return b
+}
+
+// written notes what came of writing a buffer that was taken.
+func (c *conn) written(b []byte, err error) {
+	c.mu.Lock()
+	if cap(b) <= keepBuffer {
+		c.spare = b[:0]
+	}
+	if err != nil {
+		c.broken, c.out = true, nil
+	}
+	c.mu.Unlock()
+	if err != nil {
+		_ = c.nc.Close() // wakes the reader
 	}
 }
 
@@ -178,48 +249,98 @@ func (c *conn) unwritten() (bytes int, writing bool) {
 // past is a deadline that has passed.
 var past = time.Unix(1, 0)
 
-// serve is the life of a connection after its session has been opened.
-func (c *conn) serve() {
-	err := c.readAll()
+// What turn and readAll return when nothing is wrong.
+var (
+	errGoOn   = errors.New("a goroutine must go on")
+	errParked = errors.New("the loop reads")
+	errQuit   = errors.New("the session is over")
+)
+
+// turn reads once and runs what has arrived, on a loop, which must not wait: nil says that the loop may go on reading, errGoOn
+// that a goroutine must, and anything else why the connection ends.
+func (c *conn) turn() error {
+	err := c.read(c.looped.readNow)
+	switch {
+	case errors.Is(err, errNotNow):
+		return nil
+	case err != nil:
+		return err
+	}
+	if err := c.runBatch(errGoOn); err != nil {
+		return err
+	}
+	if c.session.Closing() {
+		return errQuit
+	}
+	if c.session.IsPeer() { // whose messages are large, and keep a loop from its clients
+		return errGoOn
+	}
+	if far, err := c.tooFar(); err != nil || !far {
+		return err
+	}
+	return errGoOn
+}
+
+// serve is the life of a connection on a goroutine: it goes on reading after errGoOn, and otherwise ends the connection for
+// the reason given. It returns early when the loop can read again.
+func (c *conn) serve(why error) {
+	if errors.Is(why, errGoOn) {
+		why = c.readAll()
+	}
 	var protocol *protocolError
 	switch {
-	case errors.As(err, &protocol):
+	case errors.Is(why, errParked):
+		return // the connection may be a runner's by now
+	case errors.As(why, &protocol):
 		// What came before is answered before the error is.
 		c.settle(0)
 		c.session.Fail(protocol.Error())
 		c.settle(0)
 		c.linger()
-	case errors.Is(err, io.EOF):
+	case errors.Is(why, io.EOF):
 		c.ending = true
 		c.settle(endGrace)
-	case errors.Is(err, os.ErrDeadlineExceeded): // QUIT behind a command that waited, or the server shuts down
+	case errors.Is(why, os.ErrDeadlineExceeded): // QUIT behind a command that waited, or the server shuts down
 		c.ending = true
 		c.settle(0)
-	case err == nil: // QUIT
+	case errors.Is(why, errQuit):
 		c.settle(0)
 	}
 	c.session.Close()
 	_ = c.nc.Close()
+	c.srv.forget(c)
 }
 
-// readAll reads and runs commands until the session wants to be closed (nil), the client's bytes are wrong, or the socket
-// fails.
+// readAll reads and runs commands until the session wants to be closed, the client's bytes are wrong, the socket fails, or the
+// loop can go on.
 func (c *conn) readAll() error {
 	for {
-		if err := c.runBatch(); err != nil || c.session.Closing() {
+		if err := c.holdBack(); err != nil {
 			return err
+		}
+		if err := c.runBatch(nil); err != nil {
+			return err
+		}
+		if c.session.Closing() {
+			return errQuit
 		}
 		if err := c.holdBack(); err != nil {
 			return err
 		}
-		if err := c.read(); err != nil {
+		if c.looped != nil && !c.session.IsPeer() {
+			if err := c.looped.park(); err != nil {
+				return err
+			}
+			return errParked
+		}
+		if err := c.read(c.nc.Read); err != nil {
 			return err
 		}
 	}
 }
 
 // read reads once, into a buffer that grows with what arrives, never with what was announced.
-func (c *conn) read() error {
+func (c *conn) read(from func([]byte) (int, error)) error {
 	switch {
 	case c.from == len(c.in):
 		if cap(c.in) == 0 || cap(c.in) > keepBuffer {
@@ -233,7 +354,7 @@ func (c *conn) read() error {
 		copy(grown, c.in[c.from:])
 		c.in, c.from = grown, 0
 	}
-	n, err := c.nc.Read(c.in[len(c.in):cap(c.in)])
+	n, err := from(c.in[len(c.in):cap(c.in)])
 	c.in = c.in[:len(c.in)+n]
 	if n > 0 {
 		return nil // an error will come again
@@ -241,53 +362,40 @@ func (c *conn) read() error {
 	return err
 }
 
-// runBatch runs the complete commands that have been read and writes the replies that are ready.
-func (c *conn) runBatch() error {
-	if c.from == len(c.in) {
+// runBatch runs the complete commands that have been read, some at a time, and writes the replies that are ready. When the client
+// is too far ahead it waits, or returns tooFar if that is not nil: called again, it goes on.
+func (c *conn) runBatch(tooFar error) error {
+	if c.from == len(c.in) && len(c.commands) == 0 {
 		return nil
 	}
-	mine := c.become()
-	err := c.runCommands(&mine)
-	c.session.Flush()
-	if mine {
-		c.write()
-	}
-	return err
-}
-
-// runCommands runs commands, some at a time; mine says whether the caller is the writer.
-func (c *conn) runCommands(mine *bool) error {
-	for {
-		more, err := c.cut()
-		rest := c.commands[c.session.ExecuteAll(c.commands):]
-		for len(rest) > 0 {
-			if err := c.handOut(mine); err != nil || c.session.Closing() {
-				return err
+	for mine := c.become(); ; mine = c.become() {
+		if len(c.commands) == 0 {
+			c.cutMore, c.cutErr = c.cut()
+		}
+		c.ran += c.session.ExecuteAll(c.commands[c.ran:])
+		c.session.Flush()
+		if mine {
+			c.write()
+		}
+		if c.ran == len(c.commands) {
+			c.forgetCommands()
+			if c.cutErr != nil || !c.cutMore {
+				return c.cutErr
 			}
-			rest = rest[c.session.ExecuteAll(rest):]
 		}
-		c.forgetCommands()
-		if err != nil || !more {
+		if c.session.Closing() {
+			return nil
+		}
+		if tooFar != nil {
+			if far, err := c.tooFar(); err != nil {
+				return err
+			} else if far {
+				return tooFar
+			}
+		} else if err := c.holdBack(); err != nil {
 			return err
 		}
-		if err := c.handOut(mine); err != nil || c.session.Closing() {
-			return err
-		}
 	}
-}
-
-// handOut writes the replies that there are, and waits while the client is too far ahead.
-func (c *conn) handOut(mine *bool) error {
-	c.session.Flush()
-	if *mine {
-		c.write()
-		*mine = false
-	}
-	if err := c.holdBack(); err != nil {
-		return err
-	}
-	*mine = c.become()
-	return nil
 }
 
 // forgetCommands lets go of the commands that have run, and makes room for as many arguments as they had, within limits.
@@ -298,7 +406,7 @@ func (c *conn) forgetCommands() {
 	}
 	clear(c.commands)
 	clear(c.argv)
-	c.commands, c.argv = c.commands[:0], c.argv[:0]
+	c.commands, c.argv, c.ran = c.commands[:0], c.argv[:0], 0
 	if cap(c.argv) < arguments && arguments <= keepArguments {
 		c.argv = make([][]byte, 0, arguments)
 	}
@@ -339,24 +447,31 @@ func crossProtocol(args [][]byte) bool {
 	return len(args) > 0 && (bytes.EqualFold(args[0], []byte("post")) || bytes.EqualFold(args[0], []byte("host:")))
 }
 
-// holdBack waits while the client is too far ahead: its replies wait to be written, or its commands to be run. The error says that
-// nothing can be written any more.
+// tooFar reports whether the client is too far ahead: its replies wait to be written, or its commands to be run. The error
+// says that nothing can be written any more.
+func (c *conn) tooFar() (bool, error) {
+	n, writing := c.unwritten()
+	if n < 0 {
+		return false, net.ErrClosed
+	}
+	if writing && n > outputBytes || c.session.Output() > outputBytes {
+		return true, nil
+	}
+	if c.ahead < aheadCommands && c.aheadBytes < c.srv.limits.PipelineBytes {
+		return false, nil
+	}
+	if !c.session.Idle() {
+		return true, nil
+	}
+	c.ahead, c.aheadBytes = 0, 0
+	return false, nil
+}
+
+// holdBack waits while the client is too far ahead.
 func (c *conn) holdBack() error {
 	for {
-		n, writing := c.unwritten()
-		if n < 0 {
-			return net.ErrClosed
-		}
-		tooMuch := writing && n > outputBytes || c.session.Output() > outputBytes
-		if c.ahead >= aheadCommands || c.aheadBytes >= c.srv.limits.PipelineBytes {
-			if c.session.Idle() {
-				c.ahead, c.aheadBytes = 0, 0
-			} else {
-				tooMuch = true
-			}
-		}
-		if !tooMuch {
-			return nil
+		if far, err := c.tooFar(); err != nil || !far {
+			return err
 		}
 		select {
 		case <-c.progress:
@@ -399,7 +514,8 @@ func (c *conn) writing() bool {
 
 // linger ends our half of the connection and passes over what the client is still sending.
 func (c *conn) linger() {
-	if tcp, ok := c.nc.(*net.TCPConn); ok && tcp.CloseWrite() == nil && c.nc.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if ok && half.CloseWrite() == nil && c.nc.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
 		_, _ = io.CopyN(io.Discard, c.nc, lingerBytes) // whatever it is, the connection is closed next
 	}
 }

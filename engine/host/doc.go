@@ -4,7 +4,8 @@
 // Everything in the engine that starts a goroutine, reads a clock or opens a socket does it here.
 //
 // Vocabulary. A *connection* is a socket that somebody opened to this node, with the session that runs its commands. A
-// *link* is a socket that this node opened to another one; there is one for each peer and lane.
+// *link* is a socket that this node opened to another one; there is one for each peer and lane. A *loop* reads many connections on
+// one goroutine, its *runner*, one after another; a connection's part in that is a *turn*.
 //
 // Invariants.
 //  1. Replies leave a connection in the order in which its session delivered them, each once, and by one writer at a time.

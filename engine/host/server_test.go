@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,9 @@ import (
 	"godwit/engine/store"
 )
 
+// loopsEnv names the variable by which a test that runs other tests sets Config.Loops.
+const loopsEnv = "GODWIT_TEST_LOOPS"
+
 // start runs a server for the time of the test.
 func start(t *testing.T, change func(*Config)) *Server {
 	t.Helper()
@@ -27,6 +31,7 @@ func start(t *testing.T, change func(*Config)) *Server {
 		Listen: "127.0.0.1:0", Dir: t.TempDir(), Sync: engine.SyncNever, CacheBytes: 8 << 20, MemTableBytes: 4 << 20,
 		Fatal: func(err error) { panic(err) },
 	}
+	cfg.Loops, _ = strconv.Atoi(os.Getenv(loopsEnv)) // 0 without
 	if change != nil {
 		change(&cfg)
 	}

@@ -1,0 +1,150 @@
+package host
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"godwit/engine"
+	"godwit/engine/slot"
+)
+
+// TestWithoutLoops runs what the loops could break with a goroutine for each connection, as on other systems.
+func TestWithoutLoops(t *testing.T) {
+	t.Setenv(loopsEnv, "-1")
+	for name, test := range map[string]func(*testing.T){
+		"pipelining": TestPipelining, "partial reads": TestPartialReads, "large value": TestLargeValue, "protocol errors": TestProtocolErrors,
+		"quit": TestQuit, "half closed": TestHalfClosed, "churn": TestChurn, "parked command": TestParkedCommand,
+		"parked command of a closed peer": TestParkedCommandOfAClosedPeer, "bounded pipeline": TestParkedPipelineIsBounded,
+		"unread replies": TestUnreadReplies, "slow reader": TestSlowReaderIsKept, "CLIENT KILL": TestClientKillClosesTheSocket,
+		"shutdown": TestShutdownLetsCommandsFinish, "bounded shutdown": TestShutdownIsBounded, "peers": TestPeersNeedAHandshake,
+	} {
+		t.Run(name, test)
+	}
+}
+
+// TestLongCommandHoldsUpNobody: while a command does not come to its end, the other connections of its loop are served, and what
+// arrives for its own connection waits its turn.
+func TestLongCommandHoldsUpNobody(t *testing.T) {
+	s := start(t, func(c *Config) { c.Loops = 1 })
+	stuck, other := dial(t, s), dial(t, s)
+	for _, c := range []*client{stuck, other} {
+		c.send("PING\r\n")
+		c.expect("+PONG\r\n")
+	}
+	for range 3 {
+		held, release := make(chan struct{}), make(chan struct{})
+		var locked sync.WaitGroup
+		locked.Go(func() {
+			s.Node().Exclusive(slot.OfKey([]byte("a")), func(*engine.Owned) { // a command on it takes as long as this
+				close(held)
+				<-release
+			})
+		})
+		<-held
+		stuck.send("SET a 1\r\n")
+		for i := range 100 {
+			other.send(fmt.Sprintf("ECHO %02d\r\n", i))
+			other.expect(fmt.Sprintf("$2\r\n%02d\r\n", i))
+			stuck.send("INCR a\r\n")
+		}
+		close(release)
+		locked.Wait()
+		var want strings.Builder
+		want.WriteString("+OK\r\n")
+		for i := range 100 {
+			fmt.Fprintf(&want, ":%d\r\n", i+2)
+		}
+		stuck.expect(want.String())
+	}
+	if n := len(s.loops.all); n != 1 {
+		t.Errorf("%d loops, want 1", n)
+	}
+}
+
+// TestLoopAndBack: a connection that a goroutine had to serve, since its client was too far ahead, is a loop's again.
+func TestLoopAndBack(t *testing.T) {
+	s := start(t, nil)
+	c := dial(t, s)
+	if err := c.nc.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil { // else the system makes it as large as what follows
+		t.Fatal(err)
+	}
+	reply := setLarge(c)
+	for range 3 {
+		const gets = 12
+		c.send(strings.Repeat("GET a\r\n", gets))
+		if !until(func() bool { return !s.looped() }) { // the sockets take a part of it
+			t.Fatal("a loop serves a client that is too far ahead")
+		}
+		c.expect(strings.Repeat(reply, gets))
+		if !until(s.looped) {
+			t.Fatal("the loop does not have the connection again")
+		}
+	}
+	c.send("GET b\r\n")
+	c.expect("$-1\r\n")
+}
+
+// looped reports whether all connections are read by loops.
+func (s *Server) looped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		k, ok := c.looped.(*sock)
+		if !ok {
+			return false
+		}
+		k.mu.Lock()
+		looped := k.looped
+		k.mu.Unlock()
+		if !looped {
+			return false
+		}
+	}
+	return true
+}
+
+// TestSockWhoseNumberIsAnothers: closing a socket while it is written and read must not reach another that gets its number.
+func TestSockWhoseNumberIsAnothers(t *testing.T) {
+	s := start(t, nil)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for i := range 50 {
+				nc, err := net.Dial("tcp", s.Addr().String())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				text := fmt.Sprintf("CLIENT ID\r\nECHO %d\r\n", i)
+				if i%2 == 0 {
+					text += "CLIENT KILL TYPE normal SKIPME no MAXAGE 1000000\r\n" // nobody is so old: it only looks at all of them
+				}
+				if _, err := io.WriteString(nc, text); err != nil {
+					t.Error(err)
+				}
+				if i%3 != 0 {
+					b := make([]byte, 1)
+					if _, err := io.ReadFull(nc, b); err != nil || b[0] != ':' {
+						t.Errorf("read %q, %v", b, err)
+					}
+				}
+				nc.Close()
+			}
+		})
+	}
+	all.Wait()
+	if !until(func() bool { return s.connections() == 0 }) {
+		t.Errorf("%d connections are left", s.connections())
+	}
+	for _, l := range s.loops.all {
+		l.mu.Lock()
+		if len(l.socks) != 0 {
+			t.Errorf("a loop knows %d sockets of no connection", len(l.socks))
+		}
+		l.mu.Unlock()
+	}
+}

@@ -1,0 +1,17 @@
+//go:build !linux
+
+package host
+
+import (
+	"log/slog"
+	"net"
+)
+
+// loops are for systems with epoll. Elsewhere each connection has a goroutine.
+type loops struct{}
+
+func startLoops(int, *slog.Logger) (*loops, error) { return &loops{}, nil }
+
+func (*loops) adopt(*conn, net.Conn) looped { return nil }
+
+func (*loops) close() {}

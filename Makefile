@@ -13,6 +13,7 @@ DETSEEDS ?= 1-200
 RACESEEDS ?= 1-10
 FUZZTIME ?= 10s
 OPERATIONS ?= 100000
+LONGKEYS ?= 10000000
 REPETITIONS ?= 3
 DEMOFLAGS ?=
 BENCHFLAGS ?=
@@ -20,7 +21,7 @@ BENCHFLAGS ?=
 # packages-with PATTERN lists the packages that have a test file with a line like that.
 packages-with = $(addprefix ./,$(sort $(dir $(shell git grep -lE --untracked '$(1)' -- '*_test.go' ':!*/testdata/*'))))
 
-.PHONY: help build demo test differential race clients clients-table lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants mutants-table crash-matrix reshard bench bench-long bench-go bench-sim clean
+.PHONY: help build demo test test-long differential race clients clients-table lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants mutants-table crash-matrix reshard bench bench-long bench-go bench-sim clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' Makefile
@@ -37,7 +38,11 @@ test: ## run the tests, and with the tag "mutants" those that require each plant
 	go test -timeout 20m -tags mutants -run Model ./migration/...
 	go test -timeout 20m -tags mutants -run 'Hunt|Schedules' ./sim
 	go test -timeout 20m -tags mutants -run FindMutants ./fuzz
+	go test -timeout 20m -tags mutants -run MutantVerify ./cmd/godwit
 	go test -timeout 20m -tags mutants -run 'MutantsFail|ExpiredResurrect' ./engine/...
+
+test-long: ## find one flipped bit and one missing key among LONGKEYS (10000000) keys
+	GODWIT_LONG_KEYS=$(LONGKEYS) go test -timeout 120m -count 1 -v -run '^TestVerifyNeedle$$' ./cmd/godwit
 
 differential: ## compare OPERATIONS (100000) random commands of each type, in each version of the protocol, with a real Redis
 	go test -timeout 120m -count 1 -v -run '^Test(Transactions)?AgainstRedis$$' ./engine/command ./engine/host -args -operations $(OPERATIONS)

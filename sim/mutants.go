@@ -93,6 +93,8 @@ func FoundElsewhere() []Elsewhere {
 	return []Elsewhere{
 		{mutant.RouteBeforeLock, "the stress test over sockets: one thread cannot show it"},
 		{mutant.HoldIgnored, machines},
+		{mutant.VerifyGap, "TestMutantVerifyGap in cmd/godwit"},
+		{mutant.ExportNoExpiry, "TestMutantsFailTests in engine/command"},
 		{mutant.QueueForgotten, "TestQueueAfterRestart of migration/driver"},
 		{mutant.ClaimNarrow, explored},
 		{mutant.ClaimOnce, explored},

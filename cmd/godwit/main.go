@@ -51,6 +51,7 @@ func newRootCommand(moves driver.Config) *cobra.Command {
 		newDemoCommand(),
 		newMigrateCommand(),
 		newSimCommand(),
+		newVerifyCommand(),
 	)
 	return root
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"godwit/engine/mutant"
 )
 
@@ -30,4 +32,15 @@ func TestMutantRouteBeforeLock(t *testing.T) {
 		}
 	}
 	t.Errorf("the stress test has not found the mutant in %d rounds", rounds)
+}
+
+// TestMutantVerifyGap plants a comparison that passes over what lies between chunks, and requires that TestVerifyWalk's check finds it.
+func TestMutantVerifyGap(t *testing.T) {
+	mutant.Set(mutant.VerifyGap)
+	defer mutant.Set("")
+	missed := false
+	rapid.Check(t, func(t *rapid.T) { missed = !walkFinds(t) || missed })
+	if !missed {
+		t.Error("every walk has found what differs")
+	}
 }

@@ -1,0 +1,33 @@
+//go:build mutants
+
+package command
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+
+	"godwit/engine/mutant"
+)
+
+// TestMain switches a mutant on in a child process of TestMutantsFailTests.
+func TestMain(m *testing.M) {
+	mutant.Set(mutant.Name(os.Getenv("GODWIT_TEST_MUTANT")))
+	os.Exit(m.Run())
+}
+
+// Each mutant of this package makes the named test fail: the tests can see what they are for.
+func TestMutantsFailTests(t *testing.T) {
+	if os.Getenv("GODWIT_TEST_MUTANT") != "" {
+		return
+	}
+	for name, test := range map[mutant.Name]string{
+		mutant.ExportNoExpiry: "TestExportIsContent",
+	} {
+		cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$")
+		cmd.Env = append(os.Environ(), "GODWIT_TEST_MUTANT="+string(name))
+		if out, err := cmd.CombinedOutput(); err == nil {
+			t.Errorf("%s passes with the mutant %s:\n%s", test, name, out)
+		}
+	}
+}

@@ -34,10 +34,11 @@ const serveTime = 30 * time.Second
 func newClusterCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "cluster",
-		Short: "Make a cluster of running nodes, and show what state it is in",
+		Short: "Make a cluster of running nodes, grow, shrink and balance it, and show what state it is in",
 		RunE:  groupOnly,
 	}
-	c.AddCommand(newClusterCreateCommand(), newClusterStatusCommand())
+	c.AddCommand(newClusterCreateCommand(), newClusterStatusCommand(), newClusterAddCommand(), newClusterRemoveCommand(),
+		newClusterRebalanceCommand(), newClusterDrainCommand())
 	return c
 }
 
@@ -365,33 +366,11 @@ func slotSet(text string) (slot.Set, error) {
 
 // updateMap makes a map of who serves what now, one version above all others, and gives it to all nodes.
 func updateMap(addr, password string) (*cluster.Map, error) {
-	members, err := findMembers(addr, password)
+	members, err := healthyMembers(addr, password)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the map stays as it is: %w", err)
 	}
-	s := clusterStatusOf(members)
-	if !s.Healthy {
-		return nil, fmt.Errorf("the map stays as it is while the cluster is not healthy: %s", strings.Join(s.Problems, "; "))
-	}
-	nodes := make([]cluster.Node, len(members))
-	version := int64(0)
-	for i, m := range members {
-		host, port, err := splitAddr(m.Addr)
-		if err != nil {
-			return nil, err
-		}
-		set, err := slotSet(m.Report.Serving)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", m.Addr, err)
-		}
-		nodes[i] = cluster.Node{ID: m.ID, Host: host, Port: port, Slots: set}
-		version = max(version, m.Report.MapVersion+1)
-	}
-	m, err := cluster.NewMap(nodes, version)
-	if err != nil {
-		return nil, fmt.Errorf("no map can be made of what the nodes serve: %w", err)
-	}
-	return m, pushMap(members, password, m)
+	return publish(members, password)
 }
 
 // show prints for people: when nobody reads any more, there is nobody to tell. What programs read is printed with printJSON.

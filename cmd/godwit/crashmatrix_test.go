@@ -15,6 +15,7 @@ import (
 
 	"godwit/engine"
 	"godwit/engine/slot"
+	"godwit/migration"
 	"godwit/migration/driver"
 )
 
@@ -26,9 +27,9 @@ import (
 const haltVariable = "GODWIT_TEST_HALT"
 
 // haltHere makes a server stop where the file says, once: "STEP before", "STEP after", by whether what is to be done in the step has been
-// carried out.
+// carried out. What changes meanwhile counts as little as soon as it is five keys, so that most moves have rounds of changes.
 func haltHere(file string) driver.Config {
-	return driver.Config{OnStep: func(_ slot.Slot, step string, carriedOut bool) {
+	return driver.Config{Source: migration.Config{LagKeys: 5}, OnStep: func(_ slot.Slot, step string, carriedOut bool) {
 		want, err := os.ReadFile(file)
 		if err != nil || string(want) != haltText(step, carriedOut) {
 			return

@@ -1,0 +1,459 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"godwit/engine"
+	"godwit/engine/cluster"
+	"godwit/engine/slot"
+)
+
+// slotCost is what a slot weighs beside the bytes that it has on the disk, so that slots without data are spread, too.
+const slotCost = 4096
+
+// rebalancer plans and watches the jobs of cluster rebalance and cluster drain.
+type rebalancer struct {
+	node, password string
+	weights        []string // NODE=WEIGHT, as given
+	drained        string   // the node that must keep nothing, or ""
+	tolerance      float64  // in percent
+	bySlots        bool
+	dryRun, yes    bool
+	asJSON         bool
+}
+
+func newClusterRebalanceCommand() *cobra.Command {
+	var r rebalancer
+	var by string
+	c := &cobra.Command{
+		Use:   "rebalance --node HOST:PORT",
+		Short: "Give every node its share of the slots and their data",
+		Long: `Show which slots would move so that every node has its share, ask, start a job for each pair of nodes, show the progress until
+all have ended, and give all nodes a map that says so.
+
+A slot weighs what it takes on the disk, and 4 KiB for itself; with --by slots all weigh the same. Nodes whose share is within
+--tolerance are left alone. The jobs belong to the nodes and go on by themselves: the command can be interrupted, and
+started again, which takes the jobs that run into account and watches them, too.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch by {
+			case "size":
+			case "slots":
+				r.bySlots = true
+			default:
+				return fmt.Errorf("--by %q is wrong: want size or slots", by)
+			}
+			if r.tolerance < 0 || r.tolerance > 100 {
+				return fmt.Errorf("--tolerance %v is wrong: want percent, from 0 to 100", r.tolerance)
+			}
+			return r.run(c)
+		},
+	}
+	r.addFlags(c)
+	c.Flags().StringVar(&by, "by", "size", "what makes a slot heavy: `size` or slots")
+	c.Flags().Float64Var(&r.tolerance, "tolerance", 2, "leave nodes alone that are within so many `PERCENT` of their share")
+	c.Flags().StringArrayVar(&r.weights, "weight", nil, "`NODE=WEIGHT`: a node that should have more or less than the others, which have weight 1; 0: nothing")
+	return c
+}
+
+func newClusterDrainCommand() *cobra.Command {
+	var r rebalancer
+	c := &cobra.Command{
+		Use:   "drain NODE --node HOST:PORT",
+		Short: "Move everything that a node serves to the others",
+		Long: `Show where the slots of a node would go, ask, start the jobs, show the progress until all have ended, and give all nodes a map
+that says so. NODE is its address, its id, or the beginning of its id. The other nodes get what brings them nearest to equal
+shares. godwit cluster remove takes the node out of the map afterwards.
+
+The jobs belong to the node and go on by themselves: the command can be interrupted, and started again.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			r.drained = args[0]
+			return r.run(c)
+		},
+	}
+	r.addFlags(c)
+	return c
+}
+
+func (r *rebalancer) addFlags(c *cobra.Command) {
+	addNodeFlags(c, &r.node, &r.password)
+	c.Flags().BoolVar(&r.dryRun, "dry-run", false, "show the plan and do nothing")
+	c.Flags().BoolVar(&r.yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&r.asJSON, "json", false, "print the plan as JSON")
+}
+
+// balancePlan is what the command prints before it does anything.
+type balancePlan struct {
+	Nodes []plannedNode  `json:"nodes"`
+	Moves []plannedMove  `json:"moves"`
+	Jobs  []plannedWatch `json:"running_jobs"`
+}
+
+type plannedNode struct {
+	ID         cluster.NodeID `json:"id"`
+	Address    string         `json:"address"`
+	Slots      int            `json:"slots"`
+	SlotsAfter int            `json:"slots_after"`
+	Bytes      uint64         `json:"disk_bytes"`
+	BytesAfter uint64         `json:"disk_bytes_after"`
+}
+
+type plannedMove struct {
+	transfer
+	Ranges string `json:"slots"`
+	Number int    `json:"count"`
+	Bytes  uint64 `json:"disk_bytes"`
+	source string // address
+}
+
+// plannedWatch is a job that runs.
+type plannedWatch struct {
+	Source  string `json:"source"` // address
+	Counter uint64 `json:"counter"`
+	Slots   int    `json:"slots"`
+}
+
+func (r *rebalancer) run(c *cobra.Command) error {
+	ctx, stop := interruptible(c.Context())
+	defer stop()
+	out := c.OutOrStdout()
+	plan, err := r.plan()
+	if err != nil {
+		return err
+	}
+	if r.asJSON {
+		err = printJSON(out, plan)
+	} else {
+		err = plan.print(out)
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(plan.Moves) == 0 && len(plan.Jobs) == 0:
+		if !r.asJSON {
+			show(out, "nothing has to move\n")
+		}
+		return nil
+	case r.dryRun:
+		return nil
+	case !r.yes && len(plan.Moves) > 0:
+		if err := confirm(c.InOrStdin(), out); err != nil {
+			return err
+		}
+	}
+	jobs := plan.Jobs
+	for _, m := range plan.Moves {
+		f := jobFlags{node: m.source, password: r.password}
+		counter, err := startJob(f, m.Ranges, string(m.To), engine.JobOptions{})
+		if err != nil {
+			return fmt.Errorf("%w; jobs that were started before go on: the same command, started again, takes them into account", err)
+		}
+		jobs = append(jobs, plannedWatch{m.source, counter, m.Number})
+	}
+	if r.asJSON {
+		out = io.Discard
+	}
+	if err := r.watch(ctx, out, jobs); err != nil {
+		return err
+	}
+	m, err := updateMap(r.node, r.password)
+	if err != nil {
+		return err
+	}
+	show(out, "all nodes have version %d of the map\n", m.Version)
+	return nil
+}
+
+// confirm asks a person whether to go on. Without a person it is an error: --yes says so beforehand.
+func confirm(in io.Reader, out io.Writer) error {
+	if file, ok := in.(*os.File); !ok || !isTerminal(file) {
+		return errors.New("nothing was started, since there is nobody to ask: --yes starts it, --dry-run only shows the plan")
+	}
+	show(out, "start? [y/N] ")
+	line, err := bufio.NewReader(in).ReadString('\n')
+	if answer := strings.ToLower(strings.TrimSpace(line)); err != nil || answer != "y" && answer != "yes" {
+		return errors.New("nothing was started")
+	}
+	return nil
+}
+
+// plan asks all nodes and decides what should move.
+func (r *rebalancer) plan() (balancePlan, error) {
+	members, err := healthyMembers(r.node, r.password)
+	if err != nil {
+		return balancePlan{}, err
+	}
+	weights, err := r.weigh(members)
+	if err != nil {
+		return balancePlan{}, err
+	}
+	bytes, err := slotSizes(members, r.password)
+	if err != nil {
+		return balancePlan{}, err
+	}
+	cost := func(sl slot.Slot) uint64 {
+		if r.bySlots {
+			return 1
+		}
+		return bytes[sl] + slotCost
+	}
+	p := balancePlan{Nodes: []plannedNode{}, Moves: []plannedMove{}, Jobs: []plannedWatch{}}
+	nodes := make([]holding, len(members))
+	for i, m := range members {
+		set, err := slotSet(m.Report.Serving)
+		if err != nil {
+			return p, fmt.Errorf("%s: %w", m.Addr, err)
+		}
+		nodes[i] = holding{m.ID, set, weights[m.ID]}
+		p.Nodes = append(p.Nodes, plannedNode{ID: m.ID, Address: m.Addr, Slots: set.Len(), Bytes: sum(&set, bytes)})
+	}
+	pinned, err := arriving(members, nodes)
+	if err != nil {
+		return p, err
+	}
+	moves, err := balance(nodes, cost, &pinned, r.tolerance/100)
+	if err != nil {
+		return p, err
+	}
+	after := make(map[cluster.NodeID]*slot.Set, len(nodes))
+	for i := range nodes {
+		after[nodes[i].ID] = &nodes[i].Slots
+	}
+	for _, t := range moves {
+		i := slices.IndexFunc(members, func(m member) bool { return m.ID == t.From })
+		p.Moves = append(p.Moves, plannedMove{t, t.Slots.String(), t.Slots.Len(), sum(&t.Slots, bytes), members[i].Addr})
+		for _, sl := range t.Slots.Slots() {
+			after[t.From].Remove(sl)
+			after[t.To].Add(sl)
+		}
+	}
+	for i := range p.Nodes {
+		n := &p.Nodes[i]
+		n.SlotsAfter, n.BytesAfter = after[n.ID].Len(), sum(after[n.ID], bytes)
+	}
+	for _, m := range members {
+		for _, j := range m.Report.Jobs {
+			// Those that wait for a person are not waited for here.
+			if !j.Ended && j.Held == "" && j.Step != "keeping" && j.Step != "suspended" {
+				p.Jobs = append(p.Jobs, plannedWatch{m.Addr, j.Counter, j.Slots})
+			}
+		}
+	}
+	return p, nil
+}
+
+// weigh is the weight of every node.
+func (r *rebalancer) weigh(members []member) (map[cluster.NodeID]float64, error) {
+	weights := map[cluster.NodeID]float64{}
+	for _, m := range members {
+		weights[m.ID] = 1
+	}
+	if r.drained != "" {
+		id, err := findTarget(members, r.drained)
+		if err != nil {
+			return nil, err
+		}
+		weights[id] = 0
+	}
+	for _, text := range r.weights {
+		which, number, ok := strings.Cut(text, "=")
+		w, err := strconv.ParseFloat(number, 64)
+		if !ok || err != nil || !(w >= 0 && w <= 1e6) {
+			return nil, fmt.Errorf("--weight %q is wrong: want NODE=WEIGHT, the weight from 0 to 1000000", text)
+		}
+		id, err := findTarget(members, which)
+		if err != nil {
+			return nil, fmt.Errorf("--weight %q: %w", text, err)
+		}
+		weights[id] = w
+	}
+	return weights, nil
+}
+
+// arriving gives to the holdings what running jobs have still to move, and returns these slots: they have been decided about,
+// those of jobs that are held or paused, too.
+func arriving(members []member, nodes []holding) (slot.Set, error) {
+	var pinned slot.Set
+	for i, m := range members {
+		for _, j := range m.Report.Jobs {
+			if j.Ended {
+				continue
+			}
+			set, err := slotSet(j.Ranges)
+			if err != nil {
+				return pinned, fmt.Errorf("%s: job %s: %w", m.Addr, j.ID, err)
+			}
+			to := slices.IndexFunc(nodes, func(n holding) bool { return n.ID == j.Target })
+			for _, sl := range set.Slots() {
+				if !nodes[i].Slots.Has(sl) || to < 0 { // it has moved already
+					continue
+				}
+				nodes[i].Slots.Remove(sl)
+				nodes[to].Slots.Add(sl)
+				pinned.Add(sl)
+			}
+		}
+	}
+	return pinned, nil
+}
+
+// slotSizes asks every node what its slots take on the disk.
+func slotSizes(members []member, password string) ([]uint64, error) {
+	sizes := make([]uint64, slot.Count)
+	for _, m := range members {
+		if m.Report.Serving == "" {
+			continue
+		}
+		c, err := dial(m.Addr, password)
+		if err != nil {
+			return nil, err
+		}
+		var owners []engine.OwnerReport
+		err = c.json(&owners, "GODWIT", "OWNERS", m.Report.Serving, "SIZES")
+		c.close()
+		if err != nil {
+			return nil, explain(m.Addr, err)
+		}
+		for _, o := range owners {
+			if int(o.Slot) < len(sizes) {
+				sizes[o.Slot] = o.DiskBytes
+			}
+		}
+	}
+	return sizes, nil
+}
+
+func sum(set *slot.Set, bytes []uint64) uint64 {
+	total := uint64(0)
+	for _, sl := range set.Slots() {
+		total += bytes[sl]
+	}
+	return total
+}
+
+func (p *balancePlan) print(out io.Writer) error {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	show(t, "NODE\tADDRESS\tSLOTS\tAFTER\tDISK\tAFTER\n")
+	for _, n := range p.Nodes {
+		show(t, "%s\t%s\t%d\t%d\t%s\t%s\n", n.ID.Short(), n.Address, n.Slots, n.SlotsAfter, bytesText(n.Bytes), bytesText(n.BytesAfter))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, j := range p.Jobs {
+		show(out, "job %d of %s still moves %d slots\n", j.Counter, j.Source, j.Slots)
+	}
+	for _, m := range p.Moves {
+		show(out, "move %d slots, %s, from %s to %s: %s\n", m.Number, bytesText(m.Bytes), m.From.Short(), m.To.Short(), m.Ranges)
+	}
+	return nil
+}
+
+// watch shows the progress of the jobs, as one, until all have ended or only keep copies. The error tells which did not move everything.
+func (r *rebalancer) watch(ctx context.Context, out io.Writer, jobs []plannedWatch) error {
+	total := 0
+	for _, j := range jobs {
+		total += j.Slots
+	}
+	p := newBalanceProgress(out, total)
+	defer p.end()
+	ended := map[int]engine.JobReport{}
+	last := make([]engine.JobReport, len(jobs))
+	seen := time.Now()
+	for len(ended) < len(jobs) {
+		for i, w := range jobs {
+			if _, over := ended[i]; over {
+				continue
+			}
+			j, err := askJob(jobFlags{node: w.Source, password: r.password}, w.Counter)
+			var refused errReply
+			switch {
+			case err == nil:
+				seen = time.Now()
+				last[i] = j
+				if j.Ended || j.Step == "keeping" && j.MovedSlots == j.Slots {
+					ended[i] = j
+				}
+			case errors.As(err, &refused), time.Since(seen) > watchLost:
+				return err
+			}
+		}
+		p.show(last)
+		if len(ended) == len(jobs) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("interrupted: the jobs go on without being watched; the same command, started again, watches them")
+		case <-time.After(watchEvery):
+		}
+	}
+	var problems []error
+	for _, i := range slices.Sorted(maps.Keys(ended)) {
+		if j := ended[i]; j.State == engine.JobFail || j.MovedSlots < j.Slots || j.Differ > 0 {
+			problems = append(problems, fmt.Errorf("job %s moved %d of %d slots, %d of them with copies that differ: %s", j.ID, j.MovedSlots, j.Slots, j.Differ, j.Error))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// balanceProgress shows several jobs as one: a bar on a terminal, lines elsewhere.
+type balanceProgress struct {
+	out   io.Writer
+	total int
+	bar   *progressbar.ProgressBar // nil where lines are printed
+	last  string
+	at    time.Time
+}
+
+func newBalanceProgress(out io.Writer, total int) *balanceProgress {
+	p := &balanceProgress{out: out, total: total}
+	if isTerminal(out) {
+		p.bar = newBar(out, total, "slots")
+	}
+	return p
+}
+
+func (p *balanceProgress) show(jobs []engine.JobReport) {
+	moved, bytes, waiting := 0, uint64(0), ""
+	for _, j := range jobs {
+		moved += j.MovedSlots
+		bytes += j.Bytes
+		if j.Waiting != "" && !j.Ended {
+			waiting = fmt.Sprintf(", job %s waits: %s", j.ID, j.Waiting)
+		}
+	}
+	if p.bar != nil {
+		p.bar.Describe(bytesText(bytes) + " sent" + waiting)
+		_ = p.bar.Set(moved)
+		return
+	}
+	line := fmt.Sprintf("%d of %d slots moved, %s sent%s", moved, p.total, bytesText(bytes), waiting)
+	if line != p.last && (moved == p.total || time.Since(p.at) >= time.Second) {
+		show(p.out, "%s\n", line)
+		p.last, p.at = line, time.Now()
+	}
+}
+
+func (p *balanceProgress) end() {
+	if p.bar != nil {
+		_ = p.bar.Exit()
+		show(p.out, "\n")
+	}
+}

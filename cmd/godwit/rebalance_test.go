@@ -1,0 +1,90 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/engine/slot"
+)
+
+// planOf is what a command would do.
+func planOf(t *testing.T, args ...string) balancePlan {
+	t.Helper()
+	var p balancePlan
+	if err := json.Unmarshal([]byte(mustRun(t, append(args, "--dry-run", "--json")...)), &p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestClusterGrowsAndShrinks adds a third node to two, gives it its share, drains the first and takes it out, while clients are judged: no
+// wrong answer and no error.
+func TestClusterGrowsAndShrinks(t *testing.T) {
+	nodes := startNodes(t, 3)
+	first, second, third := nodes[0].addr, nodes[1].addr, nodes[2].addr
+	mustRun(t, "cluster", "create", "--nodes", first+","+second)
+	mustFail(t, "serves slots 0-8191: move them away first", "cluster", "remove", first, "--node", second)
+	if out := mustRun(t, "cluster", "rebalance", "--node", first); !strings.Contains(out, "nothing has to move") {
+		t.Errorf("a new cluster is not balanced:\n%s", out)
+	}
+
+	mustRun(t, "cluster", "add", third, "--node", first)
+	if out := mustRun(t, "cluster", "add", third, "--node", first); !strings.Contains(out, "a cluster of 3 nodes") {
+		t.Errorf("adding a member again says:\n%s", out)
+	}
+	plan := planOf(t, "cluster", "rebalance", "--node", first)
+	if n := plan.Nodes[2].SlotsAfter; len(plan.Moves) != 2 || n < 5300 || n > 5600 {
+		t.Errorf("the third node would get %d slots by %d jobs: %+v", n, len(plan.Moves), plan.Nodes)
+	}
+	mustFail(t, "there is nobody to ask", "cluster", "rebalance", "--node", first)
+	if s := statusOf(t, nodes[0]); s.Nodes[2].Slots != 0 {
+		t.Errorf("without --yes %d slots have moved", s.Nodes[2].Slots)
+	}
+	mustFail(t, "want NODE=WEIGHT", "cluster", "rebalance", "--node", first, "--weight", second+"=much")
+	mustFail(t, `no node is "nobody"`, "cluster", "drain", "nobody", "--node", first)
+	mustFail(t, "want size or slots", "cluster", "rebalance", "--node", first, "--by", "heart")
+
+	// A weight that moves some 300 slots, so that the test does not take long.
+	rebalance := []string{"cluster", "rebalance", "--node", first, "--yes", "--weight", third + "=0.04", "--by", "slots"}
+	t.Setenv("GODWIT_TEST_BE_GODWIT", "1")
+	r, status := check(t, first, "--duration", "60s", "--keys", "300", "--during", os.Args[0]+" "+strings.Join(rebalance, " "))
+	if status != 0 || r.Verdict != "ok" || r.During.Cut || len(r.Errors) > 0 {
+		t.Errorf("status %d, report %+v", status, *r)
+	}
+	s := statusOf(t, nodes[1])
+	if n := s.Nodes[2].Slots; n < 300 || n > 340 || s.Differing != "" {
+		t.Errorf("the third node serves %d slots, and the map differs at %q", n, s.Differing)
+	}
+	if out := mustRun(t, rebalance...); !strings.Contains(out, "nothing has to move") {
+		t.Errorf("the same command again says:\n%s", out)
+	}
+
+	// The command is ended in the middle; the next one finds the job and does not plan its slots again.
+	drain := []string{"cluster", "drain", third, "--node", first, "--yes"}
+	c := godwit(drain...)
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); len(statusOf(t, nodes[2]).Nodes[2].Report.Jobs) < 2; time.Sleep(5 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			t.Fatal("drain has started no job")
+		}
+	}
+	_ = c.Process.Kill()
+	_ = c.Wait()
+	if plan := planOf(t, drain[:len(drain)-1]...); len(plan.Moves) != 0 {
+		t.Errorf("drain, started again, would move %+v", plan.Moves)
+	}
+	out := mustRun(t, drain...)
+	if s := statusOf(t, nodes[0]); s.Nodes[2].Slots != 0 {
+		t.Errorf("the drained node still serves %d slots:\n%s", s.Nodes[2].Slots, out)
+	}
+	mustRun(t, "cluster", "remove", third, "--node", first)
+	s = statusOf(t, nodes[0])
+	if len(s.Nodes) != 2 || s.Nodes[0].Slots+s.Nodes[1].Slots != slot.Count || !s.Healthy {
+		t.Errorf("after the removal: %+v", s)
+	}
+}

@@ -340,6 +340,16 @@ func TestGodwit(t *testing.T) {
 		{"GODWIT MIGRATION START 5 x HOLD-SOURCE", "(error) " + errMigration},
 		{"GODWIT MIGRATION START 5 x HOLD-SOURCE 10", "(error) " + errHoldSource},
 		{"GODWIT MIGRATION START 5 x HOLD-SOURCE 721h", "(error) " + errHoldSource},
+		{"GODWIT MIGRATION START 5 x PRIORITY 101", "(error) " + errPriority},
+		{"GODWIT MIGRATION START 5 x PRIORITY high", "(error) " + errPriority},
+		{"GODWIT MIGRATION START 5 x THROTTLE", "(error) " + errMigration},
+		{"GODWIT MIGRATION THROTTLE", "(error) " + errMigration},
+		{"GODWIT MIGRATION THROTTLE all", "(error) " + errThrottled},
+		{"GODWIT MIGRATION THROTTLE 0", "(error) " + errThrottled},
+		{"GODWIT MIGRATION THROTTLE 1 5MB/s auto=9%", `"{\"job\":1,\"limit\":\"5MB/s auto=9%\",\"now\":\"\",\"changed\":true}"`},
+		{"GODWIT MIGRATION THROTTLE node", `"{\"job\":0,\"limit\":\"5MB/s auto=9%\",\"now\":\"\",\"changed\":false}"`},
+		{"CONFIG SET migration-throttle 7MB/s", "OK"},
+		{"CONFIG GET migration-throttle", `["migration-throttle" "7MB/s"]`},
 		{"GODWIT MIGRATION CUTOVER 1 9-5", "(error) ERR Invalid slot range: `9-5`. The slot range `int1-int2` needs to satisfy the condition (int1 <= int2)."},
 		{"GODWIT MIGRATION STATUS x", "(error) " + errJobCounter},
 		{"GODWIT MIGRATION STATUS 9", "(error) " + errNoSuchJob},
@@ -367,11 +377,13 @@ func TestGodwit(t *testing.T) {
 	n.mig.err = errors.New("no")
 	c.want("(error) ERR no", "GODWIT", "MIGRATION", "HISTORY", "1")
 	c.want("(error) "+errJobCounter, "GODWIT", "MIGRATION", "HISTORY", "x")
-	c.want("(error) ERR no", "GODWIT", "MIGRATION", "START", "7", string(id("b")), "hold", "hold-source", "10m")
-	if want := (JobOptions{Hold: true, KeepSource: 10 * time.Minute}); n.mig.options != want {
+	c.want("(error) ERR no", "GODWIT", "MIGRATION", "START", "7", string(id("b")), "hold", "hold-source", "10m", "priority", "-3", "throttle", "5MB/s")
+	if want := (JobOptions{Hold: true, KeepSource: 10 * time.Minute, Priority: -3, Throttle: "5MB/s"}); n.mig.options != want {
 		t.Errorf("options %+v, want %+v", n.mig.options, want)
 	}
 	c.want("(error) ERR no", "GODWIT", "MIGRATION", "ROLLBACK", "1")
+	c.want("(error) ERR no", "GODWIT", "MIGRATION", "THROTTLE", "1", "5MB/s")
+	c.want("(error) ERR CONFIG SET failed (possibly related to argument 'migration-throttle') - no", "CONFIG", "SET", "migration-throttle", "fast")
 	n.mig.err = nil
 	var jobs []JobReport
 	if err := json.Unmarshal([]byte(c.do("GODWIT", "MIGRATION", "STATUS").Str), &jobs); err != nil || len(jobs) != 1 {

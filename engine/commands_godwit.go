@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -41,6 +42,7 @@ type JobReport struct {
 	Error        string         `json:"error"`
 	Waiting      string         `json:"waiting"` // for operators, other jobs or a limit; "" if it does not
 	Priority     int            `json:"priority"`
+	Throttle     string         `json:"throttle"` // the job's own limit, "" if it has none
 	Position     int            `json:"position"` // among the jobs that wait for others, from 1; 0: it does not
 	Slots        int            `json:"slots"`
 	Moved        string         `json:"moved"`
@@ -98,7 +100,7 @@ func (j JobStatus) Report() JobReport {
 		LagKeys: j.LagKeys, LagBytes: j.LagByte, PausesMs: pauses, Verified: j.Verified,
 		DigestsEqual: j.DigestsEqual, Differ: j.Differ, StartedMs: j.StartedMs, EndedMs: j.EndedMs, Ended: j.State.Ended(),
 		Waiting: j.Waiting, Held: j.Held.String(), Kept: j.Kept.String(), RollbackOf: rollbackOf,
-		Priority: j.Priority, Position: j.Position,
+		Priority: j.Priority, Position: j.Position, Throttle: j.Throttle,
 	}
 }
 
@@ -220,6 +222,8 @@ func (s *Session) runMigration(args [][]byte) {
 		s.writeJSON(reports)
 	case sub == "status" && len(args) == 2:
 		s.jobStatus(args[1])
+	case sub == "throttle" && len(args) >= 2:
+		s.throttle(args[1:])
 	case sub == "history" && len(args) == 2:
 		s.jobHistory(args[1])
 	case sub == "help" && len(args) == 1:
@@ -240,11 +244,16 @@ var jobVerbs = map[JobVerb]bool{VerbPause: true, VerbResume: true, VerbCutOver: 
 // migrationHelp is the answer to GODWIT MIGRATION HELP.
 var migrationHelp = []string{
 	"GODWIT MIGRATION <subcommand> [<arg> [value] ...]. A job belongs to the node that serves the slots, its source. Subcommands are:",
-	"START <ranges> <node-id> [HOLD] [HOLD-SOURCE <duration>] [PRIORITY <n>]",
+	"START <ranges> <node-id> [HOLD] [HOLD-SOURCE <duration>] [PRIORITY <n>] [THROTTLE <limit>]",
 	"    Move slots to another node; answers the number of the job. HOLD waits before the handover for CUTOVER;",
 	"    64 slots of a job wait copied, the others are copied when those have been handed over.",
 	"    HOLD-SOURCE keeps what was given away so long (such as 10m), for ROLLBACK. Of the jobs of a node 4 move slots at a time;",
 	"    those of greater PRIORITY (-100 to 100, 0 without it) go first.",
+	"    THROTTLE is for the job what the verb of this name sets.",
+	"THROTTLE <job>|NODE [<limit>]",
+	"    Say how fast records are sent and compared, by one job or by all jobs of this node together; without a limit, show it. A limit is",
+	"    a rate (20MB/s, unlimited), windows of the day with their own rates (23:00-07:00=200MB/s), the zone of",
+	"    the windows (zone=+02:00; UTC without it) and auto=20%, which slows down while clients wait 20 percent longer than without moves.",
 	"STATUS [<job>]",
 	"    The jobs of this node, or one of them, as JSON.",
 	"HISTORY <job>",
@@ -288,6 +297,9 @@ func (s *Session) startMigration(args [][]byte) {
 				s.out.Error(errPriority)
 				return
 			}
+		case word == "throttle" && len(rest) > 1:
+			rest = rest[1:]
+			opts.Throttle = string(rest[0])
 		default:
 			s.out.Error(errMigration)
 			return
@@ -296,6 +308,30 @@ func (s *Session) startMigration(args [][]byte) {
 	if id, ok := s.startJob(ranges, cluster.NodeID(args[1]), opts); ok {
 		s.out.BulkString(strconv.FormatUint(id.Counter, 10))
 	}
+}
+
+// throttle runs THROTTLE job|NODE [limit], of which the words may stand apart.
+func (s *Session) throttle(args [][]byte) {
+	counter := uint64(0)
+	if !strings.EqualFold(string(args[0]), "node") {
+		var err error
+		if counter, err = strconv.ParseUint(string(args[0]), 10, 64); err != nil || counter == 0 {
+			s.out.Error(errThrottled)
+			return
+		}
+	}
+	var limit *string
+	if len(args) > 1 {
+		text := string(bytes.Join(args[1:], []byte(" ")))
+		limit = &text
+	}
+	r, err := s.n.migrator.Throttle(counter, limit)
+	s.dependAlways(s.n.store.Last())
+	if err != nil {
+		s.out.Error("ERR " + err.Error())
+		return
+	}
+	s.writeJSON(r)
 }
 
 // tellJob runs a verb of a job.

@@ -35,6 +35,8 @@ type setting struct {
 	get  func(*Node) string
 	// check reports why a value is wrong, or returns "" and what applies it. nil: the setting cannot be changed.
 	check func(value string) (why string, apply func(*Node))
+	// checkAt is check for what depends on the node.
+	checkAt func(n *Node, value string) (why string, apply func(*Node))
 }
 
 func fixed(value string) func(*Node) string { return func(*Node) string { return value } }
@@ -54,6 +56,7 @@ func settings() []setting {
 		{name: "maxclients", get: func(n *Node) string { return strconv.Itoa(n.maxClients()) }, check: checkMaxClients},
 		{name: "maxmemory", get: fixed("0")},
 		{name: "maxmemory-policy", get: fixed("noeviction")},
+		{name: "migration-throttle", get: (*Node).throttle, checkAt: checkThrottle},
 		{name: "park-deadline-ms", get: func(n *Node) string {
 			return strconv.FormatInt(n.opts.Limits.ParkDeadline.Milliseconds(), 10)
 		}},
@@ -129,6 +132,25 @@ func checkMaxClients(value string) (string, func(*Node)) {
 	return "", func(n *Node) { n.config.maxClients.Store(v) }
 }
 
+// throttle is the limit that the jobs of the node keep together, "" without cluster mode.
+func (n *Node) throttle() string {
+	if n.migrator == nil {
+		return ""
+	}
+	r, _ := n.migrator.Throttle(0, nil) // only jobs can be unknown
+	return r.Limit
+}
+
+func checkThrottle(n *Node, value string) (string, func(*Node)) {
+	if n.migrator == nil {
+		return whyNoMigrator, nil
+	}
+	if err := n.migrator.CheckThrottle(value); err != nil {
+		return err.Error(), nil
+	}
+	return "", func(n *Node) { _, _ = n.migrator.Throttle(0, &value) } // checked above
+}
+
 // configGet answers CONFIG GET pattern [pattern …].
 func (s *Session) configGet(patterns [][]byte) {
 	var found []setting
@@ -170,12 +192,16 @@ func (s *Session) configSet(pairs [][]byte) {
 		case seen[name]:
 			s.out.Error(errConfig(name, whyDuplicate))
 			return
-		case p.check == nil:
+		case p.check == nil && p.checkAt == nil:
 			s.out.Error(errConfig(name, whyImmutable))
 			return
 		}
 		seen[name] = true
-		why, fn := p.check(string(pairs[i+1]))
+		check := p.check
+		if p.checkAt != nil {
+			check = func(value string) (string, func(*Node)) { return p.checkAt(s.n, value) }
+		}
+		why, fn := check(string(pairs[i+1]))
 		if why != "" {
 			s.out.Error(errConfig(name, why))
 			return

@@ -26,7 +26,8 @@ const (
 	errNoMigrator = "ERR this node cannot move slots"
 	errJobCounter = "ERR the counter of a job is a number, as GODWIT MIGRATION START answered it"
 	errNoSuchJob  = "ERR no such job"
-	errMigration  = "ERR GODWIT MIGRATION takes START, STATUS, PAUSE, RESUME, CUTOVER, CANCEL, ROLLBACK, CLEAN, HISTORY or HELP: see GODWIT MIGRATION HELP for their arguments"
+	errMigration  = "ERR GODWIT MIGRATION takes START, STATUS, THROTTLE, PAUSE, RESUME, CUTOVER, CANCEL, ROLLBACK, CLEAN, HISTORY or HELP: see GODWIT MIGRATION HELP for their arguments"
+	errThrottled  = "ERR THROTTLE takes the counter of a job, as GODWIT MIGRATION START answered it, or NODE"
 	errPriority   = "ERR PRIORITY takes a whole number from -100 to 100"
 	errHoldSource = "ERR HOLD-SOURCE takes a duration such as 10m, of a millisecond to 30 days"
 )
@@ -117,4 +118,5 @@ const (
 	whySlowerThan = "argument must be between -1 and 9223372036854775807 inclusive"
 	whySlowLogLen = "argument must be between 0 and 1048576 inclusive"
 	whyMaxClients = "argument must be between 1 and 4294967295 inclusive"
+	whyNoMigrator = "this node moves no slots: it runs without cluster mode"
 )

@@ -18,6 +18,11 @@ type Migrator interface {
 	// Tell tells a job what an operator wants of it, and says what came of that. ranges are for VerbCutOver; none are all. What
 	// is told is stored up to the position Store.Last. An error says why it cannot be, and what to do instead.
 	Tell(counter uint64, verb JobVerb, ranges []slot.Range) (JobAnswer, error)
+	// Throttle changes a limit, unless it is nil: that of a job, or with counter 0 the node's, which all its jobs keep together and which
+	// lasts until the process ends. It answers the limit that counts from then on; a job's is stored up to the position Store.Last.
+	Throttle(counter uint64, limit *string) (ThrottleReport, error)
+	// CheckThrottle says what is wrong with a limit.
+	CheckThrottle(limit string) error
 	// History says what became of a job, over restarts.
 	History(counter uint64) (JobHistory, error)
 	// Jobs lists the jobs of this node as source, oldest first.
@@ -47,6 +52,9 @@ type JobOptions struct {
 	KeepSource time.Duration
 	// Priority orders the jobs of a node that wait for each other, the greater first: -MaxPriority to MaxPriority.
 	Priority int
+	// Throttle says how fast the job may send and compare records, in the words of CONFIG's migration-throttle; "" sets no limit but
+	// the node's.
+	Throttle string
 }
 
 // MaxPriority is the greatest priority of a job. A job that undoes another has it.
@@ -73,6 +81,14 @@ type JobAnswer struct {
 	Job     JobReport `json:"job"`
 	Changed bool      `json:"changed"` // the verb changed what the job does
 	Message string    `json:"message"` // what came of it, for people
+}
+
+// ThrottleReport is a limit, as GODWIT MIGRATION THROTTLE answers it in JSON.
+type ThrottleReport struct {
+	Job     uint64 `json:"job"`     // 0: the node's
+	Limit   string `json:"limit"`   // as it is given
+	Now     string `json:"now"`     // what of it counts at this moment: a rate, and the window that it comes from
+	Changed bool   `json:"changed"` // the limit was another before
 }
 
 // JobEvent is something that became of a job.
@@ -122,6 +138,8 @@ type JobStatus struct {
 	RollbackOf cluster.JobID
 	// Priority orders the jobs that wait; Position is the place of one that does, from 1, and 0 for the others.
 	Priority, Position int
+	// Throttle is the job's own limit, "" if it has none.
+	Throttle string
 }
 
 // JobState is the state of a job in the words of the published design.

@@ -354,17 +354,18 @@ func (l *testLink) deliver(b []byte) {
 
 // fakeMigrator is a Migrator of which a test sets what it says.
 type fakeMigrator struct {
-	n       *Node
-	w       *world
-	err     error // of Start and Tell
-	jobs    []JobStatus
-	imports []ImportStatus
-	waits   map[uint64]func(JobStatus)
-	timeout time.Duration
-	limits  []slot.Slot
-	options JobOptions
-	told    []string
-	peer    func(PeerInfo, []byte) ([]byte, store.Position, error)
+	n        *Node
+	w        *world
+	err      error // of Start and Tell
+	jobs     []JobStatus
+	imports  []ImportStatus
+	waits    map[uint64]func(JobStatus)
+	timeout  time.Duration
+	limits   []slot.Slot
+	options  JobOptions
+	told     []string
+	throttle string
+	peer     func(PeerInfo, []byte) ([]byte, store.Position, error)
 }
 
 func (m *fakeMigrator) Recover() error { return nil }
@@ -389,6 +390,15 @@ func (m *fakeMigrator) Tell(counter uint64, verb JobVerb, ranges []slot.Range) (
 	m.told = append(m.told, fmt.Sprintf("%s %d %s", verb, counter, &set))
 	return JobAnswer{Changed: true, Message: "so be it"}, m.err
 }
+
+func (m *fakeMigrator) Throttle(counter uint64, limit *string) (ThrottleReport, error) {
+	if limit != nil {
+		m.throttle = *limit
+	}
+	return ThrottleReport{Job: counter, Limit: m.throttle, Changed: limit != nil}, m.err
+}
+
+func (m *fakeMigrator) CheckThrottle(string) error { return m.err }
 
 func (m *fakeMigrator) History(counter uint64) (JobHistory, error) {
 	return JobHistory{Job: JobReport{Counter: counter}, Events: []JobEvent{{1, "begun"}}}, m.err

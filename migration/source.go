@@ -179,6 +179,11 @@ func (s *Source) Step(now time.Duration, ev Event) []Effect {
 		s.onOrders(now, e.Orders)
 	case EvLag:
 		s.onLag(now, e)
+	case EvData:
+		if len(s.window) == 0 {
+			s.heard = now // the read can have waited for long, and nothing was asked meanwhile: no silence
+		}
+		s.onData(e)
 	default:
 		s.onProgress(ev)
 	}
@@ -197,8 +202,6 @@ func (s *Source) onProgress(ev Event) {
 	case EvRoundOpen:
 		s.opened = s.round != 0
 		s.pump()
-	case EvData:
-		s.onData(e)
 	case EvParkLimit:
 		if s.step == StepPausing {
 			s.abandonPause("the paused slot parked as many commands as it may")

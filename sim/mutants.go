@@ -95,6 +95,7 @@ func FoundElsewhere() []Elsewhere {
 		{mutant.HoldIgnored, machines},
 		{mutant.VerifyGap, "TestMutantVerifyGap in cmd/godwit"},
 		{mutant.ExportNoExpiry, "TestMutantsFailTests in engine/command"},
+		{mutant.ThrottleIgnored, "TestThrottle of migration/driver"},
 		{mutant.QueueForgotten, "TestQueueAfterRestart of migration/driver"},
 		{mutant.ClaimNarrow, explored},
 		{mutant.ClaimOnce, explored},

@@ -34,7 +34,7 @@ func newMigrateCommand() *cobra.Command {
 		Long:  "Move slots to another node while both go on serving. A job belongs to the node that serves the slots, its source: --node names that one.",
 		RunE:  groupOnly,
 	}
-	c.AddCommand(newMigrateStartCommand(), newMigrateStatusCommand(), newMigrateHistoryCommand())
+	c.AddCommand(newMigrateStartCommand(), newMigrateStatusCommand(), newMigrateHistoryCommand(), newMigrateThrottleCommand())
 	for _, v := range jobVerbs {
 		c.AddCommand(v.command())
 	}
@@ -55,6 +55,8 @@ func newMigrateStartCommand() *cobra.Command {
 	var slots, to string
 	var wait, newMap, hold bool
 	var holdSource time.Duration
+	var priority int
+	var limit limitFlags
 	c := &cobra.Command{
 		Use:   "start --node HOST:PORT --slots RANGES --to NODE",
 		Short: "Start a job that moves slots",
@@ -67,12 +69,19 @@ new version of it.
 
 With --hold every slot is copied and verified, and its changes are sent as they come, but it is handed over only when
 godwit migrate cutover says so. With --hold-source the source keeps its copy of what it handed over for that long, so that
-godwit migrate rollback can bring it back by sending only what has changed.`,
+godwit migrate rollback can bring it back by sending only what has changed.
+
+A node moves slots of a few jobs at a time; the others wait, those of greater --priority first. --rate, --window and --auto
+limit what the job sends and compares: see godwit migrate throttle, which changes them while it runs.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := interruptible(c.Context())
 			defer stop()
-			counter, err := startJob(f, slots, to, engine.JobOptions{Hold: hold, KeepSource: holdSource})
+			throttle, err := limit.text(time.Now())
+			if err != nil {
+				return err
+			}
+			counter, err := startJob(f, slots, to, engine.JobOptions{Hold: hold, KeepSource: holdSource, Priority: priority, Throttle: throttle})
 			if err != nil {
 				return err
 			}
@@ -101,6 +110,8 @@ godwit migrate rollback can bring it back by sending only what has changed.`,
 	c.Flags().StringVar(&to, "to", "", "the `NODE` that gets them: address, id or beginning of an id")
 	c.Flags().BoolVar(&hold, "hold", false, "hand nothing over until told: godwit migrate cutover")
 	c.Flags().DurationVar(&holdSource, "hold-source", 0, "keep what was handed over for this `TIME` (such as 10m), for godwit migrate rollback")
+	c.Flags().IntVar(&priority, "priority", 0, "go before jobs of a smaller `NUMBER`, -100 to 100")
+	limit.add(c.Flags())
 	c.Flags().BoolVar(&wait, "wait", false, "show the progress and return when the job has ended")
 	c.Flags().BoolVar(&newMap, "update-map", false, "when the job has succeeded, give all nodes a map that says so")
 	_ = c.MarkFlagRequired("slots")
@@ -300,6 +311,12 @@ func startJob(f jobFlags, slots, to string, opts engine.JobOptions) (uint64, err
 	if opts.KeepSource != 0 {
 		args = append(args, "HOLD-SOURCE", opts.KeepSource.String())
 	}
+	if opts.Priority != 0 {
+		args = append(args, "PRIORITY", strconv.Itoa(opts.Priority))
+	}
+	if opts.Throttle != "" {
+		args = append(args, "THROTTLE", opts.Throttle)
+	}
 	text, err := c.text(args...)
 	if err != nil {
 		var refused errReply
@@ -429,6 +446,9 @@ func printJob(out io.Writer, j engine.JobReport) {
 	}
 	if j.RollbackOf != "" {
 		show(out, "undoes    job %s\n", j.RollbackOf)
+	}
+	if j.Throttle != "" {
+		show(out, "throttle  %s\n", j.Throttle)
 	}
 	if j.Waiting != "" {
 		show(out, "waits     %s\n", j.Waiting)

@@ -85,6 +85,7 @@ type serverOptions struct {
 	loops                                   int
 	cache, rowCache, memtable               byteSize
 	maxBulk, maxPipeline, maxOutput         byteSize
+	throttle                                string
 	logLevel, logFormat                     string
 	moves                                   driver.Config
 }
@@ -111,6 +112,7 @@ func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.Var(sizeWithin{&o.maxBulk, 1 << 10, 2 << 30}, "max-bulk", "the longest argument that a client may send")
 	f.Var(sizeWithin{&o.maxPipeline, 1 << 10, 1 << 40}, "max-pipeline", "how much a connection may send ahead of a command that is not finished")
 	f.Var(sizeWithin{&o.maxOutput, 1 << 20, 1 << 40}, "max-output", "how much may wait for a connection that does not read its replies before it is closed")
+	f.StringVar(&o.throttle, "migration-throttle", "", "how fast moves may send and compare records: a `LIMIT` such as \"20MB/s 23:00-07:00=200MB/s zone=+02:00 auto=20%\"")
 	f.Var(choice{&o.logLevel, []string{"debug", "info", "warn", "error"}}, "log-level", "log `debug`, info, warn or error and what is worse")
 	f.Var(choice{&o.logFormat, []string{"text", "json"}}, "log-format", "write the log as `text` or json, to standard error")
 }
@@ -139,6 +141,7 @@ func (o *serverOptions) hostConfig(w io.Writer) (host.Config, error) {
 		Version: release, Log: log, Loops: o.loops,
 	}
 	if o.cluster {
+		o.moves.Throttle = o.throttle
 		if cfg.NewMigrator, err = driver.New(o.moves); err != nil {
 			return host.Config{}, err
 		}

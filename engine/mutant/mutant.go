@@ -13,6 +13,7 @@ const (
 	NoPause          Name = "no-pause"            // the final round runs without pausing writes of the slot
 	HoldIgnored      Name = "hold-ignored"        // a job that is held before the cutover cuts over
 	QueueForgotten   Name = "queue-forgotten"     // after a restart, all slots that were on their way go on at once
+	ThrottleIgnored  Name = "throttle-ignored"    // a limit on the rate makes nobody wait
 	RollbackStale    Name = "rollback-stale"      // a rollback takes the copy that was kept for what the slot is now
 	HeldServes       Name = "held-serves"         // a source that is to roll back serves its copy at once
 	NoDrain          Name = "no-drain"            // writes are paused, but those already admitted are not waited for

@@ -71,6 +71,8 @@ type Chunk struct {
 	// Records is the records in key order, each as uvarint length, key, uvarint length, value. Empty if only a digest
 	// was asked for.
 	Records []byte
+	// Bytes is how many bytes of keys and values were read.
+	Bytes int
 	// Digest is over the records of the chunk.
 	Digest Digest
 	// Last says that nothing of the span is left beyond Covers.
@@ -99,7 +101,7 @@ func ReadChunk(r Reader, span key.Span, lim ChunkLimits, parts ChunkParts) (Chun
 		return Chunk{}, err
 	}
 	c := Chunk{Covers: span}
-	size, count := 0, 0
+	count := 0
 	ok := it.First()
 	for ; ok; ok = it.Next() {
 		k := it.Key()
@@ -114,8 +116,8 @@ func ReadChunk(r Reader, span key.Span, lim ChunkLimits, parts ChunkParts) (Chun
 		if parts&WithRecords != 0 {
 			c.Records = AppendRecord(c.Records, k, v)
 		}
-		size += len(k) + len(v)
-		if count++; size >= lim.Bytes || count >= lim.Records {
+		c.Bytes += len(k) + len(v)
+		if count++; c.Bytes >= lim.Bytes || count >= lim.Records {
 			c.Covers.Hi = append(append(make([]byte, 0, len(k)+1), k...), 0)
 			ok = it.Next()
 			break

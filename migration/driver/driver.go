@@ -42,6 +42,9 @@ type Config struct {
 	// HeldAtOnce is how many slots of a job may be held before their handover, copied, while further ones are copied. Each can
 	// take TrackerBytes. Default 64.
 	HeldAtOnce int
+	// Throttle is the limit that all jobs of the node keep together, as migration.ParseLimit reads it, until operators say otherwise. Default
+	// none.
+	Throttle string
 	// CallTimeout is how long an answer may take. Default 2 s.
 	CallTimeout time.Duration
 	// AskAfter is how long a target waits for a silent source before it asks. Default 2 s.
@@ -113,6 +116,8 @@ type Driver struct {
 	importing map[slot.Slot]struct{} // the targets that are live: what is looked at often, while targets has all that ever arrived
 	announces map[announceKey]*announce
 	ask       env.Timer
+
+	pacer pacer
 }
 
 // New returns the function that engine.Options.NewMigrator wants. cfg is validated there.
@@ -120,11 +125,17 @@ func New(cfg Config) (func(*engine.Node) engine.Migrator, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	limit, err := parseThrottle(cfg.Throttle)
+	if err != nil {
+		return nil, err
+	}
 	return func(n *engine.Node) engine.Migrator {
-		return &Driver{
+		d := &Driver{
 			node: n, env: n.Options(), cfg: cfg,
 			sources: map[slot.Slot]*sourceSlot{}, targets: map[slot.Slot]*targetSlot{}, importing: map[slot.Slot]struct{}{}, announces: map[announceKey]*announce{},
 		}
+		d.pacer.d, d.pacer.node.limit = d, limit
+		return d
 	}, nil
 }
 
@@ -133,6 +144,7 @@ func (d *Driver) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
+	d.pacer.close()
 	if d.ask != nil {
 		d.ask.Stop()
 	}
@@ -177,7 +189,14 @@ func (d *Driver) Recover() error {
 
 // Start implements engine.Migrator. The checks stand in Kvrocks' order.
 func (d *Driver) Start(ranges []slot.Range, to cluster.NodeID, opts engine.JobOptions) (cluster.JobID, error) {
+	limit, err := parseThrottle(opts.Throttle)
+	if err != nil {
+		return cluster.JobID{}, err
+	}
 	h := header{KeepMs: min(opts.KeepSource, engine.MaxKeepSource).Milliseconds(), Priority: opts.Priority}
+	if !limit.None() {
+		h.Throttle = limit.String()
+	}
 	if opts.Hold {
 		h.Held = ranges
 	}
@@ -220,6 +239,7 @@ func (d *Driver) startJob(ranges []slot.Range, to cluster.NodeID, h header) (clu
 	d.counter++
 	h.Version, h.Counter, h.Target, h.Ranges, h.StartedMs = jobVersion, d.counter, to, set.Ranges(), d.env.Clock.WallMs()
 	j := &job{d: d, header: h, slots: map[slot.Slot]*slotProgress{}}
+	j.limiter.limit, _ = migration.ParseLimit(h.Throttle) // it was written by Limit.String
 	j.note(fmt.Sprintf("accepted: %d slots to node %s", len(list), to))
 	for _, sl := range list {
 		j.slots[sl] = &slotProgress{}

@@ -42,6 +42,8 @@ type header struct {
 	Paused bool `json:"paused,omitempty"`
 	// Priority orders the jobs that wait: the greater first.
 	Priority int `json:"priority,omitempty"`
+	// Throttle is the job's limit, as migration.ParseLimit reads it; "" for none.
+	Throttle string `json:"throttle,omitempty"`
 	// KeepMs is how long copies are kept after the takeover, 0: not at all. Cleaned says that operators want them gone.
 	KeepMs  int64 `json:"keep_ms,omitempty"`
 	Cleaned bool  `json:"cleaned,omitempty"`
@@ -139,6 +141,8 @@ type job struct {
 	order  []slot.Slot // ascending
 	// position is the job's place among those that wait for others, from 1; 0 if it does not.
 	position int
+	// limiter keeps the job's throttle; pacer.mu guards it.
+	limiter limiter
 
 	waitMu  sync.Mutex
 	waiters []func()
@@ -223,6 +227,10 @@ func (d *Driver) loadJobKey(k, v []byte) error {
 		j.header.Version = jobVersion // as it is written again
 		if ms := j.header.KeepMs; ms < 0 || ms > engine.MaxKeepSource.Milliseconds() {
 			return fmt.Errorf("migration: job %d keeps copies for %d ms: the directory is damaged", counter, ms)
+		}
+		var err error
+		if j.limiter.limit, err = migration.ParseLimit(j.header.Throttle); err != nil {
+			return fmt.Errorf("migration: job %d: %w: the directory is damaged", counter, err)
 		}
 		for _, r := range j.header.Ranges {
 			if r.First > r.Last || !r.Last.Valid() {
@@ -357,7 +365,7 @@ func (j *job) status() engine.JobStatus {
 	h := &j.header
 	st := engine.JobStatus{
 		ID: d.jobID(h.Counter), Target: h.Target, Ranges: h.Ranges, Slots: len(j.order), Error: h.Error,
-		StartedMs: h.StartedMs, EndedMs: h.EndedMs, Verified: "confirmed", Priority: h.Priority,
+		StartedMs: h.StartedMs, EndedMs: h.EndedMs, Verified: "confirmed", Priority: h.Priority, Throttle: h.Throttle,
 	}
 	failed := 0
 	first := migration.StepDone + 1
@@ -403,6 +411,9 @@ func (j *job) status() engine.JobStatus {
 	}
 	if st.Position = j.position; st.Position > 0 && st.Waiting == "" {
 		st.Waiting = j.queued()
+	}
+	if st.Waiting == "" {
+		st.Waiting = d.pacer.waiting(j)
 	}
 	st.Step = "waiting"
 	if first <= migration.StepDone {

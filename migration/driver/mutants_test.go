@@ -22,7 +22,8 @@ func TestMutantsFailTests(t *testing.T) {
 		return
 	}
 	for name, test := range map[mutant.Name]string{
-		mutant.QueueForgotten: "TestQueueAfterRestart",
+		mutant.QueueForgotten:  "TestQueueAfterRestart",
+		mutant.ThrottleIgnored: "TestThrottle",
 	} {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$")
 		cmd.Env = append(os.Environ(), "GODWIT_TEST_MUTANT="+string(name))

@@ -215,7 +215,7 @@ func (s *sourceSlot) execute(ef migration.Effect) {
 	case migration.EfOpenRound:
 		s.openRound(e.Kind)
 	case migration.EfRead:
-		s.read()
+		s.readPaced()
 	case migration.EfSent:
 		s.stream.sent(e.Seq)
 	case migration.EfFree:
@@ -321,14 +321,16 @@ func (s *sourceSlot) openRound(k migration.RoundKind) {
 	s.stream.open(k, opened)
 }
 
-func (s *sourceSlot) read() {
+// readPiece reads the next piece of the round and returns how many bytes it took.
+func (s *sourceSlot) readPiece() int {
 	body, last, err := s.stream.read()
 	if err != nil {
 		s.d.env.Log.Error("reading a slot for its move failed", "slot", s.slot, "error", err)
 		s.post(migration.EvCancel{Why: "reading the slot failed: " + err.Error()})
-		return
+		return 0
 	}
 	s.post(migration.EvData{Body: body, Last: last})
+	return s.stream.cost
 }
 
 func (s *sourceSlot) setTimer(e migration.EfTimer) {

@@ -30,6 +30,7 @@ type stream struct {
 
 	last    covered            // by the piece that was read last
 	unsent  bool               // the piece that was read last has no message yet
+	cost    int                // bytes that were read for it
 	stale   bool               // the slot is handed back: for the mutant rollback-stale
 	older   *store.Snapshot    // of the round before; nil but for the mutant walk-over-change
 	covers  map[uint64]covered // by message
@@ -148,6 +149,7 @@ func (s *stream) openChanges(k migration.RoundKind, opened func()) {
 
 // read reads the next piece of the round: a body, or nil when nothing is left; last says that nothing follows.
 func (s *stream) read() (body []byte, last bool, err error) {
+	s.cost = 0
 	switch {
 	case len(s.keys) > 0:
 		body, err = s.readKeys()
@@ -179,6 +181,7 @@ func (s *stream) readKeys() ([]byte, error) {
 		n++
 	}
 	s.records += uint64(n)
+	s.cost = len(puts) + len(deletes)
 	s.last = covered{changes: store.Changes{Keys: s.keys[:n:n]}}
 	s.keys = s.keys[n:]
 	var body []byte
@@ -206,6 +209,7 @@ func (s *stream) readWalk() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.cost = c.Bytes
 	how := w.how
 	if w.span.Lo = c.Covers.Hi; c.Last {
 		s.walks = s.walks[1:]

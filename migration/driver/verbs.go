@@ -60,6 +60,59 @@ func (d *Driver) Tell(counter uint64, verb engine.JobVerb, ranges []slot.Range) 
 	return engine.JobAnswer{Job: st.Report(), Changed: changed, Message: message}, nil
 }
 
+// CheckThrottle implements engine.Migrator.
+func (d *Driver) CheckThrottle(limit string) error {
+	_, err := parseThrottle(limit)
+	return err
+}
+
+// Throttle implements engine.Migrator.
+func (d *Driver) Throttle(counter uint64, limit *string) (engine.ThrottleReport, error) {
+	r := engine.ThrottleReport{Job: counter}
+	l := &d.pacer.node
+	var j *job
+	if counter != 0 {
+		if j = d.find(counter); j == nil {
+			return r, errNoJob(counter)
+		}
+		l = &j.limiter
+	}
+	was, _ := d.pacer.limitOf(l)
+	if limit != nil {
+		next, err := parseThrottle(*limit)
+		switch {
+		case err != nil:
+			return r, err
+		case j == nil:
+			r.Changed = next.String() != was.String()
+		case j.over() != "":
+			return r, errors.New(j.over())
+		default:
+			r.Changed = j.throttle(next)
+		}
+		if r.Changed {
+			d.env.Log.Info("the throttle was changed", "job", counter, "limit", next.String())
+		}
+		d.pacer.set(l, next)
+	}
+	now, words := d.pacer.limitOf(l)
+	r.Limit, r.Now = now.String(), words
+	return r, nil
+}
+
+// throttle stores the job's limit, and reports whether it was another.
+func (j *job) throttle(limit migration.Limit) (changed bool) {
+	text := ""
+	if !limit.None() {
+		text = limit.String()
+	}
+	return j.told("keep to "+limit.String(), func(h *header) bool {
+		was := h.Throttle
+		h.Throttle = text
+		return was != text
+	})
+}
+
 // told stores the header, which change has changed as what says, and gives every slot that is on its way its orders. change says whether
 // there is anything to tell.
 func (j *job) told(what string, change func(*header) bool) bool {

@@ -1,0 +1,225 @@
+package driver
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"godwit/engine/env"
+	"godwit/engine/mutant"
+	"godwit/migration"
+)
+
+// limiter keeps one limit: the node's, or a job's. pacer.mu guards it.
+type limiter struct {
+	limit  migration.Limit
+	bucket migration.Bucket
+	// stopped is when the limit last made somebody wait, as rate and words say.
+	stopped time.Duration
+	words   string
+}
+
+// stoppedLately is for how long the status says that a limit made a job wait: longer than the waits of a rate that is kept slice by slice.
+const stoppedLately = time.Second
+
+// ready reports whether something may be read under the limit. pacer.mu is held.
+func (l *limiter) ready(clock env.Clock) bool {
+	rate, words := l.limit.At(clock.WallMs())
+	now := clock.Mono()
+	if l.bucket.Ready(now, rate) || mutant.On(mutant.ThrottleIgnored) {
+		return true
+	}
+	l.stopped, l.words = now, words
+	return false
+}
+
+// waiting says which limit made somebody wait in the last second, "" if none did. pacer.mu is held.
+func (l *limiter) waiting(now time.Duration) string {
+	if l.words == "" || now-l.stopped > stoppedLately {
+		return ""
+	}
+	return l.words
+}
+
+// pacer lets slots read what they send or compare, so that all jobs of the node together keep its limit, and each job its own. What a
+// final round reads, for which writers wait, is let through and counted: the others wait the longer.
+//
+// pacer.mu nests in Driver.mu, and nothing is called with it held.
+type pacer struct {
+	d    *Driver
+	mu   sync.Mutex
+	node limiter
+	// turns wait, those of jobs of greater priority first, then in the order of their asking.
+	turns []turn
+	timer env.Timer
+	wakes time.Duration // when timer fires; 0 if it is not set
+}
+
+// turn is a slot that wants to read.
+type turn struct {
+	s     *sourceSlot
+	round uint64 // of the stream: a turn of a round that is over is for nobody
+	first int    // the job's priority
+	own   *limiter
+}
+
+// lookAgain bounds the wait for a turn, so that a window that opens is noticed.
+const lookAgain = time.Second
+
+// ask lets a slot read now, and then reports true, or when its turn comes: then it calls sourceSlot.readPiece. It is called by the worker that
+// steps the slot's machine.
+func (p *pacer) ask(s *sourceSlot) (now bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := turn{s: s, round: s.stream.opening, first: s.job.header.Priority, own: &s.job.limiter}
+	if len(p.turns) == 0 && p.ready(t) {
+		p.take(t.own, p.d.cfg.ChunkBytes)
+		return true
+	}
+	at, _ := slices.BinarySearchFunc(p.turns, t, func(a, b turn) int {
+		if a.first >= b.first {
+			return -1
+		}
+		return 1
+	})
+	p.turns = slices.Insert(p.turns, at, t)
+	p.arm()
+	return false
+}
+
+// ready reports whether a turn has come. p.mu is held.
+func (p *pacer) ready(t turn) bool { return p.node.ready(p.d.env.Clock) && t.own.ready(p.d.env.Clock) }
+
+// take counts what is read; a negative number gives back. p.mu is held.
+func (p *pacer) take(own *limiter, n int) {
+	p.node.bucket.Take(n)
+	own.bucket.Take(n)
+}
+
+// read says how much was read by a slot whose turn had come, or of a final round, for which nothing was set aside.
+func (p *pacer) read(s *sourceSlot, setAside, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.take(&s.job.limiter, n-setAside)
+	p.arm()
+}
+
+// serve gives those their turn for whom it has come.
+func (p *pacer) serve() {
+	var served []turn
+	p.mu.Lock()
+	p.wakes = 0
+	for i := 0; i < len(p.turns) && p.node.ready(p.d.env.Clock); {
+		t := p.turns[i]
+		if !t.own.ready(p.d.env.Clock) {
+			i++ // a job that waits for itself holds nobody up
+			continue
+		}
+		p.turns = slices.Delete(p.turns, i, i+1)
+		p.take(t.own, p.d.cfg.ChunkBytes)
+		served = append(served, t)
+	}
+	p.arm()
+	p.mu.Unlock()
+	for _, t := range served {
+		t.s.enqueue(queued{step: func() { t.s.turnCame(t.round) }})
+	}
+}
+
+// arm sets the timer to when the next turn can come. p.mu is held.
+func (p *pacer) arm() {
+	if len(p.turns) == 0 {
+		return
+	}
+	now := p.d.env.Clock.Mono()
+	wait := lookAgain
+	p.node.ready(p.d.env.Clock)
+	for _, t := range p.turns {
+		t.own.ready(p.d.env.Clock)
+		wait = min(wait, max(p.node.bucket.Wait(now), t.own.bucket.Wait(now)))
+	}
+	at := now + max(wait, 1)
+	if p.timer != nil && p.wakes != 0 {
+		if p.wakes <= at {
+			return
+		}
+		p.timer.Stop()
+	}
+	p.wakes = at
+	p.timer = p.d.env.Clock.AfterFunc(at-now, func() {
+		if !p.d.isClosed() {
+			p.serve()
+		}
+	})
+}
+
+// set changes a limit.
+func (p *pacer) set(l *limiter, limit migration.Limit) {
+	p.mu.Lock()
+	l.limit, l.words = limit, ""
+	p.mu.Unlock()
+	p.serve()
+}
+
+// limitOf is a limit, and in words what of it counts at this moment.
+func (p *pacer) limitOf(l *limiter) (limit migration.Limit, now string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, now = l.limit.At(p.d.env.Clock.WallMs())
+	return l.limit, now
+}
+
+// waiting says which limit makes a job wait, "" if none does.
+func (p *pacer) waiting(j *job) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.d.env.Clock.Mono()
+	if words := j.limiter.waiting(now); words != "" {
+		return "throttle of the job: " + words
+	}
+	if words := p.node.waiting(now); words != "" && slices.ContainsFunc(p.turns, func(t turn) bool { return t.own == &j.limiter }) {
+		return "throttle of the node: " + words
+	}
+	return ""
+}
+
+// close ends the waiting.
+func (p *pacer) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.turns = nil
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
+// readPaced reads the next piece of the round, when the limits allow it.
+func (s *sourceSlot) readPaced() {
+	p := &s.d.pacer
+	if _, round := s.machine.Now(); round == migration.RoundFinal {
+		p.read(s, 0, s.readPiece())
+		return
+	}
+	if p.ask(s) {
+		p.read(s, s.d.cfg.ChunkBytes, s.readPiece())
+	}
+}
+
+// turnCame reads what the slot has waited for, unless the round is over.
+func (s *sourceSlot) turnCame(round uint64) {
+	n := 0
+	if s.stream.opening == round {
+		n = s.readPiece()
+	}
+	s.d.pacer.read(s, s.d.cfg.ChunkBytes, n)
+}
+
+// parseThrottle reads a limit that an operator gives.
+func parseThrottle(text string) (migration.Limit, error) {
+	l, err := migration.ParseLimit(text)
+	if err != nil {
+		return l, fmt.Errorf("the throttle is wrong: %w", err)
+	}
+	return l, nil
+}

@@ -75,6 +75,14 @@ func (s *Session) runCluster(spec *command.Spec, args [][]byte) {
 		s.out.Verbatim("txt", text)
 	case "cluster|setslot":
 		s.clusterSetSlot(args[2:])
+	case "cluster|migrateslots":
+		s.clusterMigrateSlots(args[2:])
+	case "cluster|getslotmigrations":
+		s.clusterGetSlotMigrations()
+	case "cluster|cancelslotmigrations":
+		s.clusterCancelSlotMigrations()
+	case "cluster|migration":
+		s.clusterMigration(args[2:])
 	case "cluster|bumpepoch":
 		s.out.Simple("STILL " + strconv.FormatInt(v.Map.Version, 10))
 	case "cluster|count-failure-reports":

@@ -16,7 +16,18 @@ const (
 
 	errMigrateKeys = "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string"
 	errMigrateCopy = "ERR COPY to a node of the same cluster: a key is where its slot is"
-	errNoServers   = "ERR this node cannot call other servers"
+
+	errNoRanges          = "ERR No slot ranges specified"
+	errNoEndSlot         = "ERR No end slot for final slot range"
+	errMigrationsOverlap = "ERR Slot ranges in migrations overlap"
+	errSlotsElsewhere    = "ERR Slots are not served by this node."
+	errTargetIsMe        = "ERR Target node can not be this node."
+	errNoMigrations      = "ERR No migrations ongoing"
+	errUnknownArgument   = "ERR unknown argument"
+	errAlreadyMine       = "ERR this node is already the owner of the slot range"
+	errSeveralOwners     = "ERR slots belong to different source nodes"
+
+	errNoServers = "ERR this node cannot call other servers"
 )
 
 func errUnknownNode(id []byte) string { return fmt.Sprintf("ERR Unknown node %s", oneLine(string(id))) }
@@ -74,4 +85,21 @@ func errNotMigrating(sl slot.Slot, to cluster.NodeID) string {
 
 func errMigrateTimeout(sl slot.Slot) string {
 	return fmt.Sprintf("IOERR error or timeout: slot %d is still on its way, which goes on", sl)
+}
+
+func errSlotOrder(r slot.Range) string {
+	return fmt.Sprintf("ERR Start slot number %d is greater than end slot number %d.", r.First, r.Last)
+}
+
+func errSlotTwice(r slot.Range) string {
+	return fmt.Sprintf("ERR Slot range %d-%d overlaps with a previous range.", r.First, r.Last)
+}
+
+func errAlreadyMigrating(sl slot.Slot) string {
+	return fmt.Sprintf("ERR I am already migrating slot %d.", sl)
+}
+
+// errNoAnswer says that the owner of slots gave no answer that is known: it may have done what it was told.
+func errNoAnswer(err error) string {
+	return "ERR the owner of the slots has not answered, and may have begun: " + oneLine(err.Error())
 }

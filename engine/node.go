@@ -62,6 +62,7 @@ type Node struct {
 	mu     sync.Mutex // guards what follows; taken after stripes
 	hints  map[slot.Slot]cluster.Hint
 	wished map[slot.Slot]cluster.NodeID // by SETSLOT IMPORTING: whence a slot is to come
+	tasks  []importTask                 // oldest first
 	alarms []string
 	claims claims
 	sweep  env.Timer

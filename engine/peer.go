@@ -22,6 +22,7 @@ import (
 //	PEER MIGRATION <message>         answers a message; see package migration
 //	PEER ANNOUNCE <slot> <epoch>     the calling node serves the slot under the epoch; answers "ok"
 //	PEER OWNER <ranges>              asks for a claim; answers with the text of a cluster.Answer
+//	PEER JOB <word> <argument>       starts, shows or cancels a job to the calling node; see peer_jobs.go
 //	PEER HANDOVER <slot> begin|go-on wants to have the slot; answers "moving" or "released"; see commands_setslot.go
 const peerVersion = "1"
 
@@ -106,6 +107,8 @@ func (s *Session) runPeer(args [][]byte) {
 		if !mutant.On(mutant.UndurableAnswer) {
 			s.dependAlways(n.store.Last())
 		}
+	case sub == "JOB" && len(args) == 4:
+		s.peerJob(args[2:])
 	case sub == "HANDOVER" && len(args) == 4:
 		s.peerHandOver(args[2:])
 	default:

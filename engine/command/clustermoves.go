@@ -2,13 +2,25 @@ package command
 
 import "strings"
 
-// classicSpecs describes the subcommands of CLUSTER with which the tools of Redis move slots.
-func classicSpecs() []*Spec {
+// slotMoveSpecs describes the subcommands of CLUSTER with which the tools of Redis and Valkey move slots.
+func slotMoveSpecs() []*Spec {
 	const group = "cluster"
 	return []*Spec{
 		{Name: "cluster|bumpepoch", Arity: 2, Flags: Admin | Stale | Server,
 			Group: group, Since: "3.0.0", Complexity: "O(1)", Summary: "Advance the cluster config epoch",
 			Differs: "changes nothing: epochs belong to slots and are raised by moves only"},
+		{Name: "cluster|cancelslotmigrations", Arity: 2, Flags: Admin | Stale | Alone | Server,
+			Group: group, Since: "9.0.0", Complexity: "O(N), where N is the number of slot migration operations being cancelled.",
+			Summary: "Cancel all current ongoing slot migration operations, as in Valkey 9"},
+		{Name: "cluster|getslotmigrations", Arity: 2, Flags: Admin | Stale | Alone | Server,
+			Group: group, Since: "9.0.0", Complexity: "O(N), where N is the number of slot import and export jobs.",
+			Summary: "Get the status of ongoing and recently finished slot import and export operations, as in Valkey 9"},
+		{Name: "cluster|migrateslots", Arity: -4, Flags: Admin | Stale | Alone | Server,
+			Group: group, Since: "9.0.0", Complexity: "O(N) where N is the total number of the slots between all start slot and end slot arguments.",
+			Summary: "Migrate the given slots from this node to the specified nodes, as in Valkey 9"},
+		{Name: "cluster|migration", Arity: -4, Flags: Admin | Stale | Alone | Server,
+			Group: group, Since: "8.4.0", Complexity: "O(N) where N is the total number of the slots between the start slot and end slot arguments.",
+			Summary: "Start, monitor and cancel slot migration, as in Redis 8.4: said to the destination"},
 		{Name: "cluster|count-failure-reports", Arity: 3, Flags: Admin | Stale | Server,
 			Group: group, Since: "3.0.0", Complexity: "O(1)", Summary: "Return the number of failure reports active for a given node",
 			Differs: "nodes do not report each other: always 0"},

@@ -10,7 +10,7 @@ func serverSpecs() []*Spec {
 		{Name: "client", Arity: -2, Flags: Server,
 			Group: "connection", Since: "2.4.0", Complexity: "Depends on subcommand.", Summary: "A container for client connection commands", Sub: clientSpecs()},
 		{Name: "cluster", Arity: -2, Flags: Server,
-			Group: "cluster", Since: "3.0.0", Complexity: "Depends on subcommand.", Summary: "A container for cluster commands", Sub: append(clusterSpecs(), classicSpecs()...)},
+			Group: "cluster", Since: "3.0.0", Complexity: "Depends on subcommand.", Summary: "A container for cluster commands", Sub: append(clusterSpecs(), slotMoveSpecs()...)},
 		{Name: "clusterx", Arity: -2, Flags: Admin | NoScript | Loading | Stale | Alone | Server,
 			Group: "cluster", Since: "1.0.0", Complexity: "Depends on subcommand.", Summary: "Topology and migration, as Kvrocks' tools expect them"},
 		{Name: "command", Arity: -1, Flags: Connection | Loading | Stale | Server,

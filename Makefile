@@ -21,7 +21,7 @@ BENCHFLAGS ?=
 # packages-with PATTERN lists the packages that have a test file with a line like that.
 packages-with = $(addprefix ./,$(sort $(dir $(shell git grep -lE --untracked '$(1)' -- '*_test.go' ':!*/testdata/*'))))
 
-.PHONY: help build demo test test-long differential race clients clients-table lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants mutants-table crash-matrix reshard bench bench-long bench-go bench-sim clean
+.PHONY: help build demo test test-long differential race clients clients-table lint lint-selftest golden fuzz sim sim-determinism sim-determinism-race mutants mutants-table crash-matrix reshard bench bench-long bench-migration bench-go bench-sim clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' Makefile
@@ -104,6 +104,9 @@ bench: build ## measure throughput and latency beside redis-server; BENCHFLAGS=-
 
 bench-long: build ## overwrite keys for ten minutes and show the longest stalls
 	go run ./cmd/bench -overwrite 10m $(BENCHFLAGS)
+
+bench-migration: build ## measure moves between two nodes, idle and under writes; BENCHFLAGS=-quick is rougher
+	go run ./cmd/bench -migration $(BENCHFLAGS)
 
 bench-go: ## run the benchmarks of the packages, with allocations
 	go test -run '^$$' -bench . -benchmem $(call packages-with,^func Benchmark)

@@ -5,8 +5,11 @@ import (
 	"encoding/csv"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
+
+	"godwit/engine/slot"
 )
 
 func TestParseBenchmark(t *testing.T) {
@@ -43,22 +46,69 @@ func TestReports(t *testing.T) {
 	if err != nil || len(rows) != 3 || rows[1][4] != "0.50" || rows[2][4] != "9.00" {
 		t.Fatalf("%v, %v", rows, err)
 	}
-	d := xml.NewDecoder(bytes.NewReader(formatSVG(results)))
-	bars := 0
+	if n := rectangles(t, formatSVG(results)); n != 1+len(results) {
+		t.Fatalf("%d rectangles", n)
+	}
+}
+
+// rectangles counts them in a picture, which must be well-formed.
+func rectangles(t *testing.T, svg []byte) (n int) {
+	d := xml.NewDecoder(bytes.NewReader(svg))
 	for {
 		token, err := d.Token()
 		if errors.Is(err, io.EOF) {
-			break
+			return n
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "rect" {
-			bars++
+			n++
 		}
 	}
-	if bars != 1+len(results) {
-		t.Fatalf("%d rectangles", bars)
+}
+
+// TestMoveReports: of several rounds the one with the median time counts, with the pauses of all; and both files can be read.
+func TestMoveReports(t *testing.T) {
+	moves := medianMoves([]moved{
+		{load: "one slot", megabytes: 100, copySec: 1, totalSec: 3, pauses: []float64{1}, during: latency{gapMs: 7}},
+		{load: "one slot", megabytes: 100, copySec: 1, totalSec: 1, pauses: []float64{9}},
+		{load: "one slot", megabytes: 100, copySec: 0.5, totalSec: 2, pauses: []float64{2}},
+		{load: "one slot", rate: 5000, megabytes: 100, copySec: 4, totalSec: 5},
+		{load: "many <slots>", rate: 5000, megabytes: 10, totalSec: 5},
+	})
+	if len(moves) != 3 || moves[0].totalSec != 2 || moves[0].pause(1) != 9 || moves[0].pause(0.5) != 2 || moves[0].during.gapMs != 7 || moves[1].pause(1) != 0 {
+		t.Fatalf("%+v", moves)
+	}
+	table, err := formatMoves(limits{1000, 500}, moves)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(bytes.NewReader(table)).ReadAll()
+	if err != nil || len(rows) != 4 || rows[1][5] != "200.00" || rows[3][5] != "0.00" || len(rows[0]) != len(rows[3]) {
+		t.Fatalf("%v, %v", rows, err)
+	}
+	if n := rectangles(t, drawMoves(limits{}, moves)); n != 1+2*len(moves) {
+		t.Fatalf("%d rectangles", n)
+	}
+}
+
+func TestTagsOf(t *testing.T) {
+	for i, tag := range tagsOf(100) {
+		if s := slot.OfKey([]byte("{" + tag + "}1")); int(s) != i {
+			t.Fatalf("the tag of slot %d is %q, of slot %d", i, tag, s)
+		}
+	}
+}
+
+func TestMovedTo(t *testing.T) {
+	if to := movedTo(fmt.Errorf("SET a: %w", errReply("MOVED 15495 127.0.0.1:7002"))); to != "127.0.0.1:7002" {
+		t.Errorf("the redirect is to %q", to)
+	}
+	for _, err := range []error{nil, io.EOF, errReply("TRYAGAIN later")} {
+		if to := movedTo(err); to != "" {
+			t.Errorf("%v redirects to %q", err, to)
+		}
 	}
 }
 

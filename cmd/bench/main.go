@@ -1,5 +1,6 @@
 // Command bench measures Godwit beside redis-server on this machine: the same redis-benchmark runs against both in turn, so that what
-// drifts with the machine falls out of the ratio. `make bench` calls it.
+// drifts with the machine falls out of the ratio. `make bench` calls it. With -migration it measures moves between two nodes, beside
+// what loopback and disk could do: `make bench-migration`.
 //
 // It listens on loopback only, keeps all data in a directory of its own, which it removes, and ends only processes that it started.
 package main
@@ -26,7 +27,9 @@ type options struct {
 	tests, modes             map[string]bool // nil: all
 	out                      string          // directory of the results
 	overwrite                time.Duration   // how long the overwrite run takes; 0: none
-	serverArgs               []string        // further flags of Godwit
+	migration                bool            // measure moves instead of commands
+	quick                    bool
+	serverArgs               []string // further flags of Godwit
 }
 
 func main() {
@@ -50,6 +53,9 @@ func run(args []string) error {
 	defer func() { _ = os.RemoveAll(dir) }() // what is left is data of no use
 	if o.overwrite > 0 {
 		return runOverwrite(ctx, o, dir)
+	}
+	if o.migration {
+		return runMigration(ctx, o, dir)
 	}
 	var all []result
 	for _, m := range modes {
@@ -87,14 +93,15 @@ func parseOptions(args []string) (*options, error) {
 	f.IntVar(&o.valueBytes, "bytes", 128, "bytes of a value")
 	f.StringVar(&o.out, "out", "bench-results", "`DIRECTORY` for the table (CSV) and the plot (SVG)")
 	f.DurationVar(&o.overwrite, "overwrite", 0, "instead of the tests, overwrite keys for so long and show the longest gaps between replies")
-	quick := f.Bool("quick", false, "fewer keys, requests and rounds")
-	tests := f.String("tests", "", "only these tests, such as set-p1,get-p16")
+	f.BoolVar(&o.migration, "migration", false, "instead of the tests, measure moves between two nodes")
+	f.BoolVar(&o.quick, "quick", false, "fewer keys, requests and rounds")
+	tests := f.String("tests", "", "only these tests, such as set-p1,get-p16; of moves, only these loads, such as \"one slot\"")
 	modes := f.String("modes", "", "only these modes: never, always, small-cache")
 	extra := f.String("server-args", "", "further flags of godwit server, separated by spaces")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
-	if *quick {
+	if o.quick {
 		o.keys, o.requests, o.rounds = quickKeys, quickRequests, 1
 	}
 	o.tests, o.modes, o.serverArgs = setOf(*tests), setOf(*modes), strings.Fields(*extra)

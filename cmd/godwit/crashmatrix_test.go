@@ -74,6 +74,8 @@ var crashVictims = []string{"source", "target", "both", "link"}
 type crashMatrix struct {
 	*killCluster
 	halts []string // by node: the file that stops it
+	// ordered is where the last order was sent, which may have been answered.
+	ordered *conn
 	cells map[[2]string]*crashCell
 }
 
@@ -103,7 +105,7 @@ func (m *crashMatrix) struck(step, victim string, repetition int) bool {
 	case "holding":
 		args = append(args, "HOLD")
 	case "keeping":
-		args = append(args, "HOLD-SOURCE", "600000")
+		args = append(args, "HOLD-SOURCE", "10m")
 	}
 	first := step
 	switch step {
@@ -208,6 +210,7 @@ func (m *crashMatrix) order(node int, args ...string) {
 	if err := c.w.Flush(); err != nil {
 		m.t.Fatal(err)
 	}
+	m.ordered = c
 }
 
 // tell gives an operator's order about a job.
@@ -235,7 +238,7 @@ func (m *crashMatrix) awaitHalted(node int, job uint64) bool {
 	m.t.Helper()
 	ended := regexp.MustCompile(fmt.Sprintf(`msg="job ended" job=[0-9a-f]+-%d `, job))
 	stat := fmt.Sprintf("/proc/%d/stat", m.nodes[node].cmd.Process.Pid)
-	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(time.Millisecond) {
 		text, err := os.ReadFile(stat)
 		if err != nil {
 			m.t.Fatal(err)
@@ -251,7 +254,11 @@ func (m *crashMatrix) awaitHalted(node int, job uint64) bool {
 			return false
 		}
 	}
-	m.t.Fatalf("node %d has not reached its step:\n%s", node, m.nodes[node].output())
+	if err := m.ordered.nc.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		m.t.Fatal(err)
+	}
+	answer, err := m.ordered.receive()
+	m.t.Fatalf("node %d has not reached its step; the order was answered by %+v, %v\n%s", node, answer, err, m.nodes[node].output())
 	return false
 }
 
@@ -305,6 +312,7 @@ func TestCrashMatrix(t *testing.T) {
 				runs = 1
 			}
 			for r := range runs {
+				t.Logf("%s/%s, repetition %d", step, victim, r)
 				cell.runs++
 				if m.run(step, victim, r); t.Failed() {
 					t.Fatalf("%s/%s, repetition %d has failed, the matrix ends here", step, victim, r)

@@ -87,7 +87,9 @@ func startServerWith(t *testing.T, env []string, args ...string) *process {
 	case p.addr = <-ready:
 	case err := <-p.over:
 		t.Fatalf("the server ended: %v\n%s", err, p.output())
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it prints what it waits for
+		<-p.over
 		t.Fatalf("the server is not ready\n%s", p.output())
 	}
 	return p

@@ -366,31 +366,16 @@ func (p *part) check(opts Options) Result {
 	}
 	b := &budget{limited: opts.Steps > 0, left: opts.Steps}
 	ins := closeObserved(p.ins)
-	m := porcupineModel(b, p.keys)
-	state, n, legal := p.begin(&m, ins)
+	state, n, legal := p.begin(b, ins)
 	switch {
 	case !legal:
 		return result(porcupine.Illegal, b)
-	case n == len(ins):
+	case b.spent || n == len(ins):
 		return result(porcupine.Ok, b)
 	}
+	m := porcupineModel(b, p.keys)
 	m.Init = func() any { return state }
 	return result(porcupine.CheckOperationsTimeout(m, p.operations(ins[n:]), 0), b)
-}
-
-// begin runs the operations that each returned before the next was called, up to the first that did not: they have one order only, so no
-// search is needed. It returns the state after them and how many they are; not legal says that they have no explanation.
-func (p *part) begin(m *porcupine.Model, ins []*input) (state any, n int, legal bool) {
-	state = m.Init()
-	for n < len(ins) && (n+1 == len(ins) || ins[n].op.Return < ins[n+1].op.Call) {
-		in := ins[n]
-		in.window(p.unixMs, p.errorMs)
-		if legal, state = m.Step(state, in, nil); !legal {
-			return state, n, false
-		}
-		n++
-	}
-	return state, n, true
 }
 
 // trace judges the part and returns the orders that were tried, in an order that does not differ from run to run.

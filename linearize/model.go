@@ -431,17 +431,25 @@ type budget struct {
 	spent   bool  // a step was refused because none was left, or led to too many worlds: the result means nothing
 }
 
+// take takes one step, and reports whether there was one.
+func (b *budget) take() bool {
+	if b.spent || b.limited && b.left == 0 {
+		b.spent = true
+		return false
+	}
+	b.left--
+	return true
+}
+
 // porcupineModel returns the model of keys that are judged together. With a limited budget, steps beyond it are refused; the caller must
 // then treat the result as unknown.
 func porcupineModel(b *budget, keys []string) porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return make(states, len(keys)) },
 		Step: func(state, in, _ any) (bool, any) {
-			if b.spent || b.limited && b.left == 0 {
-				b.spent = true
+			if !b.take() {
 				return false, state
 			}
-			b.left--
 			after := step(state.(states), in.(*input), len(keys))
 			if len(after) > maxWorlds*len(keys) {
 				b.spent = true

@@ -352,12 +352,13 @@ func TestClosingKeepsVerdict(t *testing.T) {
 	}
 }
 
-// TestBeginKeepsVerdict: running what has one order only before the search leaves the verdict of legal and mutilated histories as it is.
+// TestBeginKeepsVerdict: judging in the order of time what overlaps little, before the search, leaves the verdict of legal and mutilated
+// histories as it is.
 func TestBeginKeepsVerdict(t *testing.T) {
 	whole, parted, illegal := 0, 0, 0
 	for _, m := range slices.Concat(mixes, linkedMixes) {
 		rapid.Check(t, func(t *rapid.T) {
-			h := generate(t, m, 2, rapid.IntRange(2, 10).Draw(t, "count"), 2)
+			h := generate(t, m, 2, rapid.IntRange(2, 16).Draw(t, "count"), 5)
 			if rapid.Bool().Draw(t, "mutilate") {
 				mutilate(t, h)
 			}
@@ -372,7 +373,7 @@ func TestBeginKeepsVerdict(t *testing.T) {
 				if got := p.check(generatedOptions); got != want {
 					t.Fatalf("in parts %s, as a whole %s", got, want)
 				}
-				switch _, n, legal := p.begin(&model, ins); {
+				switch _, n, legal := p.begin(&budget{}, ins); {
 				case !legal:
 					illegal++
 				case n == len(ins):
@@ -384,12 +385,12 @@ func TestBeginKeepsVerdict(t *testing.T) {
 		})
 	}
 	if whole == 0 || parted == 0 || illegal == 0 {
-		t.Errorf("%d histories needed no search, %d one for their end, %d were illegal without: the test shows nothing", whole, parted, illegal)
+		t.Errorf("%d histories needed no search, %d one for their end, %d were illegal without one: the test shows nothing", whole, parted, illegal)
 	}
 }
 
-// TestBeginStopsAtOverlap: operations that touch at one instant are concurrent, and have two orders.
-func TestBeginStopsAtOverlap(t *testing.T) {
+// TestOverlapAtAnInstant: operations that touch at one instant are concurrent, and have two orders.
+func TestOverlapAtAnInstant(t *testing.T) {
 	for at, want := range map[int64]Result{9: Linearizable, 10: Linearizable, 11: Illegal} {
 		h := &History{Operations: []Operation{
 			{Key: "k", Cmd: "SET", Args: []string{"x"}, Call: 0, Return: 10, Outcome: Ok, Reply: Status("OK")},

@@ -342,6 +342,7 @@ func TestGodwit(t *testing.T) {
 		{"GODWIT MIGRATION START 5 x HOLD-SOURCE 721h", "(error) " + errHoldSource},
 		{"GODWIT MIGRATION START 5 x PRIORITY 101", "(error) " + errPriority},
 		{"GODWIT MIGRATION START 5 x PRIORITY high", "(error) " + errPriority},
+		{"GODWIT MIGRATION START 5 x ON-OVERLOAD wait", "(error) " + errOverload},
 		{"GODWIT MIGRATION START 5 x THROTTLE", "(error) " + errMigration},
 		{"GODWIT MIGRATION THROTTLE", "(error) " + errMigration},
 		{"GODWIT MIGRATION THROTTLE all", "(error) " + errThrottled},

@@ -52,6 +52,7 @@ type JobReport struct {
 	LagKeys      int            `json:"lag_keys"`
 	LagBytes     int64          `json:"lag_bytes"`
 	PausesMs     []float64      `json:"pauses_ms"`
+	GivenUp      int            `json:"pauses_given_up"` // since the node was started
 	Verified     string         `json:"verified"`
 	DigestsEqual int            `json:"digests_equal"`
 	Differ       int            `json:"digests_differing"`
@@ -100,7 +101,7 @@ func (j JobStatus) Report() JobReport {
 		LagKeys: j.LagKeys, LagBytes: j.LagByte, PausesMs: pauses, Verified: j.Verified,
 		DigestsEqual: j.DigestsEqual, Differ: j.Differ, StartedMs: j.StartedMs, EndedMs: j.EndedMs, Ended: j.State.Ended(),
 		Waiting: j.Waiting, Held: j.Held.String(), Kept: j.Kept.String(), RollbackOf: rollbackOf,
-		Priority: j.Priority, Position: j.Position, Throttle: j.Throttle,
+		Priority: j.Priority, GivenUp: j.PausesGivenUp, Position: j.Position, Throttle: j.Throttle,
 	}
 }
 
@@ -245,10 +246,13 @@ var jobVerbs = map[JobVerb]bool{VerbPause: true, VerbResume: true, VerbCutOver: 
 var migrationHelp = []string{
 	"GODWIT MIGRATION <subcommand> [<arg> [value] ...]. A job belongs to the node that serves the slots, its source. Subcommands are:",
 	"START <ranges> <node-id> [HOLD] [HOLD-SOURCE <duration>] [PRIORITY <n>] [THROTTLE <limit>]",
+	"      [ON-OVERLOAD SLOW|KEEP]",
 	"    Move slots to another node; answers the number of the job. HOLD waits before the handover for CUTOVER;",
 	"    64 slots of a job wait copied, the others are copied when those have been handed over.",
 	"    HOLD-SOURCE keeps what was given away so long (such as 10m), for ROLLBACK. Of the jobs of a node 4 move slots at a time;",
 	"    those of greater PRIORITY (-100 to 100, 0 without it) go first.",
+	"    ON-OVERLOAD says what is done about a slot that is written faster than it can be sent: its writers are slowed down (SLOW, as",
+	"    without it), or the job fails after a minute of it (KEEP); it does in either case if the slot cannot be handed over.",
 	"    THROTTLE is for the job what the verb of this name sets.",
 	"THROTTLE <job>|NODE [<limit>]",
 	"    Say how fast records are sent and compared, by one job or by all jobs of this node together; without a limit, show it. A limit is",
@@ -295,6 +299,12 @@ func (s *Session) startMigration(args [][]byte) {
 			rest = rest[1:]
 			if opts.Priority, err = strconv.Atoi(string(rest[0])); err != nil || opts.Priority < -MaxPriority || opts.Priority > MaxPriority {
 				s.out.Error(errPriority)
+				return
+			}
+		case word == "on-overload" && len(rest) > 1:
+			rest = rest[1:]
+			if opts.OnOverload = Overload(strings.ToLower(string(rest[0]))); opts.OnOverload != OverloadSlow && opts.OnOverload != OverloadKeep {
+				s.out.Error(errOverload)
 				return
 			}
 		case word == "throttle" && len(rest) > 1:

@@ -272,6 +272,10 @@ func (s *Session) fail(w *work, start int) {
 // commit commits what the transaction wrote, in one batch, and makes the replies wait for what they depend on.
 func (s *Session) commit(w *work) {
 	n := s.n
+	size := 0
+	if b := s.tx.Batch(); b != nil {
+		size = b.Bytes()
+	}
 	p, wrote := n.commit(&s.tx)
 	if wrote && w.all {
 		for sl := range slot.Slot(slot.Count) {
@@ -286,6 +290,7 @@ func (s *Session) commit(w *work) {
 	for _, sl := range w.locks {
 		if wrote {
 			n.slots.change(sl).lastWrite = p
+			n.wrote(sl, size)
 			if expires := s.tx.Expires(); expires != data.NoExpiry {
 				n.addExpiring(sl, expires)
 			}
@@ -424,6 +429,9 @@ func (n *Node) routeOne(sl slot.Slot, write bool) verdict {
 	switch st.state() {
 	case cluster.Serving:
 		if st.sealed && !(mutant.On(mutant.LateRead) && !write) || st.paused && write {
+			return verdict{kind: verdictPark, slot: sl}
+		}
+		if write && n.slowed(st) {
 			return verdict{kind: verdictPark, slot: sl}
 		}
 		return verdict{}

@@ -28,6 +28,7 @@ const (
 	errNoSuchJob  = "ERR no such job"
 	errMigration  = "ERR GODWIT MIGRATION takes START, STATUS, THROTTLE, PAUSE, RESUME, CUTOVER, CANCEL, ROLLBACK, CLEAN, HISTORY or HELP: see GODWIT MIGRATION HELP for their arguments"
 	errThrottled  = "ERR THROTTLE takes the counter of a job, as GODWIT MIGRATION START answered it, or NODE"
+	errOverload   = "ERR ON-OVERLOAD takes SLOW or KEEP"
 	errPriority   = "ERR PRIORITY takes a whole number from -100 to 100"
 	errHoldSource = "ERR HOLD-SOURCE takes a duration such as 10m, of a millisecond to 30 days"
 )

@@ -55,7 +55,18 @@ type JobOptions struct {
 	// Throttle says how fast the job may send and compare records, in the words of CONFIG's migration-throttle; "" sets no limit but
 	// the node's.
 	Throttle string
+	// OnOverload says what is done about a slot that is written faster than it can be sent.
+	OnOverload Overload
 }
+
+// Overload is what is done about a slot that is written faster than it can be sent.
+type Overload string
+
+// What can be done.
+const (
+	OverloadSlow Overload = "slow" // slow its writers down until it can be handed over; the default
+	OverloadKeep Overload = "keep" // leave the writers alone: after Config.ConvergeWithin the job fails, and the slot stays
+)
 
 // MaxPriority is the greatest priority of a job. A job that undoes another has it.
 const MaxPriority = 100
@@ -127,6 +138,8 @@ type JobStatus struct {
 	LagByte int64
 	// PausesMs has one entry per slot that was handed over: how long its writers were paused.
 	PausesMs []float64
+	// PausesGivenUp counts the pauses that were given up, since the node was started.
+	PausesGivenUp int
 	// Verified tells how the copies were compared: "confirmed" after takeover, or "before cutover only".
 	Verified string
 	// DigestsEqual counts the slots whose copies were found equal after takeover; Differ those found different.

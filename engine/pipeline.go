@@ -188,6 +188,7 @@ func (s *Session) serveGroup(commands [][][]byte, began time.Duration) (ran int)
 		m := &g.members[i]
 		if m.wrote {
 			n.slots.change(m.slot).lastWrite = g.last
+			n.wrote(m.slot, argsBytes(commands[i]))
 		}
 		s.dependOn(n.slots.get(m.slot).lastWrite, m.wrote)
 	}

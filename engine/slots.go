@@ -33,6 +33,8 @@ type slotState struct {
 	expires int64
 	// parked is nil when nothing waits.
 	parked *parkedList
+	// slow is nil unless writes wait for their turns, so that a move keeps up with them.
+	slow *slowing
 }
 
 // parkedList is the commands that wait for a slot, oldest first.
@@ -286,6 +288,9 @@ func (n *Node) park(s slot.Slot, p *parkedCommand) {
 	waiting.commands = append(waiting.commands, p)
 	waiting.bytes += p.bytes
 	p.timer = n.opts.Clock.AfterFunc(n.opts.Limits.ParkDeadline, func() { n.parkTimeout(s, p) })
+	if !st.paused {
+		n.armSlow(s, st)
+	}
 	l := &n.opts.Limits
 	if st.paused && (len(waiting.commands) == l.ParkedCommands || waiting.bytes >= l.ParkedBytes && waiting.bytes-p.bytes < l.ParkedBytes) {
 		n.opts.Workers.Submit(func() { n.migrator.ParkLimit(s) })

@@ -24,10 +24,12 @@ type (
 		Body []byte
 		Last bool
 	}
-	// EvLag answers EfMeasure: what changed since the last round.
+	// EvLag answers EfMeasure: what changed since the last round. Final is how long it would take to send, by what the last rounds took; 0 if
+	// nobody knows.
 	EvLag struct {
 		Keys, Spans int
 		LagBytes    int64
+		Final       time.Duration
 	}
 	// EvReply is the answer to a message of an attempt; Seq is the number of the data message it answers.
 	EvReply struct {
@@ -101,6 +103,8 @@ type Orders struct {
 	Keep bool
 	// Return makes a source that keeps its copy ask the target to hand the slot back.
 	Return bool
+	// Slow says that the source slows the writers of a slot that is written faster than it can be sent.
+	Slow bool
 	// Compare says that the target may have kept a copy of the slot: the first attempt compares with it instead of beginning
 	// with nothing. A rollback does.
 	Compare bool
@@ -194,6 +198,9 @@ type (
 	EfGiveBack struct{}
 	// EfMeasure reports EvLag.
 	EfMeasure struct{}
+	// EfSlow slows the writers of the slot down to half of what can be sent, to a quarter at Level 2, and so on; at Level 0 they are not slowed
+	// any more. A new level replaces the one before.
+	EfSlow struct{ Level int }
 	// EfTimer sets a timer, replacing the one of its kind.
 	EfTimer struct {
 		Timer      TimerKind
@@ -236,6 +243,7 @@ func (EfFree) effect()        {}
 func (EfRedo) effect()        {}
 func (EfGiveBack) effect()    {}
 func (EfMeasure) effect()     {}
+func (EfSlow) effect()        {}
 func (EfTimer) effect()       {}
 func (EfPause) effect()       {}
 func (EfUnpause) effect()     {}

@@ -132,7 +132,7 @@ func (sc *script) event(t *testing.T, d *datadriven.TestData, words []string) Ev
 		}
 		return EvData{Body: []byte(words[1]), Last: has("last")}
 	case "lag":
-		return EvLag{Keys: int(number("keys", 0)), Spans: int(number("spans", 0)), LagBytes: int64(number("bytes", 0))}
+		return EvLag{Keys: int(number("keys", 0)), Spans: int(number("spans", 0)), LagBytes: int64(number("bytes", 0)), Final: time.Duration(number("final-ms", 0)) * time.Millisecond}
 	case "started":
 		return reply(MsgStart, ReplyStarted)
 	case "ack":
@@ -173,8 +173,8 @@ func (sc *script) event(t *testing.T, d *datadriven.TestData, words []string) Ev
 		return EvCleaned{}
 	case "cancel":
 		return EvCancel{Why: "cancelled"}
-	case "orders": // orders [hold] [suspend] [keep] [return] [compare]
-		return EvOrders{Orders{Hold: has("hold"), Suspend: has("suspend"), Keep: has("keep"), Return: has("return"), Compare: has("compare")}}
+	case "orders": // orders [hold] [suspend] [keep] [return] [compare] [slow]
+		return EvOrders{Orders{Hold: has("hold"), Suspend: has("suspend"), Keep: has("keep"), Return: has("return"), Compare: has("compare"), Slow: has("slow")}}
 	case "keep-over":
 		return EvKeepOver{}
 	case "replaced":
@@ -210,6 +210,8 @@ func showEffect(ef Effect) string {
 		return fmt.Sprintf("persist attempt=%d %s", e.Attempt, phaseNames[e.Phase])
 	case EfTimer:
 		return fmt.Sprintf("timer %s after %s", [...]string{"retry", "pause"}[e.Timer], e.After)
+	case EfSlow:
+		return fmt.Sprintf("slow level=%d", e.Level)
 	case EfOpenRound:
 		return "open round " + e.Kind.String()
 	case EfSent:

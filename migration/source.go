@@ -14,6 +14,9 @@ import (
 type Config struct {
 	// WindowBytes is how much may be on its way to the target unanswered, per slot. Default 8 MiB.
 	WindowBytes int
+	// PauseTarget is how long the pause may be estimated to take for what there is to send in it; while it would take longer, no pause begins.
+	// Default 50 ms.
+	PauseTarget time.Duration
 	// PauseDeadline is how long writers may be paused before the source gives the pause up and goes on copying. Default
 	// 1 s.
 	PauseDeadline time.Duration
@@ -25,8 +28,10 @@ type Config struct {
 	// key, well under 10 ms.
 	LagBytes int64
 	LagKeys  int
-	// Rounds is how many rounds of changes may pass before the pause is tried whatever the lag. Default 50.
+	// Rounds is how many rounds of changes may pass before the slot counts as written faster than it can be sent. Default 12.
 	Rounds int
+	// ConvergeWithin is for how long a slot may be that before the job fails as "cannot converge". Default 60 s.
+	ConvergeWithin time.Duration
 	// Pauses is how many pauses may be given up before the job fails as "cannot converge". Default 20.
 	Pauses int
 	// HoldEvery is how often a slot that is held before its cutover looks for changes to send. Default 1 s.
@@ -49,18 +54,20 @@ func (c *Config) Validate() error {
 	}
 	def(&c.WindowBytes, 8<<20)
 	def(&c.LagKeys, 2000)
-	def(&c.Rounds, 50)
+	def(&c.Rounds, 12)
 	def(&c.Pauses, 20)
 	def(&c.AbortTries, 5)
 	if c.LagBytes == 0 {
 		c.LagBytes = 256 << 10
 	}
+	defDur(&c.PauseTarget, 50*time.Millisecond)
 	defDur(&c.PauseDeadline, time.Second)
+	defDur(&c.ConvergeWithin, time.Minute)
 	defDur(&c.RetryMin, 20*time.Millisecond)
 	defDur(&c.RetryMax, time.Second)
 	defDur(&c.GiveUpAfter, time.Minute)
 	defDur(&c.HoldEvery, time.Second)
-	if c.WindowBytes < 0 || c.RetryMin < 0 || c.RetryMax < c.RetryMin || c.PauseDeadline < 0 || c.HoldEvery < 0 || c.LagBytes < 0 {
+	if c.WindowBytes < 0 || c.RetryMin < 0 || c.RetryMax < c.RetryMin || c.PauseTarget < 0 || c.PauseDeadline < 0 || c.ConvergeWithin < 0 || c.HoldEvery < 0 || c.LagBytes < 0 {
 		return errors.New("migration: a limit is negative, or RetryMax is below RetryMin")
 	}
 	return nil
@@ -103,6 +110,9 @@ type Source struct {
 	round     RoundKind
 	rounds    int  // of changes since the copy was last verified
 	pauses    int  // given up
+	behind    bool // the slot is written faster than it can be sent, since behindAt
+	behindAt  time.Duration
+	slowness  int  // the level of the last EfSlow
 	opened    bool // the round can be read
 	reading   bool
 	putBack   bool // a span has come back since the read that is under way was asked for: its Last is out of date
@@ -154,9 +164,15 @@ func (s *Source) Waiting() string {
 			return "the target is asked to hand the slot back"
 		}
 		return "the copy is kept for a rollback"
-	default:
-		return ""
+	case StepCopying:
+		if s.slowness > 0 {
+			return "the slot is written faster than it can be sent: its writers are slowed down"
+		}
+		if s.behind {
+			return "the slot is written faster than it can be sent"
+		}
 	}
+	return ""
 }
 
 // Verified reports whether a walk over the whole slot has found the copies equal, or made them so, before the cutover.
@@ -286,6 +302,9 @@ func (s *Source) onOrders(now time.Duration, o Orders) {
 	s.orders = o
 	switch s.step {
 	case StepStarting, StepCopying, StepHolding:
+		if !o.Slow {
+			s.slow(0)
+		}
 		if o.Suspend {
 			s.suspend()
 		} else if s.step == StepHolding && !o.Hold {
@@ -320,6 +339,8 @@ func (s *Source) suspend() {
 	}
 	s.endStream()
 	s.enter(StepSuspended)
+	s.behind = false
+	s.slow(0)
 }
 
 // beginAttempt gives up the stream so far and opens a new one. What the target has not called durable goes back to the
@@ -539,7 +560,10 @@ func (s *Source) roundDone() {
 }
 
 func (s *Source) onLag(now time.Duration, e EvLag) {
-	small := e.Spans == 0 && e.Keys <= s.cfg.LagKeys && e.LagBytes <= s.cfg.LagBytes
+	small := e.Spans == 0 && e.Keys <= s.cfg.LagKeys && e.LagBytes <= s.cfg.LagBytes && e.Final <= s.cfg.PauseTarget
+	if small || s.orders.Hold {
+		s.behind = false
+	}
 	if s.step == StepHolding {
 		s.heard = now // nothing was asked since: no silence
 		switch {
@@ -560,6 +584,8 @@ func (s *Source) onLag(now time.Duration, e EvLag) {
 	switch {
 	case !small && s.rounds < s.cfg.Rounds:
 		s.openRound(RoundChanges)
+	case !small && !s.orders.Hold:
+		s.catchUp(now, e)
 	case !s.verified:
 		s.openRound(RoundVerify)
 	case s.orders.Hold && !mutant.On(mutant.HoldIgnored):
@@ -567,11 +593,41 @@ func (s *Source) onLag(now time.Duration, e EvLag) {
 		s.emit(EfGiveBack{}) // complete: there is nothing to give back, but its snapshot is not needed any more
 		s.round = 0
 		s.enter(StepHolding)
+		s.slow(0)
 		s.armRetry(s.cfg.HoldEvery)
 	default:
 		s.rounds = 0
 		s.round = 0 // complete: nothing to give back
 		s.beginAttempt(thenPause)
+	}
+}
+
+// maxSlowness is the greatest level of EfSlow: writers get a thousandth of what can be sent.
+const maxSlowness = 10
+
+// catchUp goes on with a slot that is written faster than it can be sent: with its writers slowed more from round to round, if operators want
+// that, and for so long only. Half of what can be sent is the rate at which every round is half as large as the one before; a level more is for
+// what a measure of rates gets wrong.
+func (s *Source) catchUp(now time.Duration, e EvLag) {
+	if !s.behind {
+		s.behind, s.behindAt = true, now
+	}
+	if now-s.behindAt >= s.cfg.ConvergeWithin && !mutant.On(mutant.NeverConverges) {
+		s.fail(fmt.Sprintf("cannot converge: for %s the slot has been written faster than it can be sent, %d keys with %d bytes were left after the last round",
+			now-s.behindAt, e.Keys, e.LagBytes))
+		return
+	}
+	if s.orders.Slow && (s.rounds-s.cfg.Rounds)%2 == 0 {
+		s.slow(min(s.slowness+1, maxSlowness))
+	}
+	s.openRound(RoundChanges)
+}
+
+// slow makes the slowness of the slot's writers this.
+func (s *Source) slow(level int) {
+	if level != s.slowness {
+		s.slowness = level
+		s.emit(EfSlow{level})
 	}
 }
 
@@ -623,6 +679,7 @@ func (s *Source) onCommitted() {
 	}
 	s.stopTimer(TimerRetry)
 	s.enter(StepConfirming)
+	s.slow(0)
 	s.emit(EfHandedOver{})
 	s.emit(EfPersist{Attempt: s.attempt, Phase: PhaseCommitted})
 	s.emit(EfConfirm{})
@@ -812,7 +869,7 @@ func (s *Source) onTimer(e EvTimer) {
 		switch {
 		case mutant.On(mutant.LateUnpause):
 			s.emit(EfUnpause{})
-		case s.step == StepPausing:
+		case s.step == StepPausing && !mutant.On(mutant.PauseUnbounded):
 			s.abandonPause("the pause took longer than its deadline")
 		}
 		return
@@ -890,6 +947,7 @@ func (s *Source) fail(why string) {
 func (s *Source) failUnpaused(why string) {
 	s.round = 0
 	s.endStream()
+	s.slow(0)
 	if s.step != StepAborting {
 		s.enter(StepAborting)
 	}

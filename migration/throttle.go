@@ -310,6 +310,9 @@ func (b *Bucket) Take(n int) {
 	}
 }
 
+// Credit is how many bytes are left of the slice in which Ready was asked.
+func (b *Bucket) Credit() int { return int(max(b.credit, 0) / slicesPerSecond) }
+
 // Wait is how long after now, at which it was asked, Ready becomes true: until the beginning of a slice.
 func (b *Bucket) Wait(now time.Duration) time.Duration {
 	if !b.began || b.credit > 0 {

@@ -96,6 +96,8 @@ func FoundElsewhere() []Elsewhere {
 		{mutant.VerifyGap, "TestMutantVerifyGap in cmd/godwit"},
 		{mutant.ExportNoExpiry, "TestMutantsFailTests in engine/command"},
 		{mutant.ThrottleIgnored, "TestThrottle of migration/driver"},
+		{mutant.NeverConverges, "TestKeepOnOverload of migration/driver"},
+		{mutant.PauseUnbounded, "TestPauseBudget of migration/driver"},
 		{mutant.QueueForgotten, "TestQueueAfterRestart of migration/driver"},
 		{mutant.ClaimNarrow, explored},
 		{mutant.ClaimOnce, explored},

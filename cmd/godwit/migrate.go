@@ -56,6 +56,7 @@ func newMigrateStartCommand() *cobra.Command {
 	var wait, newMap, hold bool
 	var holdSource time.Duration
 	var priority int
+	var overload string
 	var limit limitFlags
 	c := &cobra.Command{
 		Use:   "start --node HOST:PORT --slots RANGES --to NODE",
@@ -81,7 +82,7 @@ limit what the job sends and compares: see godwit migrate throttle, which change
 			if err != nil {
 				return err
 			}
-			counter, err := startJob(f, slots, to, engine.JobOptions{Hold: hold, KeepSource: holdSource, Priority: priority, Throttle: throttle})
+			counter, err := startJob(f, slots, to, engine.JobOptions{Hold: hold, KeepSource: holdSource, Priority: priority, Throttle: throttle, OnOverload: engine.Overload(overload)})
 			if err != nil {
 				return err
 			}
@@ -112,6 +113,7 @@ limit what the job sends and compares: see godwit migrate throttle, which change
 	c.Flags().DurationVar(&holdSource, "hold-source", 0, "keep what was handed over for this `TIME` (such as 10m), for godwit migrate rollback")
 	c.Flags().IntVar(&priority, "priority", 0, "go before jobs of a smaller `NUMBER`, -100 to 100")
 	limit.add(c.Flags())
+	c.Flags().Var(choice{&overload, []string{"slow", "keep"}}, "on-overload", "when a slot is written faster than it can be sent: `slow` its writers down (default), or keep the slot and fail")
 	c.Flags().BoolVar(&wait, "wait", false, "show the progress and return when the job has ended")
 	c.Flags().BoolVar(&newMap, "update-map", false, "when the job has succeeded, give all nodes a map that says so")
 	_ = c.MarkFlagRequired("slots")
@@ -313,6 +315,9 @@ func startJob(f jobFlags, slots, to string, opts engine.JobOptions) (uint64, err
 	}
 	if opts.Priority != 0 {
 		args = append(args, "PRIORITY", strconv.Itoa(opts.Priority))
+	}
+	if opts.OnOverload != "" {
+		args = append(args, "ON-OVERLOAD", string(opts.OnOverload))
 	}
 	if opts.Throttle != "" {
 		args = append(args, "THROTTLE", opts.Throttle)

@@ -14,6 +14,8 @@ const (
 	HoldIgnored      Name = "hold-ignored"        // a job that is held before the cutover cuts over
 	QueueForgotten   Name = "queue-forgotten"     // after a restart, all slots that were on their way go on at once
 	ThrottleIgnored  Name = "throttle-ignored"    // a limit on the rate makes nobody wait
+	NeverConverges   Name = "never-converges"     // a slot that is written faster than it can be sent is tried for ever
+	PauseUnbounded   Name = "pause-unbounded"     // a pause that takes longer than its deadline goes on
 	RollbackStale    Name = "rollback-stale"      // a rollback takes the copy that was kept for what the slot is now
 	HeldServes       Name = "held-serves"         // a source that is to roll back serves its copy at once
 	NoDrain          Name = "no-drain"            // writes are paused, but those already admitted are not waited for

@@ -44,6 +44,8 @@ type header struct {
 	Priority int `json:"priority,omitempty"`
 	// Throttle is the job's limit, as migration.ParseLimit reads it; "" for none.
 	Throttle string `json:"throttle,omitempty"`
+	// OnOverload says what is done about a slot that is written faster than it can be sent; "" slows its writers.
+	OnOverload engine.Overload `json:"on_overload,omitempty"`
 	// KeepMs is how long copies are kept after the takeover, 0: not at all. Cleaned says that operators want them gone.
 	KeepMs  int64 `json:"keep_ms,omitempty"`
 	Cleaned bool  `json:"cleaned,omitempty"`
@@ -143,6 +145,8 @@ type job struct {
 	position int
 	// limiter keeps the job's throttle; pacer.mu guards it.
 	limiter limiter
+	// givenUp counts the pauses that were given up.
+	givenUp int
 
 	waitMu  sync.Mutex
 	waiters []func()
@@ -365,7 +369,7 @@ func (j *job) status() engine.JobStatus {
 	h := &j.header
 	st := engine.JobStatus{
 		ID: d.jobID(h.Counter), Target: h.Target, Ranges: h.Ranges, Slots: len(j.order), Error: h.Error,
-		StartedMs: h.StartedMs, EndedMs: h.EndedMs, Verified: "confirmed", Priority: h.Priority, Throttle: h.Throttle,
+		StartedMs: h.StartedMs, EndedMs: h.EndedMs, Verified: "confirmed", Priority: h.Priority, Throttle: h.Throttle, PausesGivenUp: j.givenUp,
 	}
 	failed := 0
 	first := migration.StepDone + 1

@@ -24,6 +24,8 @@ func TestMutantsFailTests(t *testing.T) {
 	for name, test := range map[mutant.Name]string{
 		mutant.QueueForgotten:  "TestQueueAfterRestart",
 		mutant.ThrottleIgnored: "TestThrottle",
+		mutant.NeverConverges:  "TestKeepOnOverload",
+		mutant.PauseUnbounded:  "TestPauseBudget",
 	} {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$")
 		cmd.Env = append(os.Environ(), "GODWIT_TEST_MUTANT="+string(name))

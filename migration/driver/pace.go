@@ -203,13 +203,16 @@ func (s *sourceSlot) readPaced() {
 	}
 	if p.ask(s) {
 		p.read(s, s.d.cfg.ChunkBytes, s.readPiece())
+		return
 	}
+	s.link.asked = s.d.env.Clock.Mono()
 }
 
 // turnCame reads what the slot has waited for, unless the round is over.
 func (s *sourceSlot) turnCame(round uint64) {
 	n := 0
 	if s.stream.opening == round {
+		s.link.waited += s.d.env.Clock.Mono() - s.link.asked
 		n = s.readPiece()
 	}
 	s.d.pacer.read(s, s.d.cfg.ChunkBytes, n)

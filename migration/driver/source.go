@@ -37,6 +37,7 @@ type sourceSlot struct {
 	// What follows belongs to the worker that steps the machine.
 	machine *migration.Source
 	stream  stream
+	link    link
 	timers  [2]env.Timer
 	keeping env.Timer     // ends the time for which the copy is kept
 	paused  time.Duration // when the pause began
@@ -228,8 +229,9 @@ func (s *sourceSlot) execute(ef migration.Effect) {
 	case migration.EfGiveBack:
 		s.stream.giveBack()
 	case migration.EfMeasure:
-		keys, spans, lagBytes := s.stream.lag()
-		s.post(migration.EvLag{Keys: keys, Spans: spans, LagBytes: lagBytes})
+		s.measure()
+	case migration.EfSlow:
+		s.slow(e.Level)
 	case migration.EfTimer:
 		s.setTimer(e)
 	case migration.EfStop:
@@ -316,7 +318,15 @@ func (s *sourceSlot) send(m migration.Message) {
 	})
 }
 
+// measure says how much has changed since the round that ends, and how long it would take to send.
+func (s *sourceSlot) measure() {
+	s.link.end(s.d.env.Clock.Mono(), s.account().bytes)
+	keys, spans, lagBytes := s.stream.lag()
+	s.post(migration.EvLag{Keys: keys, Spans: spans, LagBytes: lagBytes, Final: s.link.takes(lagBytes)})
+}
+
 func (s *sourceSlot) openRound(k migration.RoundKind) {
+	s.link.begin(s.d.env.Clock.Mono(), s.account().bytes)
 	opened := func() { s.post(migration.EvRoundOpen{}) }
 	s.stream.open(k, opened)
 }
@@ -360,6 +370,9 @@ func (s *sourceSlot) pauseEnded(handedOver bool) {
 	}
 	s.pausing = false
 	if !handedOver {
+		s.d.mu.Lock()
+		s.job.givenUp++
+		s.d.mu.Unlock()
 		return
 	}
 	s.before.pauseUs = uint64(max((s.d.env.Clock.Mono() - s.paused).Microseconds(), 1))

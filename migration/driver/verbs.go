@@ -15,6 +15,7 @@ func (j *job) orders(sl slot.Slot) migration.Orders {
 	h := &j.header
 	return migration.Orders{
 		Hold: within(h.Held, sl), Suspend: h.Paused, Keep: h.KeepMs > 0 && !h.Cleaned, Return: h.RolledBack, Compare: h.RollbackOf != nil,
+		Slow: h.OnOverload != engine.OverloadKeep,
 	}
 }
 

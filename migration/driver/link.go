@@ -1,0 +1,79 @@
+package driver
+
+import (
+	"time"
+
+	"godwit/engine"
+	"godwit/engine/env"
+	"godwit/migration"
+)
+
+// link measures how fast the changes of a slot get to the target: bytes of records that were called durable there, over the time that the round took.
+// It belongs to the worker that steps the slot's machine.
+type link struct {
+	began  time.Duration // of the round
+	bytes  uint64        // that the slot had sent then
+	waited time.Duration // for turns, since then
+	asked  time.Duration // when the slot asked for the turn that it waits for
+	// perSecond is what got through in a second, with the waits for turns and, in free, without them; 0 while nobody knows.
+	perSecond, free float64
+}
+
+// leastMeasured is how many bytes a round must have for its rate to count: of a few records the round trip would be measured.
+const leastMeasured = 16 << 10
+
+// begin begins a round, at which the slot has sent so many bytes.
+func (l *link) begin(now time.Duration, bytes uint64) {
+	l.began, l.bytes, l.waited = now, bytes, 0
+}
+
+// end ends it.
+func (l *link) end(now time.Duration, bytes uint64) {
+	if n := bytes - l.bytes; n >= leastMeasured || l.perSecond == 0 && n > 0 {
+		took := max(now-l.began, time.Microsecond)
+		l.perSecond = float64(n) / took.Seconds()
+		l.free = float64(n) / max(took-l.waited, time.Microsecond).Seconds()
+	}
+	l.begin(now, bytes)
+}
+
+// takes is how long so many bytes take if nothing makes them wait; 0 if nobody knows.
+func (l *link) takes(bytes int64) time.Duration {
+	if l.free == 0 {
+		return 0
+	}
+	return time.Duration(float64(bytes) / l.free * float64(time.Second))
+}
+
+// slower keeps the writers of a slot to a rate. The slot's stripe guards it.
+type slower struct {
+	clock  env.Clock
+	rate   migration.Rate
+	bucket migration.Bucket
+}
+
+// Credit implements engine.Slower.
+func (s *slower) Credit() (bytes int, wait time.Duration) {
+	now := s.clock.Mono()
+	if s.bucket.Ready(now, s.rate) {
+		return s.bucket.Credit(), 0
+	}
+	return 0, s.bucket.Wait(now)
+}
+
+// Wrote implements engine.Slower.
+func (s *slower) Wrote(bytes int) { s.bucket.Take(bytes) }
+
+// leastWritten is the least that the writers of a slot are slowed down to: a small write every few milliseconds.
+const leastWritten migration.Rate = 10_000
+
+// slow carries out EfSlow.
+func (s *sourceSlot) slow(level int) {
+	if level == 0 {
+		s.d.node.Exclusive(s.slot, func(o *engine.Owned) { o.Slow(nil) })
+		return
+	}
+	rate := max(migration.Rate(s.link.perSecond)>>level, leastWritten)
+	s.d.env.Log.Warn("the writers of a slot are slowed down so that its move keeps up", "slot", s.slot, "bytes per second", int64(rate))
+	s.d.node.Exclusive(s.slot, func(o *engine.Owned) { o.Slow(&slower{clock: s.d.env.Clock, rate: min(rate, migration.MaxRate)}) })
+}

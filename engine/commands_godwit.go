@@ -62,6 +62,8 @@ type JobReport struct {
 	Held         string         `json:"held"`        // slots that wait for CUTOVER
 	Kept         string         `json:"kept"`        // slots whose copies the source keeps for ROLLBACK
 	RollbackOf   string         `json:"rollback_of"` // the job that this one undoes, or ""
+	Payload      string         `json:"payload"`     // auto, raw, command or sst
+	TableSlots   int            `json:"table_slots"` // whose base was sent as sorted tables
 }
 
 // ImportReport is a slot that is arriving.
@@ -91,6 +93,10 @@ func (j JobStatus) Report() JobReport {
 	if pauses == nil {
 		pauses = []float64{}
 	}
+	payload := string(j.Payload)
+	if j.Payload == PayloadAuto {
+		payload = "auto"
+	}
 	rollbackOf := ""
 	if !j.RollbackOf.IsZero() {
 		rollbackOf = j.RollbackOf.String()
@@ -101,7 +107,7 @@ func (j JobStatus) Report() JobReport {
 		LagKeys: j.LagKeys, LagBytes: j.LagByte, PausesMs: pauses, Verified: j.Verified,
 		DigestsEqual: j.DigestsEqual, Differ: j.Differ, StartedMs: j.StartedMs, EndedMs: j.EndedMs, Ended: j.State.Ended(),
 		Waiting: j.Waiting, Held: j.Held.String(), Kept: j.Kept.String(), RollbackOf: rollbackOf,
-		Priority: j.Priority, GivenUp: j.PausesGivenUp, Position: j.Position, Throttle: j.Throttle,
+		Priority: j.Priority, GivenUp: j.PausesGivenUp, Position: j.Position, Throttle: j.Throttle, Payload: payload, TableSlots: j.Tables,
 	}
 }
 
@@ -245,12 +251,14 @@ var jobVerbs = map[JobVerb]bool{VerbPause: true, VerbResume: true, VerbCutOver: 
 // migrationHelp is the answer to GODWIT MIGRATION HELP.
 var migrationHelp = []string{
 	"GODWIT MIGRATION <subcommand> [<arg> [value] ...]. A job belongs to the node that serves the slots, its source. Subcommands are:",
-	"START <ranges> <node-id> [HOLD] [HOLD-SOURCE <duration>] [PRIORITY <n>] [THROTTLE <limit>]",
-	"      [ON-OVERLOAD SLOW|KEEP]",
+	"START <ranges> <node-id> [HOLD] [HOLD-SOURCE <duration>] [PRIORITY <n>] [PAYLOAD <payload>]",
+	"    [THROTTLE <limit>] [ON-OVERLOAD SLOW|KEEP]",
 	"    Move slots to another node; answers the number of the job. HOLD waits before the handover for CUTOVER;",
 	"    64 slots of a job wait copied, the others are copied when those have been handed over.",
 	"    HOLD-SOURCE keeps what was given away so long (such as 10m), for ROLLBACK. Of the jobs of a node 4 move slots at a time;",
 	"    those of greater PRIORITY (-100 to 100, 0 without it) go first.",
+	"    PAYLOAD says how the data travel: raw as records, sst the base as sorted tables, command as commands; auto, or without it, as",
+	"    tables where the slot is large and else as records.",
 	"    ON-OVERLOAD says what is done about a slot that is written faster than it can be sent: its writers are slowed down (SLOW, as",
 	"    without it), or the job fails after a minute of it (KEEP); it does in either case if the slot cannot be handed over.",
 	"    THROTTLE is for the job what the verb of this name sets.",
@@ -293,6 +301,13 @@ func (s *Session) startMigration(args [][]byte) {
 			rest = rest[1:]
 			if opts.KeepSource, err = time.ParseDuration(string(rest[0])); err != nil || opts.KeepSource < time.Millisecond || opts.KeepSource > MaxKeepSource {
 				s.out.Error(errHoldSource)
+				return
+			}
+		case word == "payload" && len(rest) > 1:
+			rest = rest[1:]
+			ok := false
+			if opts.Payload, ok = ParsePayload(string(rest[0])); !ok {
+				s.out.Error(errPayload)
 				return
 			}
 		case word == "priority" && len(rest) > 1:

@@ -350,7 +350,7 @@ func (s *Session) repair(args [][]byte, force bool) {
 		s.out.Error(errVerifySpan)
 		return
 	}
-	if err := n.table.CheckExport(sl, args[3]); err != nil {
+	if err := command.CheckExport(sl, args[3]); err != nil {
 		s.out.Error("ERR " + err.Error())
 		return
 	}
@@ -360,25 +360,18 @@ func (s *Session) repair(args [][]byte, force bool) {
 		if refused = o.refusesRepair(force); refused != "" {
 			return
 		}
-		tx := data.Begin(n.store, data.WriteIndexed, 0)
-		tx.SetRand(n.opts.Rand.Uint64)
-		tx.DropKeys(sl, span)
-		err := tx.Err()
-		if err == nil {
-			err = n.table.Import(&tx, args[3], n.opts.Rand.Uint64)
-		}
+		b := n.store.NewIndexedBatch()
+		expires, err := o.Import(b, span, args[3])
 		if err != nil {
-			tx.Discard()
+			b.Discard()
 			refused = "ERR nothing was changed: " + err.Error()
 			return
 		}
-		if tx.Expires() != data.NoExpiry {
-			n.addExpiring(sl, tx.Expires())
+		if expires != data.NoExpiry {
+			n.addExpiring(sl, expires)
 		}
-		if b := tx.Batch(); b != nil {
-			n.tell(b)
-			at = o.Write(b)
-		}
+		n.tell(b)
+		at = o.Write(b)
 	})
 	if refused != "" {
 		s.out.Error(refused)

@@ -30,6 +30,7 @@ const (
 	errThrottled  = "ERR THROTTLE takes the counter of a job, as GODWIT MIGRATION START answered it, or NODE"
 	errOverload   = "ERR ON-OVERLOAD takes SLOW or KEEP"
 	errPriority   = "ERR PRIORITY takes a whole number from -100 to 100"
+	errPayload    = "ERR PAYLOAD takes auto, raw, command or sst"
 	errHoldSource = "ERR HOLD-SOURCE takes a duration such as 10m, of a millisecond to 30 days"
 )
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strings"
 	"time"
 
 	"godwit/engine/cluster"
@@ -50,6 +51,8 @@ type JobOptions struct {
 	// KeepSource is how long the source keeps its copy of a slot after the takeover, for VerbRollback; 0 deletes it as soon as the
 	// copies were compared. At most MaxKeepSource.
 	KeepSource time.Duration
+	// Payload is how the base of each slot travels; PayloadAuto leaves it to the job.
+	Payload Payload
 	// Priority orders the jobs of a node that wait for each other, the greater first: -MaxPriority to MaxPriority.
 	Priority int
 	// Throttle says how fast the job may send and compare records, in the words of CONFIG's migration-throttle; "" sets no limit but
@@ -67,6 +70,32 @@ const (
 	OverloadSlow Overload = "slow" // slow its writers down until it can be handed over; the default
 	OverloadKeep Overload = "keep" // leave the writers alone: after Config.ConvergeWithin the job fails, and the slot stays
 )
+
+// Payload is how the data of a job travel.
+type Payload string
+
+// The payloads.
+const (
+	// PayloadAuto chooses between PayloadRaw and PayloadTables, by the size of each slot.
+	PayloadAuto Payload = ""
+	// PayloadRaw sends records as they are stored.
+	PayloadRaw Payload = "raw"
+	// PayloadCommand sends commands that make the same content. It is the slowest, and does not depend on how the target stores it.
+	PayloadCommand Payload = "command"
+	// PayloadTables sends the base as sorted tables, which the target ingests at once; changes are sent as records.
+	PayloadTables Payload = "sst"
+)
+
+// ParsePayload reads the name of a payload, in any case; "auto" is PayloadAuto.
+func ParsePayload(name string) (Payload, bool) {
+	switch p := Payload(strings.ToLower(name)); p {
+	case "auto":
+		return PayloadAuto, true
+	case PayloadRaw, PayloadCommand, PayloadTables:
+		return p, true
+	}
+	return "", false
+}
 
 // MaxPriority is the greatest priority of a job. A job that undoes another has it.
 const MaxPriority = 100
@@ -149,6 +178,9 @@ type JobStatus struct {
 	Held, Kept slot.Ranges
 	// RollbackOf is the job that this one undoes; zero for most.
 	RollbackOf cluster.JobID
+	// Payload is what the job was started with, Tables how many of its slots were sent as sorted tables.
+	Payload Payload
+	Tables  int
 	// Priority orders the jobs that wait; Position is the place of one that does, from 1, and 0 for the others.
 	Priority, Position int
 	// Throttle is the job's own limit, "" if it has none.

@@ -31,7 +31,7 @@ const (
 	// MsgAsk asks the source, by a target that is importing or prepared, what became of an attempt.
 	MsgAsk
 	// MsgReturn asks the target, which serves the slot, to hand it back by a job of its own: Job and Attempt are those that the
-	// slot came by, Epoch the one under which the sender served it.
+	// slot came by, Epoch the one under which the sender served it, Body the payload of the job.
 	MsgReturn
 )
 

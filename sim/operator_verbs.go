@@ -39,7 +39,9 @@ func (v *verbs) migrate(from, to *process, slots string, done func(resp.Value)) 
 	if keep {
 		args = append(args, "HOLD-SOURCE", keptFor.String())
 	}
-	v.w.notef(from.index, traceNote, "migrate %s to node %d, hold %v, keep %v", slots, to.index, hold, keep)
+	payload := pick(v.dice, engine.PayloadRaw, engine.PayloadCommand, engine.PayloadTables)
+	args = append(args, "PAYLOAD", string(payload))
+	v.w.notef(from.index, traceNote, "migrate %s to node %d as %s, hold %v, keep %v", slots, to.index, payload, hold, keep)
 	_ = from.local(args, func(answer resp.Value) { // it was up a moment ago
 		done(answer)
 		counter, err := strconv.ParseUint(answer.Str, 10, 64)

@@ -51,7 +51,7 @@ func digestOf(t testing.TB, l *local) store.Digest {
 // importAll carries out an export, in place of what is there within a span.
 func importAll(t testing.TB, l *local, drop key.Span, commands []byte) {
 	t.Helper()
-	if err := l.table.CheckExport(exportSlot, commands); err != nil {
+	if err := CheckExport(exportSlot, commands); err != nil {
 		t.Fatal(err)
 	}
 	tx := data.Begin(l.st, data.WriteIndexed, 0)
@@ -133,7 +133,7 @@ func TestExportRefuses(t *testing.T) {
 		"too many":        {0xff, 0xff, 0x7f, 1, 'a'},
 		"unknown":         request("NOPE", "{e}a", "1", "2"),
 	} {
-		if err := l.table.CheckExport(exportSlot, b); !errors.Is(err, ErrExport) {
+		if err := CheckExport(exportSlot, b); !errors.Is(err, ErrExport) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

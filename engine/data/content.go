@@ -416,3 +416,8 @@ func (t *Tx) DropKeys(s slot.Slot, span key.Span) {
 		t.fail(err)
 	}
 }
+
+// BeginImport begins a transaction that writes into an indexed batch, which stays the caller's. Its time is 0, so that no key has expired.
+func BeginImport(st *store.Store, b *store.Batch) Tx {
+	return Tx{st: st, mode: WriteIndexed, batch: b}
+}

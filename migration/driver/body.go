@@ -1,9 +1,12 @@
 package driver
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
+	"godwit/engine/command"
+	"godwit/engine/data"
 	"godwit/engine/key"
 	"godwit/engine/slot"
 	"godwit/engine/store"
@@ -19,12 +22,19 @@ import (
 //	| R    | replace range | low key, high key (each uvarint length, key), then records as for P             |
 //	| G    | digest        | low key, high key, digest of the source's records between them (24 bytes)       |
 //
-// All keys lie in the slot's data span. G stands alone in its body.
+//	| C | commands       | low key, high key, then commands of an export (engine/command); what the target has of the user keys  |
+//	|   |                | whose items lie between them is deleted first, which is nothing if they are equal                     |
+//	| L | logical digest | as G, of items (engine/data)                                                                          |
+//
+// All keys lie in the slot's data span; those of C and L are keys of items. G, C and L stand alone in their bodies.
 const (
 	opPut     = 'P'
 	opDelete  = 'D'
 	opReplace = 'R'
 	opDigest  = 'G'
+
+	opCommands = 'C'
+	opContent  = 'L'
 )
 
 func appendOp(dst []byte, kind byte, content ...[]byte) []byte {
@@ -57,15 +67,22 @@ func cutBytes(b []byte) (head, rest []byte, err error) {
 // op is a decoded operation. Its slices alias the body.
 type op struct {
 	kind    byte
-	span    key.Span // R and G
+	span    key.Span // R, G, C and L
 	records []byte   // P and R
 	keys    []byte   // D
+	exports []byte   // C
 	digest  store.Digest
 }
 
+// alone reports whether an operation is the only one of its body.
+func (o *op) alone() bool { return o.kind == opDigest || o.kind == opCommands || o.kind == opContent }
+
+// compares reports whether an operation asks for a comparison.
+func (o *op) compares() bool { return o.kind == opDigest || o.kind == opContent }
+
 // decodeBody checks a whole body, keys included, before any of it is used.
 func decodeBody(body []byte, sl slot.Slot) ([]op, error) {
-	data := key.DataSpan(sl)
+	whole := key.DataSpan(sl)
 	var out []op
 	for len(body) > 0 {
 		if len(body) < 5 || uint64(binary.BigEndian.Uint32(body[1:])) > uint64(len(body)-5) {
@@ -73,24 +90,24 @@ func decodeBody(body []byte, sl slot.Slot) ([]op, error) {
 		}
 		n := int(binary.BigEndian.Uint32(body[1:]))
 		o := op{kind: body[0]}
-		if err := o.decode(body[5:5+n], data); err != nil {
+		if err := o.decode(body[5:5+n], whole, sl); err != nil {
 			return nil, err
 		}
 		out = append(out, o)
 		body = body[5+n:]
-		if len(out)+min(len(body), 1) > 1 && out[0].kind == opDigest || len(out) > 1 && o.kind == opDigest {
-			return nil, fmt.Errorf("%w: a digest does not stand alone", migration.ErrMessage)
+		if len(out)+min(len(body), 1) > 1 && out[0].alone() || len(out) > 1 && o.alone() {
+			return nil, fmt.Errorf("%w: %q does not stand alone", migration.ErrMessage, out[0].kind)
 		}
 	}
 	return out, nil
 }
 
-func (o *op) decode(b []byte, data key.Span) error {
+func (o *op) decode(b []byte, whole key.Span, sl slot.Slot) error {
 	var err error
 	switch o.kind {
 	case opPut:
 		o.records = b
-		return checkRecords(b, data)
+		return checkRecords(b, whole)
 	case opDelete:
 		o.keys = b
 		for len(b) > 0 {
@@ -98,24 +115,31 @@ func (o *op) decode(b []byte, data key.Span) error {
 			if k, b, err = cutBytes(b); err != nil {
 				return err
 			}
-			if !data.Contains(k) {
+			if !whole.Contains(k) {
 				return fmt.Errorf("%w: key %x lies outside the slot", migration.ErrMessage, k)
 			}
 		}
 		return nil
-	case opReplace, opDigest:
+	case opReplace, opDigest, opCommands, opContent:
 		if o.span.Lo, b, err = cutBytes(b); err != nil {
 			return err
 		}
 		if o.span.Hi, b, err = cutBytes(b); err != nil {
 			return err
 		}
-		if !data.Covers(o.span) || o.span.Empty() {
+		if none := o.kind == opCommands && bytes.Equal(o.span.Lo, o.span.Hi); !whole.Covers(o.span) || o.span.Empty() && !none {
 			return fmt.Errorf("%w: the span %x to %x is empty or reaches outside the slot", migration.ErrMessage, o.span.Lo, o.span.Hi)
 		}
-		if o.kind == opReplace {
+		switch o.kind {
+		case opReplace:
 			o.records = b
 			return checkRecords(b, o.span)
+		case opCommands:
+			o.exports = b
+			if err := command.CheckExport(sl, b); err != nil {
+				return fmt.Errorf("%w: %w", migration.ErrMessage, err)
+			}
+			return nil
 		}
 		o.digest, err = store.ParseDigest(b)
 		return err
@@ -138,7 +162,7 @@ func checkRecords(b []byte, within key.Span) error {
 	return nil
 }
 
-// apply writes an operation into a batch; a digest writes nothing.
+// apply writes an operation into a batch; a digest writes nothing, and commands are not for it (Owned.Import).
 func (o *op) apply(b *store.Batch) {
 	if o.kind == opReplace {
 		b.DeleteRange(o.span)
@@ -161,10 +185,16 @@ func (o *op) apply(b *store.Batch) {
 	}
 }
 
-// spanDigest computes the digest of a span, giving up with differ when it has more records than expected: the answer is no
+// spanDigest compares the digest of a span, giving up with differ when it has more records than expected: the answer is no
 // then, and a chunk stays bounded work.
-func spanDigest(r store.Reader, o *op) (differ bool, err error) {
-	c, err := store.ReadChunk(r, o.span, store.ChunkLimits{Bytes: 1 << 62, Records: int(min(o.digest.Records, 1<<31)) + 1}, store.WithDigest)
+func spanDigest(r store.Reader, sl slot.Slot, o *op) (differ bool, err error) {
+	lim := store.ChunkLimits{Bytes: 1 << 62, Records: int(min(o.digest.Records, 1<<31)) + 1}
+	var c store.Chunk
+	if o.kind == opContent {
+		c, err = data.ReadContent(r, sl, o.span, lim, store.WithDigest)
+	} else {
+		c, err = store.ReadChunk(r, o.span, lim, store.WithDigest)
+	}
 	if err != nil {
 		return false, err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"godwit/engine/command"
 	"godwit/engine/key"
 	"godwit/engine/slot"
 	"godwit/engine/store"
@@ -37,6 +38,15 @@ func golden(t *testing.T, path, got string) {
 
 func recordKey(sl slot.Slot, user string) []byte { return key.AppendRecord(nil, sl, []byte(user)) }
 
+// userIn is a user key of a slot.
+func userIn(sl slot.Slot) []byte {
+	for i := 0; ; i++ {
+		if k := fmt.Appendf(nil, "k%d", i); slot.OfKey(k) == sl {
+			return k
+		}
+	}
+}
+
 // someBodies has each operation, well-formed.
 func someBodies(sl slot.Slot) map[string][]byte {
 	a, b := recordKey(sl, "a"), recordKey(sl, "b")
@@ -48,12 +58,15 @@ func someBodies(sl slot.Slot) map[string][]byte {
 	d.Add(a, []byte("va"))
 	span := spanBytes(key.Span{Lo: a, Hi: b})
 	return map[string][]byte{
-		"empty":   nil,
-		"put":     appendOp(nil, opPut, store.AppendRecord(records, b, nil)),
-		"delete":  appendOp(nil, opDelete, appendBytes(appendBytes(nil, a), b)),
-		"replace": appendOp(nil, opReplace, span, records),
-		"digest":  appendOp(nil, opDigest, span, d.Append(nil)),
-		"several": appendOp(appendOp(nil, opPut, records), opDelete, appendBytes(nil, b)),
+		"empty":    nil,
+		"put":      appendOp(nil, opPut, store.AppendRecord(records, b, nil)),
+		"delete":   appendOp(nil, opDelete, appendBytes(appendBytes(nil, a), b)),
+		"replace":  appendOp(nil, opReplace, span, records),
+		"digest":   appendOp(nil, opDigest, span, d.Append(nil)),
+		"several":  appendOp(appendOp(nil, opPut, records), opDelete, appendBytes(nil, b)),
+		"commands": appendOp(nil, opCommands, span, command.AppendRequest(nil, [][]byte{[]byte("SET"), userIn(sl), []byte("va"), []byte("PXAT"), []byte("9000")})),
+		"append":   appendOp(nil, opCommands, spanBytes(key.Span{Lo: b, Hi: b}), command.AppendRequest(nil, [][]byte{[]byte("RPUSH"), userIn(sl), []byte("x"), nil})),
+		"content":  appendOp(nil, opContent, span, d.Append(nil)),
 	}
 }
 
@@ -61,7 +74,7 @@ func someBodies(sl slot.Slot) map[string][]byte {
 // reads.
 func TestBodiesGolden(t *testing.T) {
 	var out strings.Builder
-	for _, name := range []string{"put", "delete", "replace", "digest", "several"} {
+	for _, name := range []string{"put", "delete", "replace", "digest", "several", "commands", "append", "content"} {
 		fmt.Fprintf(&out, "%s %x\n", name, someBodies(0x1234)[name])
 	}
 	p := slotProgress{phase: migration.PhaseCommitted, attempt: 0x01020304, stored: true, slotAccount: slotAccount{records: 5, bytes: 0x600, pauseUs: 7, outcome: migration.ConfirmEqual}, keptUntilMs: 0x0809}
@@ -122,6 +135,11 @@ func TestDecodeBody(t *testing.T) {
 		"a short digest":            appendOp(nil, opDigest, spanBytes(data), []byte{1}),
 		"two digests":               append(bytes.Clone(digest), digest...),
 		"a digest after a put":      append(bytes.Clone(someBodies(sl)["put"]), digest...),
+		"commands with ends":        appendOp(nil, opCommands, spanBytes(key.Span{Lo: b, Hi: a})),
+		"another slot's commands":   appendOp(nil, opCommands, spanBytes(key.Span{Lo: a, Hi: b}), command.AppendRequest(nil, [][]byte{[]byte("SET"), userIn(sl + 1), nil})),
+		"other commands":            appendOp(nil, opCommands, spanBytes(key.Span{Lo: a, Hi: b}), command.AppendRequest(nil, [][]byte{[]byte("FLUSHALL"), userIn(sl), nil})),
+		"commands after a put":      append(bytes.Clone(someBodies(sl)["put"]), someBodies(sl)["commands"]...),
+		"a logical digest of none":  appendOp(nil, opContent, spanBytes(key.Span{Lo: a, Hi: a}), store.Digest{}.Append(nil)),
 		"a put after a digest":      append(bytes.Clone(digest), someBodies(sl)["put"]...),
 		"good, then another slot's": append(bytes.Clone(someBodies(sl)["put"]), someBodies(sl + 1)["put"]...),
 	} {
@@ -150,8 +168,8 @@ func FuzzDecodeBody(f *testing.F) {
 		b.Set(recordKey(sl+1, "x"), []byte("x"))
 		for i := range ops {
 			ops[i].apply(b)
-			if ops[i].kind == opDigest {
-				if _, err := spanDigest(b, &ops[i]); err != nil {
+			if ops[i].compares() {
+				if _, err := spanDigest(b, sl, &ops[i]); err != nil {
 					t.Fatal(err)
 				}
 			}

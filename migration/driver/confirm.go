@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"godwit/engine/data"
 	"godwit/engine/env"
 	"godwit/engine/key"
 	"godwit/engine/store"
@@ -25,7 +26,7 @@ type confirm struct {
 const reportSpans = 16
 
 func newConfirm(s *sourceSlot) *confirm {
-	return &confirm{s: s, walks: []walk{{key.DataSpan(s.slot), walkCompare, s.stream.digestLimits()}}}
+	return &confirm{s: s, walks: []walk{{span: key.DataSpan(s.slot), how: walkCompare, limits: s.stream.digestLimits()}}}
 }
 
 // next compares the next chunk, or ends.
@@ -46,14 +47,25 @@ func (c *confirm) next() {
 		return
 	}
 	w := c.walks[0]
-	chunk, err := store.ReadChunk(c.s.d.node.Store(), w.span, w.limits, store.WithDigest)
+	chunk, kind, err := c.read(w)
 	if err != nil {
 		c.s.d.env.Log.Error("reading a copy that the target has taken over failed", "slot", c.s.slot, "error", err)
 		c.again(func() { c.s.d.env.Workers.Submit(c.next) })
 		return
 	}
-	body := appendOp(nil, opDigest, spanBytes(chunk.Covers), chunk.Digest.Append(nil))
+	body := appendOp(nil, kind, spanBytes(chunk.Covers), chunk.Digest.Append(nil))
 	c.ask(body, func(r migration.Reply) { c.compared(chunk, r) })
+}
+
+// read digests the next chunk of a walk: of records, or of items if the payload was commands. Nobody writes to the copy.
+func (c *confirm) read(w walk) (store.Chunk, byte, error) {
+	st := c.s.d.node.Store()
+	if c.s.stream.content {
+		chunk, err := data.ReadContent(st, c.s.slot, w.span, w.limits, store.WithDigest)
+		return chunk, opContent, err
+	}
+	chunk, err := store.ReadChunk(st, w.span, w.limits, store.WithDigest)
+	return chunk, opDigest, err
 }
 
 // compared goes on after the target's answer about a chunk.
@@ -69,7 +81,7 @@ func (c *confirm) compared(chunk store.Chunk, r migration.Reply) {
 	if r.Differ {
 		switch n := int(chunk.Digest.Records); {
 		case n > 1:
-			c.walks = append([]walk{{chunk.Covers, walkCompare, store.ChunkLimits{Bytes: 1 << 62, Records: n/2 + n%2}}}, c.walks...)
+			c.walks = append([]walk{{span: chunk.Covers, how: walkCompare, limits: store.ChunkLimits{Bytes: 1 << 62, Records: n/2 + n%2}}}, c.walks...)
 		case len(c.differ) < reportSpans:
 			c.differ = append(c.differ, chunk.Covers)
 		default:

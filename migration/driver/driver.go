@@ -193,7 +193,7 @@ func (d *Driver) Start(ranges []slot.Range, to cluster.NodeID, opts engine.JobOp
 	if err != nil {
 		return cluster.JobID{}, err
 	}
-	h := header{KeepMs: min(opts.KeepSource, engine.MaxKeepSource).Milliseconds(), Priority: opts.Priority, OnOverload: opts.OnOverload}
+	h := header{KeepMs: min(opts.KeepSource, engine.MaxKeepSource).Milliseconds(), Priority: opts.Priority, OnOverload: opts.OnOverload, Payload: opts.Payload}
 	if !limit.None() {
 		h.Throttle = limit.String()
 	}

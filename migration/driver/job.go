@@ -40,6 +40,9 @@ type header struct {
 	Held []slot.Range `json:"held,omitempty"`
 	// Paused says that nothing is sent for slots that are not decided.
 	Paused bool `json:"paused,omitempty"`
+	// Payload is how the data travel; TableSlots counts the slots whose base was sent as sorted tables.
+	Payload    engine.Payload `json:"payload,omitempty"`
+	TableSlots int            `json:"table_slots,omitempty"`
 	// Priority orders the jobs that wait: the greater first.
 	Priority int `json:"priority,omitempty"`
 	// Throttle is the job's limit, as migration.ParseLimit reads it; "" for none.
@@ -221,6 +224,9 @@ func (d *Driver) loadJobKey(k, v []byte) error {
 		j := &job{d: d, slots: map[slot.Slot]*slotProgress{}}
 		if err := json.Unmarshal(v, &j.header); err != nil {
 			return fmt.Errorf("migration: job %d: %w", counter, err)
+		}
+		if _, ok := engine.ParsePayload(string(j.header.Payload)); !ok && j.header.Payload != engine.PayloadAuto {
+			return fmt.Errorf("migration: job %d has the payload %q, which this program does not know: open the directory with the program that wrote it, or a newer one", counter, j.header.Payload)
 		}
 		if v := j.header.Version; v < 1 || v > jobVersion {
 			return fmt.Errorf("migration: job %d has version %d, this program knows 1 to %d: open the directory with the program that wrote it, or a newer one", counter, v, jobVersion)
@@ -407,6 +413,7 @@ func (j *job) status() engine.JobStatus {
 		}
 		account.addTo(&st)
 	}
+	st.Payload, st.Tables = h.Payload, h.TableSlots
 	if h.RollbackOf != nil {
 		st.RollbackOf = *h.RollbackOf
 	}

@@ -67,7 +67,7 @@ type sourceView struct {
 // newSourceSlot makes the machine of a slot. Driver.mu is held.
 func newSourceSlot(d *Driver, j *job, sl slot.Slot) *sourceSlot {
 	s := &sourceSlot{d: d, job: j, slot: sl, id: d.jobID(j.header.Counter), running: true, letGo: !within(j.header.Held, sl), resting: j.header.Paused}
-	s.stream = stream{d: d, slot: sl, stale: j.header.RollbackOf != nil, later: func(fn func()) { s.enqueue(queued{step: fn}) }}
+	s.stream = stream{d: d, slot: sl, content: j.header.Payload == engine.PayloadCommand, stale: j.header.RollbackOf != nil, later: func(fn func()) { s.enqueue(queued{step: fn}) }}
 	return s
 }
 
@@ -307,6 +307,9 @@ func (s *sourceSlot) send(m migration.Message) {
 		if mutant.On(mutant.RebuiltResend) {
 			m.Body = s.stream.rebuilt(m.Seq, m.Body)
 		}
+	}
+	if m.Kind == migration.MsgReturn {
+		m.Body = []byte(s.job.header.Payload) // the way back compares what this one has compared
 	}
 	kind, attempt, seq := m.Kind, m.Attempt, m.Seq
 	s.d.call(s.job.header.Target, lane, &m, func(r migration.Reply, err error) {

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"godwit/engine"
+	"godwit/engine/data"
 	"godwit/engine/key"
 	"godwit/engine/mutant"
 	"godwit/engine/slot"
@@ -25,8 +26,10 @@ type stream struct {
 	// differed says that a digest of the round did not match, expected that this is how some changes are carried.
 	differed, expected bool
 
-	keys  [][]byte // still to be read, ascending
-	walks []walk   // still to be walked, the first next
+	content bool          // the payload is commands: walks are over items, and keys is empty
+	taken   store.Changes // with content: taken from the tracker, and not made walks yet
+	keys    [][]byte      // still to be read, ascending
+	walks   []walk        // still to be walked, the first next
 
 	last    covered            // by the piece that was read last
 	unsent  bool               // the piece that was read last has no message yet
@@ -43,6 +46,7 @@ type walk struct {
 	span   key.Span
 	how    walkHow
 	limits store.ChunkLimits
+	key    []byte // of the record whose items the span is; nil: none, or several
 }
 
 type walkHow uint8
@@ -78,9 +82,9 @@ func (s *stream) open(k migration.RoundKind, opened func()) {
 	s.covers = map[uint64]covered{}
 	switch k {
 	case migration.RoundBase:
-		s.cut(walk{key.DataSpan(s.slot), walkCopy, s.chunkLimits()}, opened)
+		s.cut(walk{span: key.DataSpan(s.slot), how: walkCopy, limits: s.chunkLimits()}, opened)
 	case migration.RoundResume:
-		s.cut(walk{key.DataSpan(s.slot), walkCompare, s.digestLimits()}, opened)
+		s.cut(walk{span: key.DataSpan(s.slot), how: walkCompare, limits: s.digestLimits()}, opened)
 	default:
 		s.openChanges(k, opened)
 	}
@@ -117,13 +121,17 @@ func (s *stream) openChanges(k migration.RoundKind, opened func()) {
 	st := s.d.node.Store()
 	take := func() {
 		c := s.tracker.Take()
-		s.keys = c.Keys
 		s.expected = len(c.Spans) > 0
-		for _, span := range c.Spans {
-			s.walks = append(s.walks, walk{span, walkCompare, s.digestLimits()})
+		if s.content {
+			s.taken = c
+		} else {
+			s.keys = c.Keys
+			for _, span := range c.Spans {
+				s.walks = append(s.walks, walk{span: span, how: walkCompare, limits: s.digestLimits()})
+			}
 		}
 		if k == migration.RoundVerify {
-			s.walks = []walk{{key.DataSpan(s.slot), walkCompare, s.digestLimits()}}
+			s.walks = []walk{{span: key.DataSpan(s.slot), how: walkCompare, limits: s.digestLimits()}}
 		}
 	}
 	snapshot := func() { s.snap = st.NewSnapshot() }
@@ -150,9 +158,16 @@ func (s *stream) openChanges(k migration.RoundKind, opened func()) {
 // read reads the next piece of the round: a body, or nil when nothing is left; last says that nothing follows.
 func (s *stream) read() (body []byte, last bool, err error) {
 	s.cost = 0
+	if !s.taken.Empty() {
+		if err := s.resolve(); err != nil {
+			return nil, false, err
+		}
+	}
 	switch {
 	case len(s.keys) > 0:
 		body, err = s.readKeys()
+	case len(s.walks) > 0 && s.content:
+		body, err = s.readItems()
 	case len(s.walks) > 0:
 		body, err = s.readWalk()
 	}
@@ -211,9 +226,7 @@ func (s *stream) readWalk() ([]byte, error) {
 	}
 	s.cost = c.Bytes
 	how := w.how
-	if w.span.Lo = c.Covers.Hi; c.Last {
-		s.walks = s.walks[1:]
-	}
+	s.advance(c.Covers.Hi, c.Last)
 	s.last = covered{changes: store.Changes{Spans: []key.Span{c.Covers}}, records: int(c.Digest.Records)}
 	switch how {
 	case walkCompare:
@@ -257,9 +270,12 @@ func (s *stream) redo(seq uint64) (span key.Span, surprise bool) {
 	}
 	surprise = s.kind == migration.RoundVerify && !s.differed && !s.expected
 	s.differed = true
-	w := walk{c.changes.Spans[0], walkReplace, s.chunkLimits()}
-	if c.digest && c.records > replaceRecords {
+	w := walk{span: c.changes.Spans[0], how: walkReplace, limits: s.chunkLimits()}
+	switch {
+	case c.digest && c.records > replaceRecords:
 		w.how, w.limits = walkCompare, store.ChunkLimits{Bytes: s.d.cfg.DigestBytes, Records: c.records/2 + 1}
+	case s.content:
+		w.span = data.WholeKeys(s.slot, w.span)
 	}
 	s.walks = append([]walk{w}, s.walks...)
 	return w.span, surprise
@@ -278,8 +294,14 @@ func (s *stream) giveBack() {
 	}
 	c.Keys = append(c.Keys, s.keys...)
 	for _, w := range s.walks {
-		c.Spans = append(c.Spans, w.span)
+		if w.key != nil {
+			c.Keys = append(c.Keys, w.key)
+		} else {
+			c.Spans = append(c.Spans, w.span)
+		}
 	}
+	c.Keys = append(c.Keys, s.taken.Keys...)
+	c.Spans = append(c.Spans, s.taken.Spans...)
 	if s.tracker != nil && !c.Empty() {
 		s.tracker.Put(c)
 	}
@@ -299,7 +321,7 @@ func (s *stream) closeRound() {
 		s.snap.Close()
 	}
 	s.snap = nil
-	s.keys, s.walks, s.covers, s.last, s.unsent = nil, nil, nil, covered{}, false
+	s.keys, s.walks, s.covers, s.last, s.unsent, s.taken = nil, nil, nil, covered{}, false, store.Changes{}
 }
 
 // stop ends round and tracking.

@@ -152,10 +152,10 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 	st := d.node.Store()
 	if v.Apply || v.Check {
 		for i := range ops {
-			if ops[i].kind != opDigest {
+			if !ops[i].compares() {
 				continue
 			}
-			differ, err := spanDigest(st, &ops[i])
+			differ, err := spanDigest(st, m.Slot, &ops[i])
 			if err != nil {
 				return 0, err
 			}
@@ -166,6 +166,14 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 		return o.LastWrite(), nil
 	}
 	b := st.NewBatch()
+	if v.Apply && len(ops) > 0 && ops[0].kind == opCommands {
+		b.Discard()
+		b = st.NewIndexedBatch()
+		if _, err := o.Import(b, ops[0].span, ops[0].exports); err != nil {
+			b.Discard()
+			return 0, err
+		}
+	}
 	if v.Wipe {
 		b.DeleteRange(key.SlotSpan(m.Slot))
 	}
@@ -244,7 +252,7 @@ func (d *Driver) confirmChunk(m migration.Message) (migration.Reply, error) {
 	if err != nil {
 		return reply, err
 	}
-	if len(ops) > 1 || len(ops) == 1 && ops[0].kind != opDigest {
+	if len(ops) > 1 || len(ops) == 1 && !ops[0].compares() {
 		return reply, fmt.Errorf("%w: confirm takes one digest", migration.ErrMessage)
 	}
 	t := d.targetOf(m.Slot)
@@ -256,7 +264,7 @@ func (d *Driver) confirmChunk(m migration.Message) (migration.Reply, error) {
 		case len(ops) == 0:
 			t.dropSnapshot()
 		default:
-			reply.Differ, err = spanDigest(t.takeover, &ops[0])
+			reply.Differ, err = spanDigest(t.takeover, m.Slot, &ops[0])
 		}
 	})
 	return reply, err

@@ -78,6 +78,12 @@ func (w *world) drawTyped(i int) []string {
 // TestEveryTypeMoves moves a slot with keys of all types there and back while they are written: the cluster answers each command
 // as a node does on which nothing ever moved, and is left with the same.
 func TestEveryTypeMoves(t *testing.T) {
+	for _, payload := range []engine.Payload{engine.PayloadRaw, engine.PayloadCommand} {
+		t.Run(string(payload), func(t *testing.T) { everyTypeMoves(t, payload) })
+	}
+}
+
+func everyTypeMoves(t *testing.T, payload engine.Payload) {
 	for seed := range uint64(6) {
 		cfg := quick()
 		cfg.TrackerBytes = []int{400, 16 << 20}[seed%2]
@@ -98,7 +104,7 @@ func TestEveryTypeMoves(t *testing.T) {
 		}
 		for hop, way := range [][2]int{{0, 1}, {1, 0}} {
 			from, to := w.nodes[way[0]], w.nodes[way[1]]
-			job := w.start(way[0], way[1], testSlot)
+			job := w.startWith(engine.JobOptions{Payload: payload}, way[0], way[1], testSlot)
 			for i := range 60 {
 				for range w.rng.IntN(40) {
 					w.step(w.now)
@@ -107,7 +113,7 @@ func TestEveryTypeMoves(t *testing.T) {
 			}
 			st := w.ended(from, job)
 			w.pass(time.Second)
-			if st.State != engine.JobSuccess || st.Differ != 0 || strings.Contains(from.logs.String(), "differ") {
+			if st.State != engine.JobSuccess || st.Differ != 0 || st.DigestsEqual != 1 || st.Payload != payload || strings.Contains(from.logs.String(), "differ") {
 				t.Fatalf("seed %d: %+v\n%s", seed, st, from.logs.String())
 			}
 			if left := from.records(key.SlotSpan(testSlot)); len(left) != 0 {

@@ -363,8 +363,15 @@ func (d *Driver) returnJob(from engine.PeerInfo, m migration.Message) error {
 	if live != nil && d.join(live, m.Slot) {
 		return nil
 	}
-	_, err := d.startJob([]slot.Range{{First: m.Slot, Last: m.Slot}}, from.ID, header{RollbackOf: &m.Job, Priority: engine.MaxPriority})
+	_, err := d.startJob([]slot.Range{{First: m.Slot, Last: m.Slot}}, from.ID, header{RollbackOf: &m.Job, Priority: engine.MaxPriority, Payload: payloadOf(m.Body)})
 	return err
+}
+
+// payloadOf is the payload for the way back of a job that had one. What it is does not matter for what arrives: one that is not known is
+// as good as any.
+func payloadOf(name []byte) engine.Payload {
+	p, _ := engine.ParsePayload(string(name))
+	return p
 }
 
 // join adds a slot to a job that has not ended, so that the slots of a job come back by one, and reports whether it could.

@@ -94,7 +94,7 @@ func (s *Session) migrateKeys(spec *command.Spec, args [][]byte) {
 			return
 		}
 	}
-	s.out.Error(errNoServers)
+	s.migrateOut(spec, args, m)
 }
 
 // noKey is what MIGRATE answers when none of its keys is there.

@@ -405,7 +405,7 @@ func (n *Node) unlockSlots(w *work, m lockMode) {
 
 // route says what to do with a piece of work. The stripes are held.
 func (n *Node) route(w *work) verdict {
-	if !n.opts.Cluster {
+	if !n.opts.Cluster && n.sending.Load() == 0 {
 		return verdict{}
 	}
 	for _, sl := range w.slots {
@@ -415,7 +415,7 @@ func (n *Node) route(w *work) verdict {
 	}
 	if w.write && w.all {
 		for sl := range slot.Slot(slot.Count) {
-			if st := n.slots.get(sl); st.state() == cluster.Serving && (st.paused || st.sealed) {
+			if st := n.slots.get(sl); st.sending || st.state() == cluster.Serving && (st.paused || st.sealed) {
 				return verdict{kind: verdictPark, slot: sl}
 			}
 		}
@@ -426,9 +426,15 @@ func (n *Node) route(w *work) verdict {
 // routeOne says what to do with a command on one slot. The stripe is held.
 func (n *Node) routeOne(sl slot.Slot, write bool) verdict {
 	st := n.slots.get(sl)
+	if !n.opts.Cluster {
+		if st.sending {
+			return verdict{kind: verdictPark, slot: sl}
+		}
+		return verdict{}
+	}
 	switch st.state() {
 	case cluster.Serving:
-		if st.sealed && !(mutant.On(mutant.LateRead) && !write) || st.paused && write {
+		if st.sending || st.sealed && !(mutant.On(mutant.LateRead) && !write) || st.paused && write {
 			return verdict{kind: verdictPark, slot: sl}
 		}
 		if write && n.slowed(st) {

@@ -27,7 +27,11 @@ const (
 	errAlreadyMine       = "ERR this node is already the owner of the slot range"
 	errSeveralOwners     = "ERR slots belong to different source nodes"
 
-	errNoServers = "ERR this node cannot call other servers"
+	errNoServers      = "ERR this node cannot call other servers"
+	errMigrateSize    = "ERR the keys have more than 1 GiB together: migrate fewer at once"
+	errMigrateConnect = "IOERR error or timeout connecting to the client"
+	errMigrateRead    = "IOERR error or timeout reading to target instance"
+	errMigrateLeft    = "IOERR the slot has left this node while its keys were sent: they are where the slot is, and at the target"
 )
 
 func errUnknownNode(id []byte) string { return fmt.Sprintf("ERR Unknown node %s", oneLine(string(id))) }

@@ -42,6 +42,8 @@ type Node struct {
 	slots   slotTable
 	// recorded says where slots has records.
 	recorded recorded
+	// sending counts the MIGRATEs that have marked slots.
+	sending atomic.Int64
 	// expiring says where the sweeper has to look.
 	expiring expiring
 

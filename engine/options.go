@@ -119,6 +119,7 @@ type Options struct {
 	// The world.
 	Clock   env.Clock
 	Peers   env.Peers
+	Servers env.Servers // nil: MIGRATE reaches nodes of the cluster only
 	Rand    env.Rand
 	Workers env.Workers
 	Syncer  env.Syncer

@@ -92,7 +92,7 @@ func (s *Session) runGroup(commands [][][]byte) (n int, alone bool) {
 	began := s.n.opts.Clock.Mono()
 	s.lockGroup(mode)
 	defer s.unlockGroup(mode)
-	if s.n.opts.Cluster {
+	if s.n.opts.Cluster || s.n.sending.Load() != 0 {
 		for i := range g.members {
 			if v := s.n.routeOne(g.members[i].slot, g.members[i].spec.Flags&command.Write != 0); v.kind != verdictServe {
 				g.members, alone = g.members[:i], true

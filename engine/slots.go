@@ -27,6 +27,8 @@ type slotState struct {
 	paused bool
 	// sealed parks reads too: the decision has been handed to the store, or the target has not answered commit yet.
 	sealed bool
+	// sending parks writes and reads: MIGRATE has sent keys to a server that is no peer, and awaits its answer.
+	sending bool
 	// lastWrite is the position of the latest commit that touched the slot's data or record.
 	lastWrite store.Position
 	// expires is before all expiries of the slot's keys; see expiring.
@@ -304,6 +306,11 @@ func (n *Node) parkTimeout(s slot.Slot, p *parkedCommand) {
 	mu.Lock()
 	st := n.slots.change(s)
 	if !st.unpark(p) {
+		mu.Unlock()
+		return
+	}
+	if st.sending {
+		n.park(s, p)
 		mu.Unlock()
 		return
 	}

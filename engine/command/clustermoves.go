@@ -36,7 +36,7 @@ func migrateSpecs() []*Spec {
 		{Name: "migrate", Arity: -6, Flags: Write | Movable | Dangerous | Alone | Server, FirstKey: migrateKey, LastKey: migrateKey, Step: 1, Keys: migrateKeys, Keyword: "KEYS",
 			Group: "generic", Since: "2.6.0", Complexity: "This command actually executes a DUMP+DEL in the source instance, and a RESTORE in the target instance.",
 			Summary: "Atomically transfer a key from a Redis instance to another one.",
-			Differs: "to a node of the cluster it moves the whole slot, which SETSLOT must have marked"},
+			Differs: "to a node of the cluster it moves the whole slot, which SETSLOT must have marked; to others it has a connection for each call"},
 	}
 }
 

@@ -84,6 +84,18 @@ type Peers interface {
 	Call(to Peer, lane Lane, args [][]byte, timeout time.Duration, done func(reply []byte, err error))
 }
 
+// Servers runs commands on servers that are no peers. It is safe for concurrent use.
+type Servers interface {
+	// Do opens a connection to addr, host:port, sends the commands, and later runs done exactly once with their replies as they
+	// came, in the order of the commands; if not all came, with those that did and why there are no more. timeout bounds the
+	// wait for the connection and each wait for the other side to take bytes or to send some. After ErrConnect nothing was sent;
+	// after another error any of the commands may have been executed, or may yet be. The commands must not be changed until done runs.
+	Do(addr string, commands [][][]byte, timeout time.Duration, done func(replies [][]byte, err error))
+}
+
+// ErrConnect says that Servers could not reach a server.
+var ErrConnect = errors.New("the server could not be reached")
+
 // Errors that Peers.Call reports for itself.
 var (
 	// ErrLink says that the link could not be made, failed its handshake, or broke; the outcome is unknown.

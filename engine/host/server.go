@@ -77,6 +77,7 @@ type Server struct {
 	workers *Workers
 	syncer  *Syncer
 	peers   *Peers
+	servers *Servers
 	loops   *loops
 
 	kill chan struct{} // closed when connections must end at once
@@ -109,13 +110,13 @@ func Start(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		log: cfg.Log, listener: listener, conns: map[*conn]struct{}{}, kill: make(chan struct{}),
-		clock: NewClock(), workers: NewWorkers(0), syncer: StartSyncer(), peers: NewPeers(cfg.Log),
+		clock: NewClock(), workers: NewWorkers(0), syncer: StartSyncer(), peers: NewPeers(cfg.Log), servers: NewServers(),
 	}
 	if cfg.Announce == "" {
 		cfg.Announce = listener.Addr().String()
 	}
 	s.node, err = engine.Open(engine.Options{
-		Clock: s.clock, Peers: s.peers, Rand: NewRand(), Workers: s.workers, Syncer: s.syncer, FS: vfs.Default,
+		Clock: s.clock, Peers: s.peers, Servers: s.servers, Rand: NewRand(), Workers: s.workers, Syncer: s.syncer, FS: vfs.Default,
 		Log: cfg.Log, Fatal: cfg.Fatal, Dir: cfg.Dir, CacheBytes: cfg.CacheBytes, RowCacheBytes: cfg.RowCacheBytes, MemTableBytes: cfg.MemTableBytes,
 		Cluster: cfg.Cluster, Addr: cfg.Announce, Sync: cfg.Sync, RequirePass: cfg.RequirePass,
 		PeerSecret: cfg.PeerSecret, SweepInterval: cfg.SweepInterval, Limits: cfg.Limits,
@@ -261,6 +262,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // closeSeams ends all callbacks of the node. The store syncs by itself when it is closed.
 func (s *Server) closeSeams() {
 	s.peers.Close()
+	s.servers.Close()
 	s.clock.Close()
 	s.workers.Close()
 	s.syncer.Close()

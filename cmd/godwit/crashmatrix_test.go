@@ -249,7 +249,7 @@ func (m *crashMatrix) awaitHalted(node int, job uint64) bool {
 		}
 		if ended.MatchString(m.nodes[node].output()) {
 			if err := os.Remove(m.halts[node]); err != nil {
-				m.t.Fatal(err)
+				m.t.Fatalf("job %d has ended, and node %d was told to stop: %v\n%s", job, node, err, m.nodes[node].output())
 			}
 			return false
 		}

@@ -344,6 +344,8 @@ func TestGodwit(t *testing.T) {
 		{"GODWIT MIGRATION START 5 x PRIORITY high", "(error) " + errPriority},
 		{"GODWIT MIGRATION START 5 x ON-OVERLOAD wait", "(error) " + errOverload},
 		{"GODWIT MIGRATION START 5 x THROTTLE", "(error) " + errMigration},
+		{"GODWIT MIGRATION PLAN 5", "(error) " + errMigration},
+		{"GODWIT MIGRATION PLAN 5 x FAST", "(error) " + errMigration},
 		{"GODWIT MIGRATION THROTTLE", "(error) " + errMigration},
 		{"GODWIT MIGRATION THROTTLE all", "(error) " + errThrottled},
 		{"GODWIT MIGRATION THROTTLE 0", "(error) " + errThrottled},
@@ -384,8 +386,17 @@ func TestGodwit(t *testing.T) {
 	}
 	c.want("(error) ERR no", "GODWIT", "MIGRATION", "ROLLBACK", "1")
 	c.want("(error) ERR no", "GODWIT", "MIGRATION", "THROTTLE", "1", "5MB/s")
+	c.want("(error) ERR no", "GODWIT", "MIGRATION", "PLAN", "5", "x")
 	c.want("(error) ERR CONFIG SET failed (possibly related to argument 'migration-throttle') - no", "CONFIG", "SET", "migration-throttle", "fast")
 	n.mig.err = nil
+	var plan PlanReport
+	raw := c.do("GODWIT", "MIGRATION", "PLAN", "5-7", string(id("b")), "EXACT", "THROTTLE", "5MB/s").Str
+	if err := json.Unmarshal([]byte(raw), &plan); err != nil || !plan.Exact || plan.RateFrom != "5MB/s" || plan.Problems == nil {
+		t.Errorf("plan %s: %v", raw, err)
+	}
+	if info := c.do("INFO", "migration").Str; !strings.Contains(info, "migration_pauses:7\r\n") {
+		t.Errorf("info %s", info)
+	}
 	var jobs []JobReport
 	if err := json.Unmarshal([]byte(c.do("GODWIT", "MIGRATION", "STATUS").Str), &jobs); err != nil || len(jobs) != 1 {
 		t.Fatalf("jobs %v: %v", jobs, err)

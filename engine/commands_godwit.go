@@ -229,6 +229,8 @@ func (s *Session) runMigration(args [][]byte) {
 		s.writeJSON(reports)
 	case sub == "status" && len(args) == 2:
 		s.jobStatus(args[1])
+	case sub == "plan" && len(args) >= 3:
+		s.planMigration(args[1:])
 	case sub == "throttle" && len(args) >= 2:
 		s.throttle(args[1:])
 	case sub == "history" && len(args) == 2:
@@ -266,6 +268,9 @@ var migrationHelp = []string{
 	"    Say how fast records are sent and compared, by one job or by all jobs of this node together; without a limit, show it. A limit is",
 	"    a rate (20MB/s, unlimited), windows of the day with their own rates (23:00-07:00=200MB/s), the zone of",
 	"    the windows (zone=+02:00; UTC without it) and auto=20%, which slows down while clients wait 20 percent longer than without moves.",
+	"PLAN <ranges> <node-id> [EXACT] [THROTTLE <limit>]",
+	"    What START would do, without doing it, as JSON: how much, whether it fits on the target and can be begun, how long it may take. The sizes",
+	"    of slots over 64 KiB are estimated, or counted with EXACT.",
 	"STATUS [<job>]",
 	"    The jobs of this node, or one of them, as JSON.",
 	"HISTORY <job>",
@@ -333,6 +338,45 @@ func (s *Session) startMigration(args [][]byte) {
 	if id, ok := s.startJob(ranges, cluster.NodeID(args[1]), opts); ok {
 		s.out.BulkString(strconv.FormatUint(id.Counter, 10))
 	}
+}
+
+// planMigration runs PLAN ranges node-id [EXACT] [THROTTLE limit]. It waits until the plan is made.
+func (s *Session) planMigration(args [][]byte) {
+	n := s.n
+	ranges, err := slot.ParseRanges(string(args[0]))
+	if err != nil {
+		s.out.Error("ERR " + err.Error())
+		return
+	}
+	var opts PlanOptions
+	for rest := args[2:]; len(rest) > 0; rest = rest[1:] {
+		switch word := strings.ToLower(string(rest[0])); {
+		case word == "exact":
+			opts.Exact = true
+		case word == "throttle" && len(rest) > 1:
+			rest = rest[1:]
+			opts.Throttle = string(rest[0])
+		default:
+			s.out.Error(errMigration)
+			return
+		}
+	}
+	p := &parkedCommand{session: s}
+	err = n.migrator.Plan(ranges, cluster.NodeID(args[1]), opts, func(r PlanReport) {
+		n.opts.Workers.Submit(func() { s.complete(p, func() { s.writeJSON(r.lists()) }) })
+	})
+	if err != nil {
+		s.out.Error("ERR " + err.Error())
+		return
+	}
+	s.pending, s.slot = p, 0
+}
+
+// lists makes the lists of a report empty ones where there are none, as those want it who read JSON.
+func (r PlanReport) lists() PlanReport {
+	r.Problems, r.Warnings = append([]string{}, r.Problems...), append([]string{}, r.Warnings...)
+	r.PerSlot = append([]PlannedSlot{}, r.PerSlot...)
+	return r
 }
 
 // throttle runs THROTTLE job|NODE [limit], of which the words may stand apart.

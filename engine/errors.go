@@ -26,7 +26,7 @@ const (
 	errNoMigrator = "ERR this node cannot move slots"
 	errJobCounter = "ERR the counter of a job is a number, as GODWIT MIGRATION START answered it"
 	errNoSuchJob  = "ERR no such job"
-	errMigration  = "ERR GODWIT MIGRATION takes START, STATUS, THROTTLE, PAUSE, RESUME, CUTOVER, CANCEL, ROLLBACK, CLEAN, HISTORY or HELP: see GODWIT MIGRATION HELP for their arguments"
+	errMigration  = "ERR GODWIT MIGRATION takes PLAN, START, STATUS, THROTTLE, PAUSE, RESUME, CUTOVER, CANCEL, ROLLBACK, CLEAN, HISTORY or HELP: see GODWIT MIGRATION HELP for their arguments"
 	errThrottled  = "ERR THROTTLE takes the counter of a job, as GODWIT MIGRATION START answered it, or NODE"
 	errOverload   = "ERR ON-OVERLOAD takes SLOW or KEEP"
 	errPriority   = "ERR PRIORITY takes a whole number from -100 to 100"

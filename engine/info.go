@@ -42,6 +42,7 @@ func infoSections() []infoSection {
 		{name: "Stats", lines: (*Node).infoStats},
 		{name: "Replication", lines: (*Node).infoReplication},
 		{name: "Cluster", lines: (*Node).infoCluster},
+		{name: "Migration", lines: (*Node).infoMigration},
 		{name: "Keyspace", lines: (*Node).infoKeyspace},
 		{name: "Store", lines: (*Node).infoStore, asked: true},
 	}
@@ -145,6 +146,16 @@ func (n *Node) infoStats(l *infoLines) {
 	l.add("evicted_keys", 0)
 	l.add("parked_commands", n.stats.parked.Load())
 	l.add("alarms", n.stats.alarms.Load())
+}
+
+// infoMigration has the pauses of handovers as a cumulative histogram.
+func (n *Node) infoMigration(l *infoLines) {
+	if n.migrator == nil {
+		return
+	}
+	for _, c := range n.migrator.Metrics() {
+		l.add(c.Name, c.Value)
+	}
 }
 
 func (n *Node) infoReplication(l *infoLines) {

@@ -22,6 +22,10 @@ type Migrator interface {
 	// Throttle changes a limit, unless it is nil: that of a job, or with counter 0 the node's, which all its jobs keep together and which
 	// lasts until the process ends. It answers the limit that counts from then on; a job's is stored up to the position Store.Last.
 	Throttle(counter uint64, limit *string) (ThrottleReport, error)
+	// Plan finds out what a job would be, without starting it, and calls done with that, later. An error says what is wrong with the question.
+	Plan(ranges []slot.Range, to cluster.NodeID, opts PlanOptions, done func(PlanReport)) error
+	// Metrics is what the migrator counts, always in the same order.
+	Metrics() []Counter
 	// CheckThrottle says what is wrong with a limit.
 	CheckThrottle(limit string) error
 	// History says what became of a job, over restarts.
@@ -121,6 +125,56 @@ type JobAnswer struct {
 	Job     JobReport `json:"job"`
 	Changed bool      `json:"changed"` // the verb changed what the job does
 	Message string    `json:"message"` // what came of it, for people
+}
+
+// PlanOptions say what a plan is to find out.
+type PlanOptions struct {
+	// Exact counts all records, where otherwise slots of more than 64 KiB are estimated.
+	Exact bool
+	// Throttle is that of the job.
+	Throttle string
+}
+
+// PlanReport is what a job would be, as GODWIT MIGRATION PLAN answers it in JSON.
+type PlanReport struct {
+	Slots  int            `json:"slots"`
+	Ranges string         `json:"ranges"`
+	Target cluster.NodeID `json:"target"`
+	// Possible says that nothing was found that stands in the way; Problems is what does, Warnings what may be looked at.
+	Possible bool     `json:"possible"`
+	Problems []string `json:"problems"`
+	Warnings []string `json:"warnings"`
+	// Bytes and Records are those of keys and values, without compression; of Estimated slots they are guessed from a part, or, where
+	// compressed tables are larger than that part, from these.
+	Bytes        uint64 `json:"bytes"`
+	Records      uint64 `json:"records"`
+	Exact        bool   `json:"exact"`
+	Estimated    int    `json:"estimated_slots"`
+	LargestBytes uint64 `json:"largest_slot_bytes"`
+	// PerSlot has the slots one by one if there are at most 256.
+	PerSlot []PlannedSlot `json:"per_slot"`
+	// Reachable says that the target answered on a link on which both sides have shown who they are.
+	Reachable       bool   `json:"reachable"`
+	TargetFreeBytes int64  `json:"target_free_bytes"` // on its disk; -1 if nobody knows
+	Fits            bool   `json:"fits"`              // there is room for the records and a quarter more
+	Version         string `json:"version"`
+	TargetVersion   string `json:"target_version"`
+	// RateBytes is at how many bytes per second the job would go, RateFrom where that comes from.
+	RateBytes   int64  `json:"rate_bytes"`
+	RateFrom    string `json:"rate_from"`
+	EstimatedMs int64  `json:"estimated_ms"`
+	// PauseMs is how long the writers of each slot are to be expected to wait at its handover: the 99th percentile of the pauses since the node
+	// was started, or, if there were none, the target.
+	PauseMs        float64 `json:"pause_ms"`
+	PausesMeasured bool    `json:"pauses_measured"`
+	JobsBefore     int     `json:"jobs_before"` // that have not ended
+}
+
+// PlannedSlot is a slot of a plan.
+type PlannedSlot struct {
+	Slot    slot.Slot `json:"slot"`
+	Bytes   uint64    `json:"bytes"`
+	Records uint64    `json:"records"`
 }
 
 // ThrottleReport is a limit, as GODWIT MIGRATION THROTTLE answers it in JSON.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/subtle"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ import (
 //	     answers "<id> <incarnation> <map version> <map hash>"
 //	PEER MIGRATION <message>         answers a message; see package migration
 //	PEER ANNOUNCE <slot> <epoch>     the calling node serves the slot under the epoch; answers "ok"
+//	PEER CAPACITY                    answers "<bytes free on the disk, or -1> <version>"
 //	PEER OWNER <ranges>              asks for a claim; answers with the text of a cluster.Answer
 //	PEER JOB <word> <argument>       starts, shows or cancels a job to the calling node; see peer_jobs.go
 //	PEER HANDOVER <slot> begin|go-on wants to have the slot; answers "moving" or "released"; see commands_setslot.go
@@ -97,6 +99,8 @@ func (s *Session) runPeer(args [][]byte) {
 		n.Announced(cluster.Hint{Slot: slot.Slot(sl), Node: s.peer.ID, Epoch: cluster.Epoch(epoch)})
 		s.dependAlways(n.store.Last())
 		s.out.BulkString("ok")
+	case sub == "CAPACITY" && len(args) == 2:
+		s.out.BulkString(n.capacity())
 	case sub == "OWNER" && len(args) == 3:
 		ranges, err := slot.ParseRanges(string(args[2]))
 		if err != nil {
@@ -155,6 +159,25 @@ func (s *Session) peerHello(args [][]byte) {
 	n.compareMaps(s.peer.ID, string(args[7]), string(args[8]))
 	m := n.topology()
 	s.out.BulkString(fmt.Sprintf("%s %s %d %x", n.ID(), n.incarnation, m.Version, m.Hash()))
+}
+
+// capacity is the answer to PEER CAPACITY.
+func (n *Node) capacity() string {
+	free := int64(-1)
+	if usage, err := n.opts.FS.GetDiskUsage(n.opts.Dir); err == nil {
+		free = int64(min(usage.AvailBytes, math.MaxInt64))
+	}
+	return fmt.Sprintf("%d %s", free, n.opts.Version)
+}
+
+// ParseCapacity reads the answer to PEER CAPACITY.
+func ParseCapacity(reply []byte) (free int64, version string, err error) {
+	text, version, ok := strings.Cut(string(reply), " ")
+	free, err = strconv.ParseInt(text, 10, 64)
+	if err != nil || !ok || free < -1 {
+		return 0, "", fmt.Errorf("the answer to PEER CAPACITY is %q, want a number of bytes and a version", reply)
+	}
+	return free, version, nil
 }
 
 // Announce tells a peer that this node serves a slot.

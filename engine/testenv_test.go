@@ -398,6 +398,17 @@ func (m *fakeMigrator) Throttle(counter uint64, limit *string) (ThrottleReport, 
 	return ThrottleReport{Job: counter, Limit: m.throttle, Changed: limit != nil}, m.err
 }
 
+func (m *fakeMigrator) Plan(ranges []slot.Range, to cluster.NodeID, opts PlanOptions, done func(PlanReport)) error {
+	if m.err == nil {
+		m.n.Options().Workers.Submit(func() {
+			done(PlanReport{Slots: len(ranges), Target: to, Exact: opts.Exact, RateFrom: opts.Throttle})
+		})
+	}
+	return m.err
+}
+
+func (m *fakeMigrator) Metrics() []Counter { return []Counter{{"migration_pauses", 7}} }
+
 func (m *fakeMigrator) CheckThrottle(string) error { return m.err }
 
 func (m *fakeMigrator) History(counter uint64) (JobHistory, error) {

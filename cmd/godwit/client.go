@@ -107,12 +107,15 @@ func (c *conn) text(args ...string) (string, error) {
 }
 
 // json is do for commands that are answered by a JSON document, which is decoded into v.
-func (c *conn) json(v any, args ...string) error {
-	text, err := c.text(args...)
+func (c *conn) json(v any, args ...string) error { return c.jsonWithin(callTime, v, args...) }
+
+// jsonWithin is json for a command that may take that long.
+func (c *conn) jsonWithin(timeout time.Duration, v any, args ...string) error {
+	r, err := c.do(timeout, args...)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", c.addr, err)
 	}
-	if err := json.Unmarshal([]byte(text), v); err != nil {
+	if err := json.Unmarshal([]byte(r.Text), v); err != nil {
 		return fmt.Errorf("%s: the answer to %s is not what this version understands: %w", c.addr, strings.Join(args, " "), err)
 	}
 	return nil

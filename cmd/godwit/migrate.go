@@ -34,7 +34,7 @@ func newMigrateCommand() *cobra.Command {
 		Long:  "Move slots to another node while both go on serving. A job belongs to the node that serves the slots, its source: --node names that one.",
 		RunE:  groupOnly,
 	}
-	c.AddCommand(newMigrateStartCommand(), newMigrateStatusCommand(), newMigrateHistoryCommand(), newMigrateThrottleCommand())
+	c.AddCommand(newMigratePlanCommand(), newMigrateStartCommand(), newMigrateStatusCommand(), newMigrateHistoryCommand(), newMigrateThrottleCommand())
 	for _, v := range jobVerbs {
 		c.AddCommand(v.command())
 	}
@@ -284,20 +284,24 @@ func parseJob(text string) (uint64, error) {
 	return n, nil
 }
 
-// startJob finds the target and starts a job at the source; it returns the job's number.
-func startJob(f jobFlags, slots, to string, opts engine.JobOptions) (uint64, error) {
-	set, err := slotSet(strings.Join(strings.Fields(strings.ReplaceAll(slots, ",", " ")), " "))
-	if err != nil {
-		return 0, fmt.Errorf("--slots: %w", err)
+// whatAndWhere reads which slots are meant, and finds the target among the members of the cluster.
+func whatAndWhere(f jobFlags, slots, to string) (set slot.Set, target cluster.NodeID, members []member, err error) {
+	if set, err = slotSet(strings.Join(strings.Fields(strings.ReplaceAll(slots, ",", " ")), " ")); err != nil {
+		return set, "", nil, fmt.Errorf("--slots: %w", err)
 	}
 	if set.Len() == 0 {
-		return 0, errors.New("--slots is empty: want ranges such as \"0-100 200\"")
+		return set, "", nil, errors.New("--slots is empty: want ranges such as \"0-100 200\"")
 	}
-	members, err := findMembers(f.node, f.password)
-	if err != nil {
-		return 0, err
+	if members, err = findMembers(f.node, f.password); err != nil {
+		return set, "", nil, err
 	}
-	target, err := findTarget(members, to)
+	target, err = findTarget(members, to)
+	return set, target, members, err
+}
+
+// startJob finds the target and starts a job at the source; it returns the job's number.
+func startJob(f jobFlags, slots, to string, opts engine.JobOptions) (uint64, error) {
+	set, target, members, err := whatAndWhere(f, slots, to)
 	if err != nil {
 		return 0, err
 	}

@@ -118,6 +118,9 @@ type Driver struct {
 	ask       env.Timer
 
 	pacer pacer
+
+	pauses   pauseHistogram
+	measured float64 // bytes that the last slot to be copied sent in a second
 }
 
 // New returns the function that engine.Options.NewMigrator wants. cfg is validated there.
@@ -203,38 +206,48 @@ func (d *Driver) Start(ranges []slot.Range, to cluster.NodeID, opts engine.JobOp
 	return d.startJob(ranges, to, h)
 }
 
-// startJob starts a job with what h says of it beside slots and target.
-func (d *Driver) startJob(ranges []slot.Range, to cluster.NodeID, h header) (cluster.JobID, error) {
+// errMoving says that a slot is on its way already.
+var errMoving = errors.New("There is already a migrating job") //nolint:staticcheck // wire text
+
+// checkStart says why slots cannot be moved to a node, beside that they are on their way already, and lists them.
+func (d *Driver) checkStart(set slot.Set, to cluster.NodeID) ([]slot.Slot, error) {
 	m := d.node.Map()
 	node := m.Find(to)
 	if node == nil {
-		return cluster.JobID{}, errors.New("Can't find the destination node id") //nolint:staticcheck // wire text
+		return nil, errors.New("Can't find the destination node id") //nolint:staticcheck // wire text
 	}
-	if len(ranges) == 0 {
-		return cluster.JobID{}, errors.New("Slot range is invalid") //nolint:staticcheck // wire text
+	if set.Len() == 0 {
+		return nil, errors.New("Slot range is invalid") //nolint:staticcheck // wire text
 	}
-	set := slot.SetOf(ranges...)
 	list := set.Slots()
 	for _, sl := range list {
 		switch r := d.node.Record(sl); {
 		case r.State == cluster.Released:
-			return cluster.JobID{}, errors.New("Can't migrate slot which has been migrated") //nolint:staticcheck // wire text
+			return nil, errors.New("Can't migrate slot which has been migrated") //nolint:staticcheck // wire text
 		case r.State != cluster.Serving:
-			return cluster.JobID{}, errors.New("Can't migrate slot which doesn't belong to me") //nolint:staticcheck // wire text
+			return nil, errors.New("Can't migrate slot which doesn't belong to me") //nolint:staticcheck // wire text
 		}
 	}
 	if node.Replica {
-		return cluster.JobID{}, errors.New("Can't migrate slot to a slave") //nolint:staticcheck // wire text
+		return nil, errors.New("Can't migrate slot to a slave") //nolint:staticcheck // wire text
 	}
 	if to == d.node.ID() {
-		return cluster.JobID{}, errors.New("Can't migrate slot to myself") //nolint:staticcheck // wire text
+		return nil, errors.New("Can't migrate slot to myself") //nolint:staticcheck // wire text
+	}
+	return list, nil
+}
+
+// startJob starts a job with what h says of it beside slots and target.
+func (d *Driver) startJob(ranges []slot.Range, to cluster.NodeID, h header) (cluster.JobID, error) {
+	set := slot.SetOf(ranges...)
+	list, err := d.checkStart(set, to)
+	if err != nil {
+		return cluster.JobID{}, err
 	}
 	d.mu.Lock()
-	for _, sl := range list {
-		if d.sources[sl] != nil || d.pendingIn(sl) {
-			d.mu.Unlock()
-			return cluster.JobID{}, errors.New("There is already a migrating job") //nolint:staticcheck // wire text
-		}
+	if d.movingLocked(list) {
+		d.mu.Unlock()
+		return cluster.JobID{}, errMoving
 	}
 	d.counter++
 	h.Version, h.Counter, h.Target, h.Ranges, h.StartedMs = jobVersion, d.counter, to, set.Ranges(), d.env.Clock.WallMs()
@@ -253,6 +266,17 @@ func (d *Driver) startJob(ranges []slot.Range, to cluster.NodeID, h header) (clu
 	d.node.Store().WhenDurable(p, d.pumpJobs)
 	d.trimJobs()
 	return id, nil
+}
+
+// moving reports whether one of the slots is on its way, or a job still has to begin with it.
+func (d *Driver) moving(slots []slot.Slot) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.movingLocked(slots)
+}
+
+func (d *Driver) movingLocked(slots []slot.Slot) bool {
+	return slices.ContainsFunc(slots, func(sl slot.Slot) bool { return d.sources[sl] != nil || d.pendingIn(sl) })
 }
 
 // pendingIn reports whether a live job still has to begin with a slot. d.mu is held.

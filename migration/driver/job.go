@@ -404,7 +404,7 @@ func (j *job) status() engine.JobStatus {
 			if holds && within(h.Held, sl) {
 				st.Held.Append(sl)
 			}
-			if st.Waiting == "" && (!holds || within(h.Held, sl)) && (!s.resting || h.Paused) { // who was told already waits for those before it, not for operators
+			if st.Waiting == "" && (!holds || within(h.Held, sl)) && (seen.step != migration.StepSuspended || h.Paused) { // who was told already waits for those before it, not for operators
 				st.Waiting = seen.waiting
 			}
 		}

@@ -324,6 +324,11 @@ func (s *sourceSlot) send(m migration.Message) {
 // measure says how much has changed since the round that ends, and how long it would take to send.
 func (s *sourceSlot) measure() {
 	s.link.end(s.d.env.Clock.Mono(), s.account().bytes)
+	s.d.mu.Lock()
+	if s.link.free > 0 {
+		s.d.measured = s.link.free
+	}
+	s.d.mu.Unlock()
 	keys, spans, lagBytes := s.stream.lag()
 	s.post(migration.EvLag{Keys: keys, Spans: spans, LagBytes: lagBytes, Final: s.link.takes(lagBytes)})
 }
@@ -375,10 +380,15 @@ func (s *sourceSlot) pauseEnded(handedOver bool) {
 	if !handedOver {
 		s.d.mu.Lock()
 		s.job.givenUp++
+		s.d.pauses.givenUp++
 		s.d.mu.Unlock()
 		return
 	}
-	s.before.pauseUs = uint64(max((s.d.env.Clock.Mono() - s.paused).Microseconds(), 1))
+	took := s.d.env.Clock.Mono() - s.paused
+	s.before.pauseUs = uint64(max(took.Microseconds(), 1))
+	s.d.mu.Lock()
+	s.d.pauses.add(took)
+	s.d.mu.Unlock()
 }
 
 // account is what the move of the slot has done, earlier lives of the process included.

@@ -191,7 +191,9 @@ func partition(h *History, opts Options) ([]*part, Verdict, error) {
 	for i := range all {
 		sorted[i] = &all[i]
 	}
-	slices.SortStableFunc(sorted, func(a, b *input) int { return compareOperations(a.op, b.op) })
+	if byCall := func(a, b *input) int { return compareOperations(a.op, b.op) }; !slices.IsSortedFunc(sorted, byCall) {
+		slices.SortStableFunc(sorted, byCall)
+	}
 	var v Verdict
 	ins := sorted[:0]
 	links := newLinks()

@@ -124,7 +124,11 @@ func (op Operation) Changes() []string {
 	if in.parse(&op) != nil || in.reads() {
 		return nil
 	}
-	return in.keys()
+	if in.parts == nil && in.target == "" && !in.moves() && op.Cmd != "EXEC" && in.kind != kindNothing {
+		return []string{op.Key} // as most do
+	}
+	several := in
+	return several.keys()
 }
 
 // Mutates reports whether the operation can change a key. A command that no model knows counts as mutating.
@@ -208,7 +212,7 @@ func (op *Operation) validate() error {
 	if err := op.validateEnd(); err != nil {
 		return err
 	}
-	var in input
+	in := input{dry: true}
 	return in.parse(op)
 }
 
@@ -235,7 +239,9 @@ type History struct {
 // Sort puts operations and events into their canonical order: by time of call, then by everything else, so that two
 // histories with the same content become equal.
 func (h *History) Sort() {
-	slices.SortStableFunc(h.Operations, func(a, b Operation) int { return compareOperations(&a, &b) })
+	if byCall := func(a, b Operation) int { return compareOperations(&a, &b) }; !slices.IsSortedFunc(h.Operations, byCall) {
+		slices.SortStableFunc(h.Operations, byCall)
+	}
 	slices.SortStableFunc(h.Events, func(a, b Event) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End), cmp.Compare(a.Tag, b.Tag),
 			cmp.Compare(a.Description, b.Description), cmp.Compare(a.Colour, b.Colour))

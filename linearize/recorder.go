@@ -51,8 +51,8 @@ func (r *Recorder) Begin(op Operation) (ID, error) {
 	if len(r.ops) >= MaxOperations {
 		return 0, fmt.Errorf("%w: full with %d operations", ErrRecorder, len(r.ops))
 	}
-	if len(r.ops) == cap(r.ops) { // operations are large: twice as many copies them least
-		r.ops = slices.Grow(r.ops, max(1024, len(r.ops)))
+	if len(r.ops) == cap(r.ops) { // operations are large: memory for a few, which is not used, costs as much as copying them
+		r.ops = slices.Grow(r.ops, max(1024, len(r.ops)/2))
 	}
 	r.ops = append(r.ops, op)
 	r.ended = append(r.ended, false)

@@ -128,6 +128,10 @@ func (in *input) part(r *Reply, argv ...string) error {
 	if len(argv) < 2 {
 		return in.refuse("command %q has no key", argv)
 	}
+	if in.dry {
+		own, p := Operation{Key: argv[1], Cmd: argv[0], Args: argv[2:]}, input{dry: true}
+		return p.parse(&own)
+	}
 	var p struct {
 		input
 		own Operation

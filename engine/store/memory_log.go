@@ -93,7 +93,12 @@ func (l *memoryLog) read(c *records) error {
 	if err != nil {
 		return err
 	}
-	b, err := io.ReadAll(f)
+	var b []byte
+	info, err := f.Stat()
+	if err == nil {
+		b = make([]byte, info.Size())
+		_, err = io.ReadFull(f, b)
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}

@@ -28,9 +28,13 @@ import (
 // that a cache of any size costs the garbage collector nothing.
 type rowCache struct {
 	shards []rowShard
-	// epochs counts the range deletes that met each slot; nil before the first.
-	epochs atomic.Pointer[[slot.Count]atomic.Uint32]
+	// epochs counts the range deletes that met each slot, by groups of slots; nil before the first in the group: a store is mostly opened
+	// to have a few slots, and 64 KiB would have to be cleared for all.
+	epochs [slot.Count / epochGroup]atomic.Pointer[[epochGroup]atomic.Uint32]
 }
+
+// epochGroup is how many slots share the memory for their epochs.
+const epochGroup = 256
 
 // rowShard is a part of the cache, by hash of the key.
 type rowShard struct {
@@ -177,12 +181,12 @@ func (c *rowCache) dropSpan(span key.Span) {
 	if first > last {
 		return
 	}
-	if c.epochs.Load() == nil {
-		c.epochs.CompareAndSwap(nil, new([slot.Count]atomic.Uint32))
-	}
-	epochs := c.epochs.Load()
 	for sl := first; sl <= last; sl++ {
-		epochs[sl].Add(1)
+		group := &c.epochs[sl/epochGroup]
+		if group.Load() == nil {
+			group.CompareAndSwap(nil, new([epochGroup]atomic.Uint32))
+		}
+		group.Load()[sl%epochGroup].Add(1)
 	}
 }
 
@@ -206,8 +210,8 @@ func slotsOf(span key.Span) (first, last int) {
 }
 
 func (c *rowCache) epoch(sl slot.Slot) uint32 {
-	if epochs := c.epochs.Load(); epochs != nil {
-		return epochs[sl].Load()
+	if group := c.epochs[sl/epochGroup].Load(); group != nil {
+		return group[sl%epochGroup].Load()
 	}
 	return 0
 }

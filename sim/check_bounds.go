@@ -17,6 +17,7 @@ type bounds struct {
 	w *world
 	// decided is how many commands were found to wait, more than may, when a source was first looked at after its decision.
 	decided map[parkedAt]int
+	conns   []int // open, by process
 }
 
 // boundsEvery is how often the checker looks.
@@ -26,6 +27,12 @@ func newBounds(w *world) *bounds { return &bounds{w: w, decided: map[parkedAt]in
 
 // watch looks at all nodes, and again later.
 func (c *bounds) watch() {
+	c.conns = append(c.conns[:0], make([]int, len(c.w.procs))...)
+	for _, conn := range c.w.net.conns {
+		if conn.toLife == conn.to.life && !conn.closed {
+			c.conns[conn.to.index]++
+		}
+	}
 	for _, p := range c.w.procs {
 		if !p.ready() || p.gone() {
 			continue
@@ -37,7 +44,7 @@ func (c *bounds) watch() {
 			c.lookParked(p, sl, p.record(sl).State, n, bytes, &p.node.Options().Limits)
 			parked += n
 		}
-		c.lookSessions(p, p.node.Sessions(), parked)
+		c.lookSessions(p, p.node.Sessions(), c.conns[p.index], parked)
 	}
 	c.w.after(boundsEvery, c.watch)
 }
@@ -83,13 +90,7 @@ type parkedAt struct {
 
 // lookSessions judges how many sessions there are: one for each connection that is open, and one for a command of the
 // operator. Each parks one command at most.
-func (c *bounds) lookSessions(p *process, sessions, parked int) {
-	conns := 0
-	for _, conn := range c.w.net.conns {
-		if conn.to == p && conn.toLife == p.life && !conn.closed {
-			conns++
-		}
-	}
+func (c *bounds) lookSessions(p *process, sessions, conns, parked int) {
 	if most := conns + operatorSessions; sessions > most {
 		c.w.violate("bounds", "node %d has %d sessions, of at most %d", p.index, sessions, most)
 	}

@@ -14,8 +14,8 @@ func (w *world) readAll() {
 	var list []wanted
 	for i := range w.keys.slots {
 		var reads [][]string
-		for j := range w.swarm.filler + 4 {
-			reads = append(reads, wholeRead(typeString, w.keys.fillerKey(i, j)))
+		for _, name := range w.keys.fillers[i] {
+			reads = append(reads, wholeRead(typeString, name))
 		}
 		for j := range w.keys.hot[i] {
 			if w.keys.hot[i][j].ops > 0 {

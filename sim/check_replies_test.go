@@ -338,9 +338,9 @@ func TestBounds(t *testing.T) {
 			c.lookParked(p, 1, cluster.Released, 12, 110, &limits)
 			c.lookParked(p, 1, cluster.Released, 13, 110, &limits)
 		}},
-		"sessions":                      {false, func(c *bounds, p *process) { c.lookSessions(p, operatorSessions, 1) }},
-		"sessions that nobody closed":   {true, func(c *bounds, p *process) { c.lookSessions(p, operatorSessions+1, 1) }},
-		"more parked than sessions":     {true, func(c *bounds, p *process) { c.lookSessions(p, 1, 2) }},
+		"sessions":                      {false, func(c *bounds, p *process) { c.lookSessions(p, operatorSessions, 0, 1) }},
+		"sessions that nobody closed":   {true, func(c *bounds, p *process) { c.lookSessions(p, operatorSessions+1, 0, 1) }},
+		"more parked than sessions":     {true, func(c *bounds, p *process) { c.lookSessions(p, 1, 0, 2) }},
 		"idle":                          {false, func(c *bounds, p *process) { c.judgeIdle(p, 0, 0, 0) }},
 		"a snapshot that nobody closed": {true, func(c *bounds, p *process) { c.judgeIdle(p, 1, 0, 0) }},
 		"a tracker that nobody stopped": {true, func(c *bounds, p *process) { c.judgeIdle(p, 0, 1, 0) }},

@@ -23,7 +23,7 @@ func (c *sessions) read(d *deed, shown linearize.Reply) {
 	a, f := d.a, d.floor
 	switch {
 	case a.whole() && shown.Kind == linearize.BulkReply:
-		w := a.writes[shown.Text]
+		w := a.writes.of(shown.Text)
 		if w == nil {
 			c.violate(d, shown, "which nobody has written there")
 		} else if f != nil && w.end < f.begin {

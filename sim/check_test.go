@@ -149,7 +149,7 @@ func TestPause(t *testing.T) {
 				owner = w.procs[(owner.index+1)%len(w.procs)]
 				property = ""
 			}
-			s := served{call: &call{args: [][]byte{[]byte("GET"), []byte(w.keys.fillerKey(0, 0))}}, since: w.now}
+			s := served{call: &call{args: [][]byte{[]byte("GET"), []byte(w.keys.fillers[0][0])}}, since: w.now}
 			w.now += w.checks.pauses.bound + over
 			w.checks.pauses.look(owner, owner.life, &s)
 			demand(t, w, property)
@@ -164,7 +164,7 @@ func TestLeftovers(t *testing.T) {
 	sl := w.keys.slots[0]
 	p := w.procs[(w.owner(sl).index+1)%len(w.procs)]
 	b := p.node.Store().NewBatch()
-	b.Set(key.AppendRecord(nil, sl, []byte(w.keys.fillerKey(0, 0))), []byte("left"))
+	b.Set(key.AppendRecord(nil, sl, []byte(w.keys.fillers[0][0])), []byte("left"))
 	p.node.Store().Commit(b)
 	w.checkLeftovers()
 	demand(t, w, "leftovers")

@@ -20,7 +20,7 @@ func (w *world) drawErrand(d dice, slot int) errand {
 	k := w.keys
 	s := &w.swarm
 	if d.chance(shareFiller) {
-		name := k.fillerKey(slot, d.IntN(s.filler+4))
+		name := k.fillers[slot][d.IntN(len(k.fillers[slot]))]
 		switch n := d.IntN(10); {
 		case n < 4:
 			return errand{argv: []string{"GET", name}}

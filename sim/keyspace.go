@@ -19,6 +19,8 @@ type keyspace struct {
 	// its successor.
 	hot  [][]hotKey
 	next int // numbers values, so that each is unique
+	// fillers are the names of the filler of each slot: what it has from the beginning, and some that are only written later.
+	fillers [][]string
 }
 
 // hotKey is a key that clients fight over, or a few keys that commands touch together.
@@ -160,6 +162,11 @@ func newKeyspace(s *swarm) *keyspace {
 		for _, kind := range kindsOf(s) {
 			hot = append(hot, hotKey{kind: kind, types: typesOf(kind, len(k.slots))})
 		}
+		names := make([]string, s.filler+laterFiller)
+		for j := range names {
+			names[j] = tag + "f" + strconv.Itoa(j)
+		}
+		k.fillers = append(k.fillers, names)
 		k.index[sl] = len(k.slots)
 		k.tags, k.slots, k.hot = append(k.tags, tag), append(k.slots, sl), append(k.hot, hot)
 	}
@@ -171,7 +178,8 @@ func (k *keyspace) unique() string {
 	return strconv.Itoa(k.next) + ";"
 }
 
-func (k *keyspace) fillerKey(slot, i int) string { return fmt.Sprintf("%sf%d", k.tags[slot], i) }
+// laterFiller is how many names of filler a slot has that it does not begin with.
+const laterFiller = 4
 
 // hotNames are the names of a hot key in a generation: one, or those of a batch or a group.
 func (k *keyspace) hotNames(slot, i, generation int) []string {

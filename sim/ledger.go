@@ -63,7 +63,7 @@ type account struct {
 	slot slot.Slot
 	// writes are those that set the whole value or append to it, by what they write, which is unique; those that failed or
 	// changed nothing are not in it.
-	writes map[string]*write
+	writes writes
 	// floor is the write that began last among those that have certainly taken effect.
 	floor *write
 	count int64 // of a counter: the highest value that was shown
@@ -115,6 +115,41 @@ type write struct {
 	mutations int
 }
 
+// writes are the writes of a key by what they write. Most keys have one write, so the first is kept without a map.
+type writes struct {
+	first  *write
+	others map[string]*write // nil before the second
+}
+
+// of is the write of a value, nil if there is none.
+func (w *writes) of(value string) *write {
+	if w.first != nil && w.first.value == value {
+		return w.first
+	}
+	return w.others[value]
+}
+
+// put adds a write, in place of one of the same value.
+func (w *writes) put(added *write) {
+	switch {
+	case w.first == nil && w.others == nil, w.first != nil && w.first.value == added.value:
+		w.first = added
+		return
+	case w.others == nil:
+		w.others = map[string]*write{}
+	}
+	w.others[added.value] = added
+}
+
+// forget takes the write of a value away.
+func (w *writes) forget(value string) {
+	if w.first != nil && w.first.value == value {
+		w.first = nil
+		return
+	}
+	delete(w.others, value)
+}
+
 // deedKind is what a command does to one key.
 type deedKind uint8
 
@@ -150,7 +185,7 @@ func newLedger(w *world) *ledger { return &ledger{w: w, accounts: map[string]*ac
 func (l *ledger) account(name string) *account {
 	a := l.accounts[name]
 	if a == nil {
-		a = &account{name: name, slot: slot.OfKey([]byte(name)), writes: map[string]*write{}}
+		a = &account{name: name, slot: slot.OfKey([]byte(name))}
 		l.accounts[name] = a
 		l.order = append(l.order, a)
 	}
@@ -239,7 +274,7 @@ func (l *ledger) beginDeed(op *linearize.Operation, name string, kind deedKind, 
 	a.changes(kind).underway++
 	if kind == deedSet || kind == deedAppend {
 		d.write = &write{value: value, begin: l.w.now, end: forever, client: op.Client, ms: ms, alone: d.alone, mutations: a.mutations}
-		a.writes[value] = d.write
+		a.writes.put(d.write)
 		a.timed = a.timed || ms > 0
 	}
 	return d
@@ -290,8 +325,8 @@ func (l *ledger) failed(id linearize.ID) {
 		}
 		a.underway--
 		a.changes(d.kind).underway--
-		if d.write != nil && a.writes[d.write.value] == d.write {
-			delete(a.writes, d.write.value)
+		if d.write != nil && a.writes.of(d.write.value) == d.write {
+			a.writes.forget(d.write.value)
 		}
 	}
 	l.deeds[id] = nil
@@ -309,7 +344,7 @@ func (l *ledger) answered(id linearize.ID, reply linearize.Reply) {
 		if shows {
 			l.w.checks.sessions.read(d, shown)
 			l.w.checks.expiry.read(d, shown)
-			if w := d.a.writes[shown.Text]; w != nil && shown.Kind == linearize.BulkReply && d.a.whole() {
+			if w := d.a.writes.of(shown.Text); w != nil && shown.Kind == linearize.BulkReply && d.a.whole() {
 				d.a.raise(w)
 			}
 		}
@@ -346,7 +381,7 @@ func (l *ledger) end(d *deed, reply, shown linearize.Reply, shows bool) {
 	switch d.kind {
 	case deedSet:
 		if d.cmd == "SETNX" && reply == linearize.Int(0) || reply.Kind == linearize.ErrorReply {
-			delete(a.writes, d.write.value)
+			a.writes.forget(d.write.value)
 			if settled {
 				a.known = d.before
 			}
@@ -379,7 +414,7 @@ func (l *ledger) end(d *deed, reply, shown linearize.Reply, shows bool) {
 // only reports whether a reply shows the value of a write that nobody has been answered yet, but that is the only mutation since
 // nothing was under way: then it has taken effect, and the key is what it wrote.
 func (a *account) only(shown linearize.Reply) bool {
-	w := a.writes[shown.Text]
+	w := a.writes.of(shown.Text)
 	return shown.Kind == linearize.BulkReply && w != nil && a.whole() && w.alone && w.end == forever && a.underway == 1 && a.mutations == w.mutations
 }
 

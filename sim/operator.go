@@ -228,8 +228,8 @@ func (o *operator) flushAll(p *process) {
 		w.must(w.history.Unknown(id))
 	}
 	for i := range w.keys.slots {
-		for j := range w.swarm.filler + 4 {
-			perhaps(i, w.keys.fillerKey(i, j))
+		for _, name := range w.keys.fillers[i] {
+			perhaps(i, name)
 		}
 		for j, h := range w.keys.hot[i] {
 			for g := range h.generation + 4 {

@@ -41,12 +41,6 @@ func (v *verbs) migrate(from, to *process, slots string, done func(resp.Value)) 
 	}
 	payload := pick(v.dice, engine.PayloadRaw, engine.PayloadCommand, engine.PayloadTables)
 	args = append(args, "PAYLOAD", string(payload))
-	if rest { // a job that waits longer than others would
-		args = append(args, "THROTTLE", "20kB/s", "PRIORITY", "-1")
-	}
-	if keptFor == time.Second {
-		args = append(args, "ON-OVERLOAD", "KEEP")
-	}
 	v.w.notef(from.index, traceNote, "migrate %s to node %d as %s, hold %v, keep %v", slots, to.index, payload, hold, keep)
 	_ = from.local(args, func(answer resp.Value) { // it was up a moment ago
 		done(answer)
@@ -109,7 +103,7 @@ func (v *verbs) recorded(p *process, r cluster.Record) {
 			verb := pick(v.dice, engine.VerbRollback, engine.VerbRollback, engine.VerbRollback, engine.VerbClean)
 			v.soon(pick(v.dice, 10*time.Millisecond, 100*time.Millisecond, 600*time.Millisecond), func() { v.tell(p, verb, r.Job.Counter) })
 		}
-	case r.State == cluster.Serving && !r.Job.IsZero():
+	case r.State == cluster.Serving && !r.Job.IsZero() && len(v.kept) > 0: // what comes back was kept
 		source := v.w.procOf(r.Job.Node)
 		if source == nil || source == p || !source.ready() {
 			return

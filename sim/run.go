@@ -178,7 +178,7 @@ func (w *world) fillSlot(i int) {
 	argv := []string{"MSET"}
 	var ids []linearize.ID
 	for j := range w.swarm.filler {
-		name, value := w.keys.fillerKey(i, j), pad+w.keys.unique()
+		name, value := w.keys.fillers[i][j], pad+w.keys.unique()
 		argv = append(argv, name, value)
 		op := operation([]string{"SET", name, value})
 		op.Call, op.Slot = int64(w.now), uint16(w.keys.slots[i])

@@ -117,8 +117,8 @@ func TestCheckersReject(t *testing.T) {
 			w.procs[0].node.Options().Log.Error("the copies differ before the cutover: a round missed a change")
 		}},
 		{"linearizable", func(w *world) {
-			w.clients[0].do(0, []string{"STRLEN", w.keys.fillerKey(0, 0)}, nil) // of a GET "sessions" would tell at once
-			_ = w.procs[0].local([]string{"SET", w.keys.fillerKey(0, 0), "nobody wrote this"}, func(resp.Value) {})
+			w.clients[0].do(0, []string{"STRLEN", w.keys.fillers[0][0]}, nil) // of a GET "sessions" would tell at once
+			_ = w.procs[0].local([]string{"SET", w.keys.fillers[0][0], "nobody wrote this"}, func(resp.Value) {})
 			w.runUntil(w.now+time.Second, func() bool { return !w.clients[0].busy })
 			w.checkHistory()
 		}},

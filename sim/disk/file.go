@@ -198,6 +198,9 @@ func (h *file) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// leastFileBytes is the memory that a file takes at first when it grows.
+const leastFileBytes = 2 << 10
+
 // WriteAt writes at an offset; a gap behind the end is filled with zeros.
 func (h *file) WriteAt(p []byte, off int64) (int, error) {
 	h.fs.mu.Lock()
@@ -241,6 +244,9 @@ func (h *file) writeAt(p []byte, off int64) (int, error) {
 		}
 		if gap := from - len(n.data); gap > 0 {
 			n.data = append(n.data, make([]byte, gap)...)
+		}
+		if to > cap(n.data) { // twice as much: logs are appended to in small pieces
+			n.data = slices.Grow(n.data, max(to, leastFileBytes))
 		}
 		n.data = append(n.data[:from], p...)
 	} else {

@@ -186,6 +186,9 @@ func (f *FS) Mute() {
 func (f *FS) Settle() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if len(f.unsettled) == 0 {
+		return
+	}
 	slices.SortFunc(f.unsettled, func(a, b removal) int { return cmp.Compare(a.path, b.path) })
 	for _, r := range f.unsettled {
 		n := r.dir.ghosts[r.name]

@@ -41,6 +41,12 @@ func (v *verbs) migrate(from, to *process, slots string, done func(resp.Value)) 
 	}
 	payload := pick(v.dice, engine.PayloadRaw, engine.PayloadCommand, engine.PayloadTables)
 	args = append(args, "PAYLOAD", string(payload))
+	if rest { // a job that waits longer than others would
+		args = append(args, "THROTTLE", "20kB/s", "PRIORITY", "-1")
+	}
+	if keptFor == time.Second {
+		args = append(args, "ON-OVERLOAD", "KEEP")
+	}
 	v.w.notef(from.index, traceNote, "migrate %s to node %d as %s, hold %v, keep %v", slots, to.index, payload, hold, keep)
 	_ = from.local(args, func(answer resp.Value) { // it was up a moment ago
 		done(answer)

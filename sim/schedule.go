@@ -95,12 +95,12 @@ func (s *swarm) settings() []setting {
 		{"jobs", &s.jobs, 1e-3, ever}, {"cancels", &s.cancels, 0, chance}, {"flushes", &s.flushes, 0, chance}, {"maps", &s.maps, 0, ever},
 		{"returns", &s.returns, 0, chance}, {"verbs", &s.verbs, 0, chance}, {"held-prepares", &s.heldPrepares, 0, chance}, {"sweep", &s.sweep, 0, ever},
 		{"settled", &s.settled, 0, 1}, {"park", &s.park, 0, ever}, {"parked", &s.parked, 0, most},
-		{"window-bytes", &d.Source.WindowBytes, 0, most}, {"pause-deadline", &d.Source.PauseDeadline, 0, ever},
+		{"window-bytes", &d.Source.WindowBytes, 0, most}, {"pause-target", &d.Source.PauseTarget, 0, ever}, {"pause-deadline", &d.Source.PauseDeadline, 0, ever},
 		{"retry-min", &d.Source.RetryMin, 0, ever}, {"retry-max", &d.Source.RetryMax, 0, ever}, {"give-up-after", &d.Source.GiveUpAfter, 0, ever},
 		{"lag-bytes", &d.Source.LagBytes, 0, most}, {"lag-keys", &d.Source.LagKeys, 0, most}, {"rounds", &d.Source.Rounds, 0, most}, {"hold-every", &d.Source.HoldEvery, 0, ever},
-		{"pauses", &d.Source.Pauses, 0, most}, {"abort-tries", &d.Source.AbortTries, 0, most},
+		{"converge-within", &d.Source.ConvergeWithin, 0, ever}, {"pauses", &d.Source.Pauses, 0, most}, {"abort-tries", &d.Source.AbortTries, 0, most},
 		{"chunk-bytes", &d.ChunkBytes, 0, most}, {"chunk-records", &d.ChunkRecords, 0, most}, {"digest-bytes", &d.DigestBytes, 0, most},
-		{"digest-records", &d.DigestRecords, 0, most}, {"tracker-bytes", &d.TrackerBytes, 0, most}, {"slots-at-once", &d.SlotsAtOnce, 0, most}, {"held-at-once", &d.HeldAtOnce, 0, most},
+		{"digest-records", &d.DigestRecords, 0, most}, {"tracker-bytes", &d.TrackerBytes, 0, most}, {"slots-at-once", &d.SlotsAtOnce, 0, most}, {"jobs-at-once", &d.JobsAtOnce, 0, most}, {"held-at-once", &d.HeldAtOnce, 0, most},
 		{"call-timeout", &d.CallTimeout, 0, ever}, {"ask-after", &d.AskAfter, 0, ever}, {"snapshot-kept", &d.SnapshotKept, 0, ever}, {"jobs-kept", &d.JobsKept, 0, most},
 	}
 }

@@ -81,6 +81,8 @@ func (s *Session) runCluster(spec *command.Spec, args [][]byte) {
 		s.clusterGetSlotMigrations()
 	case "cluster|cancelslotmigrations":
 		s.clusterCancelSlotMigrations()
+	case "cluster|import":
+		s.clusterImport(args[2:])
 	case "cluster|migration":
 		s.clusterMigration(args[2:])
 	case "cluster|bumpepoch":
@@ -119,7 +121,7 @@ func (n *Node) view() cluster.View {
 	for _, i := range imports {
 		arriving.Add(i.Slot)
 	}
-	v.Importing = append(importMoves(imports), n.wishes(&arriving)...)
+	v.Importing = append(append(importMoves(imports), n.foreignMoves()...), n.wishes(&arriving)...)
 	return v
 }
 
@@ -163,6 +165,8 @@ func (n *Node) moveLines() []string {
 	}
 	if len(imports) > 0 {
 		lines = append(lines, cluster.ImportingLines(cluster.Move{Ranges: all.Ranges()}, "start")...)
+	} else {
+		lines = append(lines, n.foreignLines()...)
 	}
 	if len(jobs) > 0 {
 		lines = append(lines, jobLines(jobs[len(jobs)-1])...)
@@ -287,6 +291,9 @@ func (s *Session) clusterReset(args [][]byte) {
 func (n *Node) ResetCluster() (store.Position, error) {
 	n.change.Lock()
 	defer n.change.Unlock()
+	if _, live, _ := n.foreignNow(); live {
+		return 0, cluster.ErrResetImporting
+	}
 	if n.migrator != nil { // asked before the stripes are taken: the migrator takes them itself
 		switch {
 		case len(n.migrator.Importing()) > 0:
@@ -321,6 +328,7 @@ func (n *Node) ResetCluster() (store.Position, error) {
 	n.mu.Lock()
 	n.hints = map[slot.Slot]cluster.Hint{}
 	n.wished = map[slot.Slot]cluster.NodeID{}
+	n.foreign = nil
 	n.claims.Reset()
 	n.mu.Unlock()
 	for sl := range slot.Slot(slot.Count) {

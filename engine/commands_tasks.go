@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"godwit/engine/cluster"
 	"godwit/engine/env"
@@ -260,6 +261,11 @@ func (a peerAnswer) job() (r peerJobReport, problem string) {
 // askPeers leaves the command that runs pending until all questions have been answered, or were given up, and lets then reply. s.mu is held,
 // and when then runs.
 func (s *Session) askPeers(questions []peerQuestion, then func([]peerAnswer)) {
+	s.askPeersFor(handOverTimeout, questions, then)
+}
+
+// askPeersFor is askPeers with a timeout of its own.
+func (s *Session) askPeersFor(timeout time.Duration, questions []peerQuestion, then func([]peerAnswer)) {
 	if len(questions) == 0 {
 		then(nil)
 		return
@@ -270,7 +276,7 @@ func (s *Session) askPeers(questions []peerQuestion, then func([]peerAnswer)) {
 	var mu sync.Mutex
 	left := len(questions)
 	for i, q := range questions {
-		s.n.opts.Peers.Call(q.to, env.Control, q.args, handOverTimeout, func(raw []byte, err error) {
+		s.n.opts.Peers.Call(q.to, env.Control, q.args, timeout, func(raw []byte, err error) {
 			mu.Lock()
 			answers[i] = peerAnswer{raw, err}
 			left--

@@ -135,6 +135,7 @@ func (s *Session) runLocked(w *work) {
 		if !mutant.On(mutant.RouteBeforeLock) {
 			v = n.route(w)
 		}
+		v = s.routeForeign(w, v)
 		if w.spec.Flags&command.Server != 0 { // EXEC or WATCH: a watched key whose slot has left decides first
 			v = s.routeWatched(v)
 		}

@@ -2,8 +2,10 @@ package engine
 
 import (
 	"fmt"
+	"strconv"
 
 	"godwit/engine/cluster"
+	"godwit/engine/env"
 	"godwit/engine/slot"
 )
 
@@ -26,6 +28,11 @@ const (
 	errUnknownArgument   = "ERR unknown argument"
 	errAlreadyMine       = "ERR this node is already the owner of the slot range"
 	errSeveralOwners     = "ERR slots belong to different source nodes"
+
+	errImportState   = "ERR Invalid import state"
+	errImportReplica = "ERR Slave can't import slot"
+	errImportMine    = "ERR Can't import slot which belongs to me"
+	errImportOver    = "ERR the import has ended, and what had arrived is deleted: begin it again"
 
 	errNoServers      = "ERR this node cannot call other servers"
 	errMigrateSize    = "ERR the keys have more than 1 GiB together: migrate fewer at once"
@@ -106,4 +113,26 @@ func errAlreadyMigrating(sl slot.Slot) string {
 // errNoAnswer says that the owner of slots gave no answer that is known: it may have done what it was told.
 func errNoAnswer(err error) string {
 	return "ERR the owner of the slots has not answered, and may have begun: " + oneLine(err.Error())
+}
+
+// Errors of CLUSTER IMPORT. The texts are those of Kvrocks where it has the error.
+
+func errImportMismatch(current *foreignImport, live bool, got *slot.Set) string {
+	x := "-1"
+	if live {
+		x = current.set.String()
+	}
+	return "ERR mismatch slot, importing slot(s): " + x + ", but got: " + got.String()
+}
+
+func errImportOther(current *foreignImport) string {
+	return "ERR only one importing job is allowed, current importing: " + current.set.String()
+}
+
+func errImportBusy(sl slot.Slot, state cluster.State) string {
+	return "ERR slot " + strconv.Itoa(int(sl)) + " is " + state.String() + " here, by a job of this cluster: move it with a job"
+}
+
+func errImportKnown(sl slot.Slot, by env.Peer) string {
+	return "ERR slot " + strconv.Itoa(int(sl)) + " is known to node " + by.ID + ", which is no Kvrocks: move it with a job"
 }

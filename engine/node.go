@@ -61,15 +61,16 @@ type Node struct {
 	// change serializes changes of the id and the map. It is taken before stripes.
 	change sync.Mutex
 
-	mu     sync.Mutex // guards what follows; taken after stripes
-	hints  map[slot.Slot]cluster.Hint
-	wished map[slot.Slot]cluster.NodeID // by SETSLOT IMPORTING: whence a slot is to come
-	tasks  []importTask                 // oldest first
-	alarms []string
-	claims claims
-	sweep  env.Timer
-	sync   env.Timer
-	closed bool
+	mu      sync.Mutex // guards what follows; taken after stripes
+	hints   map[slot.Slot]cluster.Hint
+	wished  map[slot.Slot]cluster.NodeID // by SETSLOT IMPORTING: whence a slot is to come
+	tasks   []importTask                 // oldest first
+	foreign *foreignImport               // the latest from outside; nil if there was none
+	alarms  []string
+	claims  claims
+	sweep   env.Timer
+	sync    env.Timer
+	closed  bool
 }
 
 type stats struct {
@@ -94,6 +95,9 @@ func Open(o Options) (*Node, error) {
 	}
 	n.store = st
 	if err := n.load(); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	if err := n.dropOrphans(); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	if o.NewMigrator != nil {

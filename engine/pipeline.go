@@ -63,7 +63,7 @@ func (s *Session) ExecuteAll(commands [][][]byte) int {
 func (s *Session) mayGroup() bool {
 	n := s.n
 	return s.pending == nil && !s.closed && !s.closing && !s.doomed.Load() && s.failure == "" && s.authed && s.multi == nil &&
-		s.reply == replyOn && !s.asking && n.pause.mode.Load() == pauseOff && n.monitors.count.Load() == 0 &&
+		s.reply == replyOn && !s.asking && s.foreign.Load() == nil && n.pause.mode.Load() == pauseOff && n.monitors.count.Load() == 0 &&
 		!mutant.On(mutant.RouteBeforeLock)
 }
 

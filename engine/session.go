@@ -56,10 +56,11 @@ type Session struct {
 	asking  bool          // said ASKING just before; only a mutant cares
 	created time.Duration // on the monotonic clock
 	reply   replyMode
-	multi   *transaction  // the commands since MULTI
-	watched *watchSet     // what EXEC depends on
-	monitor *monitor      // what MONITOR shows
-	verify  *verification // what GODWIT VERIFY OPEN holds; nil if nothing
+	multi   *transaction                  // the commands since MULTI
+	watched *watchSet                     // what EXEC depends on
+	monitor *monitor                      // what MONITOR shows
+	foreign atomic.Pointer[foreignImport] // the import of which the session is the link
+	verify  *verification                 // what GODWIT VERIFY OPEN holds; nil if nothing
 	// What follows is read by other sessions' CLIENT LIST and the like.
 	shown         atomic.Pointer[clientInfo]
 	active        atomic.Int64 // monotonic clock of the latest command
@@ -114,6 +115,9 @@ func (s *Session) Close() {
 	s.group.Close()
 	s.mu.Unlock()
 	s.n.sessions.remove(s)
+	if f := s.foreign.Load(); f != nil {
+		s.n.dropForeign(f)
+	}
 	if p != nil {
 		s.n.forget(at, p)
 	}

@@ -498,3 +498,14 @@ func keyIn(s slot.Slot) string {
 		}
 	}
 }
+
+func slotOf(key string) slot.Slot { return slot.OfKey([]byte(key)) }
+
+// rawOf executes a command and returns the bytes of the reply.
+func (c *testClient) rawOf(args ...string) string {
+	c.send(args...)
+	c.w.run()
+	raw := string(c.got)
+	c.got = nil
+	return raw
+}

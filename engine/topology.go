@@ -93,7 +93,7 @@ func (n *Node) forceMap(m *cluster.Map, p store.Position) store.Position {
 			st := o.now()
 			r := st.rec()
 			switch {
-			case owner == nil || r.State == cluster.Importing || r.State == cluster.Prepared || st.paused || st.sealed:
+			case owner == nil || r.State == cluster.Importing || r.State == cluster.Prepared || st.paused || st.sealed || n.arrivesForeign(sl):
 			case owner.ID == n.ID() && r.State != cluster.Serving:
 				p = o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Serving, Epoch: r.Epoch + 1})
 				o.Unpause()

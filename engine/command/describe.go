@@ -46,7 +46,7 @@ func (t *Table) writeInfos(specs []*Spec, out *resp.Writer) {
 	out.Array(len(specs))
 	for _, s := range specs {
 		if s == nil {
-			out.NullArray()
+			out.Null()
 			continue
 		}
 		out.Array(10)

@@ -465,7 +465,8 @@ func TestSpecsOfRedis(t *testing.T) {
 	}
 	unknown := map[string]bool{"clusterx": true, "godwit": true, // ours, and then what Redis 7.2 brought or changed
 		"client|setinfo": true, "client|no-touch": true, "cluster|myshardid": true, "waitaof": true, "zrank": true, "zrevrank": true,
-		// of Redis 8.4 and Valkey 9
+		// of Redis 8.4, Valkey 9 and Kvrocks
+		"cluster|import":    true,
 		"cluster|migration": true, "cluster|migrateslots": true, "cluster|getslotmigrations": true, "cluster|cancelslotmigrations": true}
 	ours := newLocal(t, resp.V2, func() int64 { return 1 })
 	var compare func(got, want resp.Value)

@@ -49,6 +49,9 @@ type JobReport struct {
 	MovedSlots   int            `json:"moved_slots"`
 	Records      uint64         `json:"records_sent"`
 	Bytes        uint64         `json:"bytes_sent"`
+	Percent      float64        `json:"percent"`
+	RateBytes    int64          `json:"rate_bytes"` // that are sent or compared in a second
+	LeftMs       int64          `json:"left_ms"`    // until the end, by the time so far; 0: nobody knows
 	LagKeys      int            `json:"lag_keys"`
 	LagBytes     int64          `json:"lag_bytes"`
 	PausesMs     []float64      `json:"pauses_ms"`
@@ -107,7 +110,7 @@ func (j JobStatus) Report() JobReport {
 		LagKeys: j.LagKeys, LagBytes: j.LagByte, PausesMs: pauses, Verified: j.Verified,
 		DigestsEqual: j.DigestsEqual, Differ: j.Differ, StartedMs: j.StartedMs, EndedMs: j.EndedMs, Ended: j.State.Ended(),
 		Waiting: j.Waiting, Held: j.Held.String(), Kept: j.Kept.String(), RollbackOf: rollbackOf,
-		Priority: j.Priority, GivenUp: j.PausesGivenUp, Position: j.Position, Throttle: j.Throttle, Payload: payload, TableSlots: j.Tables,
+		Priority: j.Priority, GivenUp: j.PausesGivenUp, Percent: j.Percent, RateBytes: j.RateBytes, LeftMs: j.LeftMs, Position: j.Position, Throttle: j.Throttle, Payload: payload, TableSlots: j.Tables,
 	}
 }
 

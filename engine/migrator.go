@@ -239,6 +239,12 @@ type JobStatus struct {
 	Priority, Position int
 	// Throttle is the job's own limit, "" if it has none.
 	Throttle string
+	// Percent is how much of the job is done, by its slots, and within a slot by what usually takes time. LeftMs is how long the rest takes if it
+	// goes on as it did since it was started, 0 if nobody knows.
+	Percent float64
+	LeftMs  int64
+	// RateBytes is how many bytes of records the job sends or compares in a second, at present.
+	RateBytes int64
 }
 
 // JobState is the state of a job in the words of the published design.

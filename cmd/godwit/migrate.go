@@ -123,7 +123,7 @@ limit what the job sends and compares: see godwit migrate throttle, which change
 
 func newMigrateStatusCommand() *cobra.Command {
 	var f jobFlags
-	var watch, asJSON bool
+	var watch, wait, asJSON bool
 	c := &cobra.Command{
 		Use:   "status [JOB] --node HOST:PORT",
 		Short: "Show the jobs of a node, or one of them",
@@ -134,8 +134,8 @@ func newMigrateStatusCommand() *cobra.Command {
 			defer stop()
 			out := c.OutOrStdout()
 			if len(args) == 0 {
-				if watch {
-					return errors.New("--watch wants one JOB")
+				if watch || wait {
+					return errors.New("--watch and --wait want one JOB")
 				}
 				return showJobs(out, f, asJSON)
 			}
@@ -147,7 +147,7 @@ func newMigrateStatusCommand() *cobra.Command {
 			switch {
 			case watch && !asJSON:
 				j, err = watchJob(ctx, out, f, counter)
-			case watch:
+			case watch, wait:
 				j, err = watchJob(ctx, io.Discard, f, counter)
 			default:
 				j, err = askJob(f, counter)
@@ -158,7 +158,7 @@ func newMigrateStatusCommand() *cobra.Command {
 			if asJSON {
 				return printJSON(out, j)
 			}
-			if watch {
+			if watch || wait {
 				return jobResult(out, j)
 			}
 			printJob(out, j)
@@ -166,7 +166,8 @@ func newMigrateStatusCommand() *cobra.Command {
 		},
 	}
 	f.add(c)
-	c.Flags().BoolVar(&watch, "watch", false, "show the progress until the job has ended")
+	c.Flags().BoolVar(&watch, "watch", false, "show the progress until the job has ended: a bar with rate and time left on a terminal, else lines")
+	c.Flags().BoolVar(&wait, "wait", false, "return when the job has ended")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
@@ -421,6 +422,9 @@ func jobLine(j engine.JobReport) string {
 	}
 	line := fmt.Sprintf("job %s  %s  step %s  %d of %d slots moved to %s  %s in %d records", j.ID, j.State, step,
 		j.MovedSlots, j.Slots, j.Target.Short(), bytesText(j.Bytes), j.Records)
+	if !j.Ended {
+		line += "  " + paceText(j)
+	}
 	if j.Waiting != "" {
 		line += "  waits: " + j.Waiting
 	}
@@ -428,6 +432,15 @@ func jobLine(j engine.JobReport) string {
 		line += "  " + j.Error
 	}
 	return line
+}
+
+// paceText says how far a job is, how fast it goes and how long it may take.
+func paceText(j engine.JobReport) string {
+	text := fmt.Sprintf("%.1f %% at %s/s", j.Percent, bytesText(uint64(max(j.RateBytes, 0))))
+	if j.LeftMs > 0 {
+		text += ", about " + (time.Duration(j.LeftMs)*time.Millisecond + time.Second).Truncate(time.Second).String() + " left"
+	}
+	return text
 }
 
 func printJob(out io.Writer, j engine.JobReport) {
@@ -438,6 +451,9 @@ func printJob(out io.Writer, j engine.JobReport) {
 	show(out, "\nslots     %s to %s\nmoved     %d of %d", j.Ranges, j.Target, j.MovedSlots, j.Slots)
 	if j.Moved != "" {
 		show(out, ": %s", j.Moved)
+	}
+	if !j.Ended {
+		show(out, "\nprogress  %s", paceText(j))
 	}
 	show(out, "\nsent      %s in %d records\nlag       %d keys, %s\n", bytesText(j.Bytes), j.Records, j.LagKeys, bytesText(uint64(max(j.LagBytes, 0))))
 	if len(j.PausesMs) > 0 {
@@ -529,10 +545,20 @@ func (p *jobProgress) show(j engine.JobReport) {
 		return
 	}
 	if p.bar == nil {
-		p.bar = newBar(p.out, j.Slots, "slots")
+		p.bar = progressbar.NewOptions(1000, progressbar.OptionSetWriter(p.out), progressbar.OptionSetWidth(30),
+			progressbar.OptionThrottle(60*time.Millisecond), progressbar.OptionSetPredictTime(false))
 	}
-	p.bar.Describe(fmt.Sprintf("moving to %s, %s sent", j.Target.Short(), bytesText(j.Bytes)))
-	_ = p.bar.Set(j.MovedSlots)
+	p.bar.Describe(barText(j))
+	_ = p.bar.Set(int(j.Percent * 10))
+}
+
+// barText is what stands before the bar of a job.
+func barText(j engine.JobReport) string {
+	text := fmt.Sprintf("to %s  %d/%d slots  %s  %s", j.Target.Short(), j.MovedSlots, j.Slots, bytesText(j.Bytes), paceText(j))
+	if j.Waiting != "" {
+		return text + "  waits: " + j.Waiting
+	}
+	return text + "  " + j.Step
 }
 
 func (p *jobProgress) end() {

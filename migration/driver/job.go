@@ -148,6 +148,8 @@ type job struct {
 	position int
 	// limiter keeps the job's throttle; pacer.mu guards it.
 	limiter limiter
+	// meter tells how fast it goes; pacer.mu guards it, too.
+	meter meter
 	// givenUp counts the pauses that were given up.
 	givenUp int
 
@@ -378,12 +380,14 @@ func (j *job) status() engine.JobStatus {
 		StartedMs: h.StartedMs, EndedMs: h.EndedMs, Verified: "confirmed", Priority: h.Priority, Throttle: h.Throttle, PausesGivenUp: j.givenUp,
 	}
 	failed := 0
+	parts := 0.0
 	first := migration.StepDone + 1
 	var round migration.RoundKind
 	for _, sl := range j.order {
 		p := j.slots[sl]
 		if p.moved() {
 			st.Moved.Append(sl)
+			parts++
 		}
 		if p.phase == migration.PhaseFailed || p.phase == migration.PhaseAborting {
 			failed++
@@ -394,6 +398,9 @@ func (j *job) status() engine.JobStatus {
 			account = seen.account
 			if seen.step < first && seen.step != migration.StepIdle {
 				first, round = seen.step, seen.round
+			}
+			if !p.moved() {
+				parts += seen.fraction
 			}
 			st.LagKeys += seen.lag.Keys
 			st.LagByte += seen.lag.LagBytes
@@ -426,6 +433,10 @@ func (j *job) status() engine.JobStatus {
 	if st.Waiting == "" {
 		st.Waiting = d.pacer.waiting(j)
 	}
+	if h.EndedMs == 0 {
+		st.RateBytes = d.pacer.rate(j)
+	}
+	tellProgress(&st, parts, d.env.Clock.WallMs())
 	st.Step = "waiting"
 	if first <= migration.StepDone {
 		st.Step = stepName(first, round)

@@ -102,6 +102,7 @@ func (p *pacer) read(s *sourceSlot, setAside, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.take(&s.job.limiter, n-setAside)
+	s.job.meter.add(p.d.env.Clock.Mono(), n)
 	p.arm()
 }
 

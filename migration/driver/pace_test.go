@@ -57,6 +57,9 @@ func TestThrottle(t *testing.T) {
 		if sent := w.sentBy(n, job); sent > allowed(2000, began) || sent < uint64(2000*(w.now-began).Seconds())*8/10 {
 			t.Fatalf("%d bytes were sent in %v at 2 kB/s", sent, w.now-began)
 		}
+		if st := n.job(job); st.RateBytes < 300 || st.RateBytes > 2600 {
+			t.Fatalf("the status says %d bytes a second", st.RateBytes)
+		}
 		if st := n.job(job); st.Waiting != "throttle of the job: 2 kB/s" || st.Throttle != "2kB/s" {
 			t.Fatalf("status %+v", st)
 		}

@@ -38,6 +38,7 @@ type sourceSlot struct {
 	machine *migration.Source
 	stream  stream
 	link    link
+	size    uint64 // of the slot in tables, when its copy was begun
 	timers  [2]env.Timer
 	keeping env.Timer     // ends the time for which the copy is kept
 	paused  time.Duration // when the pause began
@@ -60,8 +61,10 @@ type sourceView struct {
 	account slotAccount
 	reason  string
 	waiting string
-	held    bool // it has been at StepHolding in this life of the process
-	memory  Held
+	// fraction is which part of its way is behind the slot.
+	fraction float64
+	held     bool // it has been at StepHolding in this life of the process
+	memory   Held
 }
 
 // newSourceSlot makes the machine of a slot. Driver.mu is held.
@@ -168,6 +171,7 @@ func (s *sourceSlot) work() {
 	s.view.step, s.view.round = s.machine.Now()
 	s.view.reason, s.view.waiting = s.machine.Reason(), s.machine.Waiting()
 	s.view.account = s.account()
+	s.view.fraction = s.fraction(s.view.step, s.view.round)
 	s.view.memory = s.memory()
 	s.view.held = s.view.held || s.view.step == migration.StepHolding
 	if lag, ok := q.event.(migration.EvLag); ok {
@@ -335,6 +339,9 @@ func (s *sourceSlot) measure() {
 
 func (s *sourceSlot) openRound(k migration.RoundKind) {
 	s.link.begin(s.d.env.Clock.Mono(), s.account().bytes)
+	if k == migration.RoundBase || k == migration.RoundResume {
+		s.estimate()
+	}
 	opened := func() { s.post(migration.EvRoundOpen{}) }
 	s.stream.open(k, opened)
 }

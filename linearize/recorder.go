@@ -26,10 +26,18 @@ type Recorder struct {
 	unixMs int64
 
 	mu      sync.Mutex
-	ops     []Operation    // guarded by mu; those not ended are Unknown
-	ended   []bool         // guarded by mu; parallel to ops
+	pages   [][]recorded   // guarded by mu; each has pageOps but the last: operations are large, and are not moved when there are more
 	unknown map[string]int // guarded by mu; mutations per key that ended as Unknown
 	events  []Event        // guarded by mu
+}
+
+// pageOps is how many operations a page of a recorder holds.
+const pageOps = 256
+
+// recorded is an operation; one that has not ended is Unknown.
+type recorded struct {
+	op    Operation
+	ended bool
 }
 
 // NewRecorder returns an empty recorder. unixMs is the unix time at which the axis of operations is 0 (see
@@ -48,15 +56,24 @@ func (r *Recorder) Begin(op Operation) (ID, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.ops) >= MaxOperations {
-		return 0, fmt.Errorf("%w: full with %d operations", ErrRecorder, len(r.ops))
+	n := r.len()
+	if n >= MaxOperations {
+		return 0, fmt.Errorf("%w: full with %d operations", ErrRecorder, n)
 	}
-	if len(r.ops) == cap(r.ops) { // operations are large: memory for a few, which is not used, costs as much as copying them
-		r.ops = slices.Grow(r.ops, max(1024, len(r.ops)/2))
+	if n == len(r.pages)*pageOps {
+		r.pages = append(r.pages, make([]recorded, 0, pageOps))
 	}
-	r.ops = append(r.ops, op)
-	r.ended = append(r.ended, false)
-	return ID(len(r.ops) - 1), nil
+	last := &r.pages[len(r.pages)-1]
+	*last = append(*last, recorded{op: op})
+	return ID(n), nil
+}
+
+// len is the number of operations begun. r.mu is held.
+func (r *Recorder) len() int {
+	if len(r.pages) == 0 {
+		return 0
+	}
+	return (len(r.pages)-1)*pageOps + len(r.pages[len(r.pages)-1])
 }
 
 // End records that the reply arrived at the given time, which must be read after its last byte. Errors that are given
@@ -80,18 +97,19 @@ func (r *Recorder) Unknown(id ID) error {
 func (r *Recorder) end(id ID, outcome Outcome, reply Reply, at int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if id < 0 || int(id) >= len(r.ops) {
+	if id < 0 || int(id) >= r.len() {
 		return fmt.Errorf("%w: no operation %d", ErrRecorder, id)
 	}
-	if r.ended[id] {
-		return fmt.Errorf("%w: operation %d (%s) ended twice", ErrRecorder, id, r.ops[id])
+	is := &r.pages[id/pageOps][id%pageOps]
+	if is.ended {
+		return fmt.Errorf("%w: operation %d (%s) ended twice", ErrRecorder, id, is.op)
 	}
-	op := r.ops[id]
+	op := is.op
 	op.Return, op.Outcome, op.Reply = at, outcome, reply
 	if err := op.validateEnd(); err != nil { // Begin has parsed the command
 		return err
 	}
-	r.ops[id], r.ended[id] = op, true
+	*is = recorded{op, true}
 	if outcome == Unknown {
 		for _, key := range op.Changes() {
 			r.unknown[key]++
@@ -118,14 +136,19 @@ func (r *Recorder) UnknownMutations(key string) int {
 func (r *Recorder) Len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.ops)
+	return r.len()
 }
 
 // History returns what was recorded so far, in canonical order; operations that have not ended are unknown. The
 // caller owns it, except the arguments of operations, which nobody may change.
 func (r *Recorder) History() *History {
 	r.mu.Lock()
-	h := &History{UnixMs: r.unixMs, Operations: slices.Clone(r.ops), Events: slices.Clone(r.events)}
+	h := &History{UnixMs: r.unixMs, Operations: make([]Operation, 0, r.len()), Events: slices.Clone(r.events)}
+	for _, page := range r.pages {
+		for i := range page {
+			h.Operations = append(h.Operations, page[i].op)
+		}
+	}
 	r.mu.Unlock()
 	h.Sort()
 	return h

@@ -48,10 +48,11 @@ func (c *durability) opened(p *process) {
 	}
 	c.judged[p.index] = now
 	for _, a := range c.w.history.ledger.order {
-		if !a.sure || a.mortal() || !p.serves(a.slot) {
+		if !a.sure || a.mortal() {
 			continue
 		}
-		if last := before[a.slot]; a.since < last.at && last.epoch == now[a.slot].epoch {
+		served, serves := now[a.slot]
+		if last := before[a.slot]; !serves || a.since < last.at && last.epoch == served.epoch {
 			continue
 		}
 		c.looked++

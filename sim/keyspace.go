@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 
@@ -184,13 +183,13 @@ const laterFiller = 4
 // hotNames are the names of a hot key in a generation: one, or those of a batch or a group.
 func (k *keyspace) hotNames(slot, i, generation int) []string {
 	h := &k.hot[slot][i]
-	name := fmt.Sprintf("%s%c%d.%d", k.tags[slot], h.kind, i, generation)
+	name := k.tags[slot] + string(rune(h.kind)) + strconv.Itoa(i) + "." + strconv.Itoa(generation)
 	if len(h.types) == 1 {
 		return []string{name}
 	}
 	names := make([]string, len(h.types))
 	for n := range names {
-		names[n] = fmt.Sprintf("%s.%c", name, 'a'+n)
+		names[n] = name + "." + string(rune('a'+n))
 	}
 	return names
 }

@@ -146,37 +146,52 @@ func TestRowCacheKeepsToData(t *testing.T) {
 	}
 }
 
-// TestRowCacheStress: readers that hold the lock of a key's slot never see a value older than the last commit.
+// TestRowCacheStress: readers that hold the lock of a key's slot see what was committed last: a value, or that the key was deleted, or
+// its slot dropped.
 func TestRowCacheStress(t *testing.T) {
+	const keys, slots = 64, 8
 	st := openMem(t)
 	st.rows = newRowCache(minRowCache)
-	var locks [8]sync.RWMutex
-	var latest [64]uint64
+	var locks [slots]sync.RWMutex
+	var writes [slots]uint64
+	var latest [keys]uint64 // 0: there is none
+	write := func(i int, what int) {
+		b := st.NewBatch()
+		switch sl := i % slots; {
+		case what == 0:
+			b.DeleteRange(key.DataSpan(slot.Slot(sl)))
+			for j := sl; j < keys; j += slots {
+				latest[j] = 0
+			}
+		case what < 30:
+			b.Delete(rowKey(i))
+			latest[i] = 0
+		default:
+			writes[sl]++
+			latest[i] = writes[sl]
+			b.Set(rowKey(i), fmt.Append(nil, latest[i]))
+		}
+		st.Commit(b)
+	}
 	var all sync.WaitGroup
 	for g := range 4 {
 		all.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(g), 5))
 			for range 20_000 {
-				i := random.IntN(len(latest))
-				mu := &locks[i%8]
+				i := random.IntN(keys)
+				mu := &locks[i%slots]
 				if random.IntN(3) == 0 {
 					mu.Lock()
-					latest[i]++
-					b := st.NewBatch()
-					b.Set(rowKey(i), fmt.Append(nil, latest[i]))
-					st.Commit(b)
+					write(i, random.IntN(100))
 					mu.Unlock()
 					continue
 				}
 				mu.RLock()
-				got, _, err := st.Get(rowKey(i))
-				want := fmt.Append(nil, latest[i])
-				if latest[i] == 0 {
-					want = nil
-				}
+				got, found, err := st.Get(rowKey(i))
+				want := latest[i]
 				mu.RUnlock()
-				if err != nil || !bytes.Equal(got, want) {
-					t.Errorf("key %d: %q, want %q, %v", i, got, want, err)
+				if err != nil || found != (want != 0) || found && !bytes.Equal(got, fmt.Append(nil, want)) {
+					t.Errorf("key %d: %q, %v, want %d, %v", i, got, found, want, err)
 					return
 				}
 			}

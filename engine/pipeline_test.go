@@ -9,6 +9,7 @@ import (
 
 	"godwit/engine/data"
 	"godwit/engine/key"
+	"godwit/engine/resp"
 	"godwit/engine/slot"
 )
 
@@ -30,7 +31,7 @@ func randomCommand(r *rand.Rand) string {
 	k := func() string { return fmt.Sprintf("k%d", r.IntN(6)) }
 	m := func() string { return fmt.Sprintf("m%d", r.IntN(5)) }
 	long := strings.Repeat("v", 1+r.IntN(200))
-	switch r.IntN(34) {
+	switch r.IntN(42) {
 	case 0, 1:
 		return "SET " + k() + " " + long
 	case 2:
@@ -85,13 +86,23 @@ func randomCommand(r *rand.Rand) string {
 		return "LINSERT " + k() + " BEFORE b " + long
 	case 32:
 		return "NOSUCH " + k()
+	case 33, 34:
+		return "MULTI"
+	case 35, 36, 37:
+		return "EXEC"
+	case 38:
+		return "WATCH " + k()
+	case 39:
+		return "BLPOP " + k() + " " + k() + " 0.002"
+	case 40:
+		return "BZPOPMIN " + k() + " 0.001"
 	default:
 		return "ZINCRBY " + k() + " 1 " + m()
 	}
 }
 
-// TestPipelineEqualsOneByOne: what a pipeline answers, and leaves, is what its commands do one by one, for any commands and any
-// pieces in which they come.
+// TestPipelineEqualsOneByOne: what a pipeline answers, and leaves, is what its commands do one by one, for any commands, transactions and
+// blocking reads among them, and any pieces in which they come.
 func TestPipelineEqualsOneByOne(t *testing.T) {
 	for seed := range uint64(60) {
 		w := newWorld(t)
@@ -111,8 +122,14 @@ func TestPipelineEqualsOneByOne(t *testing.T) {
 			for _, text := range commands {
 				clients[1].send(strings.Fields(text)...)
 			}
-			w.run()
-			got, want := clients[0].take(), clients[1].take()
+			var got, want []resp.Value
+			for waits := 0; waits <= len(commands); waits++ { // each command may wait for a key, but for no longer than 2 ms
+				w.advance(2 * time.Millisecond)
+				got, want = append(got, clients[0].take()...), append(want, clients[1].take()...)
+				if len(got) == len(commands) && len(want) == len(commands) {
+					break
+				}
+			}
 			if len(got) != len(commands) || len(want) != len(commands) {
 				t.Fatalf("seed %d, round %d: %d and %d replies to %d commands", seed, round, len(got), len(want), len(commands))
 			}

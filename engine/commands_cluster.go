@@ -318,6 +318,7 @@ func (n *Node) ResetCluster() (store.Position, error) {
 	}
 	b := n.store.NewBatch()
 	b.DeleteRange(key.OwnershipSpan())
+	b.DeleteRange(key.HintSpan())
 	b.Delete(key.Named(namedMap))
 	b.Delete(key.Named(namedAsk))
 	b.Delete(key.Named(namedID))

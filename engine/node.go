@@ -145,6 +145,9 @@ func (n *Node) load() error {
 	if err := n.loadAsk(); err != nil {
 		return err
 	}
+	if err := n.loadHints(); err != nil {
+		return err
+	}
 	return n.loadRecords()
 }
 
@@ -300,13 +303,8 @@ func (n *Node) Announced(h cluster.Hint) {
 			}
 			o.Commit(n.store.NewBatch(), cluster.Record{State: cluster.Released, Epoch: h.Epoch, Peer: h.Node})
 		}
+		o.noteHint(h)
 	})
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if old, ok := n.hints[h.Slot]; !ok || h.Epoch > old.Epoch {
-		n.hints[h.Slot] = h
-		n.version.Add(1)
-	}
 }
 
 // alarm records something that an operator must see.

@@ -76,6 +76,7 @@ func (n *Node) setMap(m *cluster.Map, force Force) (store.Position, error) {
 	n.mapNow.Store(m)
 	n.version.Add(1)
 	b.Set(key.Named(namedAsk), n.willAsk(old, m))
+	n.sortHints(b, m, force)
 	p := n.store.Commit(b)
 	if bool(force) && m.Find(n.ID()) != nil {
 		n.opts.Log.Warn("a map was forced", "version", m.Version)

@@ -25,7 +25,7 @@
 // anew and touches no element, and the user key is not repeated in each.
 //
 // The node's own records are | 0 | table (1) | rest |: table 1 holds ownership records (slot, 2 bytes big-endian), table 2
-// jobs (counter, 8 bytes big-endian), table 3 named values.
+// jobs (counter, 8 bytes big-endian), table 3 named values, table 4 hints of where slots are (slot, 2 bytes big-endian).
 //
 // Invariants: every key of a slot in a namespace lies in SlotSpan; keys that move with the slot lie in DataSpan, which is
 // SlotSpan less the bookkeeping; no key of the node lies in either.
@@ -203,6 +203,7 @@ const (
 	tableOwnership = 1
 	tableJob       = 2
 	tableNamed     = 3
+	tableHint      = 4
 )
 
 // Ownership is the key of the ownership record of a slot.
@@ -216,6 +217,21 @@ func OwnershipSpan() Span {
 // OwnershipSlot returns the slot of a key in OwnershipSpan.
 func OwnershipSlot(k []byte) (slot.Slot, bool) {
 	if len(k) != 4 || k[0] != 0 || k[1] != tableOwnership {
+		return 0, false
+	}
+	s := slot.Slot(binary.BigEndian.Uint16(k[2:]))
+	return s, s.Valid()
+}
+
+// Hint is the key of what is known of a slot's owner from hearsay.
+func Hint(s slot.Slot) []byte { return []byte{0, tableHint, byte(s >> 8), byte(s)} }
+
+// HintSpan is the span of all hints, in the order of the slots.
+func HintSpan() Span { return Span{Lo: []byte{0, tableHint}, Hi: []byte{0, tableHint + 1}} }
+
+// HintSlot returns the slot of a key in HintSpan.
+func HintSlot(k []byte) (slot.Slot, bool) {
+	if len(k) != 4 || k[0] != 0 || k[1] != tableHint {
 		return 0, false
 	}
 	s := slot.Slot(binary.BigEndian.Uint16(k[2:]))

@@ -29,6 +29,7 @@ func TestGoldenBytes(t *testing.T) {
 		{"ownership", Ownership(s), "00011234"},
 		{"job", Job(258), "00020000000000000102"},
 		{"named", Named("map"), "00036d6170"},
+		{"hint", Hint(0x1234), "00041234"},
 	} {
 		if got := hex.EncodeToString(c.got); got != c.want {
 			t.Errorf("%s is %s, want %s", c.name, got, c.want)

@@ -56,7 +56,7 @@ func someReply(k ReplyKind) Reply {
 // TestEncodingsGolden pins the bytes of version 1: nodes of different builds exchange them, and cursors are on disk.
 func TestEncodingsGolden(t *testing.T) {
 	var out strings.Builder
-	for k := MsgStart; k <= MsgReturn; k++ {
+	for k := MsgStart; k <= MsgBlock; k++ {
 		m := someMessage(k)
 		b := m.Encode()
 		fmt.Fprintf(&out, "message %s %x\n", k, b)
@@ -105,7 +105,7 @@ func TestDecodeMessageRefuses(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func([]byte){
-		"another version": func(b []byte) { b[8] = 2 }, "kind 0": func(b []byte) { b[9] = 0 }, "a later kind": func(b []byte) { b[9] = byte(MsgReturn) + 1 },
+		"another version": func(b []byte) { b[8] = 2 }, "kind 0": func(b []byte) { b[9] = 0 }, "a later kind": func(b []byte) { b[9] = byte(MsgBlock) + 1 },
 		"no slot": func(b []byte) { b[11] = 0xff }, "a node id longer than the message": func(b []byte) { b[65] = 0xff },
 	} {
 		b := bytes.Clone(good)
@@ -149,7 +149,7 @@ func TestRoundTrips(t *testing.T) {
 		var hash cluster.RunningHash
 		copy(hash[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "hash"))
 		m := Message{
-			Kind: MessageKind(rapid.IntRange(1, int(MsgReturn)).Draw(t, "kind")), Slot: slot.Slot(rapid.IntRange(0, slot.Count-1).Draw(t, "slot")), Job: job,
+			Kind: MessageKind(rapid.IntRange(1, int(MsgBlock)).Draw(t, "kind")), Slot: slot.Slot(rapid.IntRange(0, slot.Count-1).Draw(t, "slot")), Job: job,
 			Attempt: cluster.Attempt(rapid.Uint32().Draw(t, "attempt")), Epoch: cluster.Epoch(rapid.Uint64().Draw(t, "epoch")),
 			Fresh: rapid.Bool().Draw(t, "fresh"), Seq: rapid.Uint64().Draw(t, "seq"), Hash: hash, Body: rapid.SliceOf(rapid.Byte()).Draw(t, "body"),
 		}
@@ -168,7 +168,7 @@ func TestRoundTrips(t *testing.T) {
 }
 
 func FuzzDecodeMessage(f *testing.F) {
-	for k := MsgStart; k <= MsgReturn; k++ {
+	for k := MsgStart; k <= MsgBlock; k++ {
 		m := someMessage(k)
 		f.Add(m.Encode())
 	}

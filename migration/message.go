@@ -33,9 +33,11 @@ const (
 	// MsgReturn asks the target, which serves the slot, to hand it back by a job of its own: Job and Attempt are those that the
 	// slot came by, Epoch the one under which the sender served it, Body the payload of the job.
 	MsgReturn
+	// MsgBlock carries a block of a table of the base, in any order and not numbered with the data: Body. It is answered before it is durable.
+	MsgBlock
 )
 
-var messageNames = [...]string{"?", "start", "data", "prepare", "commit", "abort", "confirm", "ask", "return"}
+var messageNames = [...]string{"?", "start", "data", "prepare", "commit", "abort", "confirm", "ask", "return", "block"}
 
 func (k MessageKind) String() string {
 	if int(k) < len(messageNames) {
@@ -187,7 +189,7 @@ func DecodeMessage(b []byte) (Message, error) {
 		Hash:    cluster.RunningHash(b[49:65]),
 	}
 	n := int(b[65])
-	if m.Kind < MsgStart || m.Kind > MsgReturn || !m.Slot.Valid() || len(b) < 66+n {
+	if m.Kind < MsgStart || m.Kind > MsgBlock || !m.Slot.Valid() || len(b) < 66+n {
 		return Message{}, fmt.Errorf("%w: kind %d, slot %d, node id of %d bytes", ErrMessage, b[9], m.Slot, n)
 	}
 	m.Job.Node = cluster.NodeID(b[66 : 66+n])

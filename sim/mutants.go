@@ -94,6 +94,8 @@ func FoundElsewhere() []Elsewhere {
 		{mutant.RouteBeforeLock, "the stress test over sockets: one thread cannot show it"},
 		{mutant.HoldIgnored, machines},
 		{mutant.VerifyGap, "TestMutantVerifyGap in cmd/godwit"},
+		{mutant.BlockUnchecked, "TestMutantsFailTests in engine/store"},
+		{mutant.TableEarly, "TestMutantsFailTests in engine/store"},
 		{mutant.ExportNoExpiry, "TestMutantsFailTests in engine/command"},
 		{mutant.ThrottleIgnored, "TestThrottle of migration/driver"},
 		{mutant.NeverConverges, "TestKeepOnOverload of migration/driver"},

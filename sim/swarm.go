@@ -276,6 +276,7 @@ func drawDriver(d dice) driver.Config {
 		},
 		ChunkBytes: pick(d, 300, 1<<10), ChunkRecords: pick(d, 3, 8),
 		DigestBytes: 4 << 10, DigestRecords: pick(d, 8, 16, 100),
+		TableBytes:   2 << 10,
 		TrackerBytes: pick(d, 200, 600, 64<<10, 64<<10),
 		SlotsAtOnce:  pick(d, 1, 2, 4),
 		CallTimeout:  pick(d, 100*time.Millisecond, 300*time.Millisecond, 700*time.Millisecond),

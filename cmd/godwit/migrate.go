@@ -56,6 +56,7 @@ func newMigrateStartCommand() *cobra.Command {
 	var wait, newMap, hold bool
 	var holdSource time.Duration
 	var priority int
+	var payloadName string
 	var overload string
 	var limit limitFlags
 	c := &cobra.Command{
@@ -82,7 +83,11 @@ limit what the job sends and compares: see godwit migrate throttle, which change
 			if err != nil {
 				return err
 			}
-			counter, err := startJob(f, slots, to, engine.JobOptions{Hold: hold, KeepSource: holdSource, Priority: priority, Throttle: throttle, OnOverload: engine.Overload(overload)})
+			payload, ok := engine.ParsePayload(payloadName)
+			if !ok {
+				return fmt.Errorf("--payload is %q: want auto, raw, command or sst", payloadName)
+			}
+			counter, err := startJob(f, slots, to, engine.JobOptions{Payload: payload, Hold: hold, KeepSource: holdSource, Priority: priority, Throttle: throttle, OnOverload: engine.Overload(overload)})
 			if err != nil {
 				return err
 			}
@@ -111,6 +116,7 @@ limit what the job sends and compares: see godwit migrate throttle, which change
 	c.Flags().StringVar(&to, "to", "", "the `NODE` that gets them: address, id or beginning of an id")
 	c.Flags().BoolVar(&hold, "hold", false, "hand nothing over until told: godwit migrate cutover")
 	c.Flags().DurationVar(&holdSource, "hold-source", 0, "keep what was handed over for this `TIME` (such as 10m), for godwit migrate rollback")
+	c.Flags().StringVar(&payloadName, "payload", "auto", "send the slots as `PAYLOAD`: raw (records), sst (sorted tables), command (commands), or auto, by their size")
 	c.Flags().IntVar(&priority, "priority", 0, "go before jobs of a smaller `NUMBER`, -100 to 100")
 	limit.add(c.Flags())
 	c.Flags().Var(choice{&overload, []string{"slow", "keep"}}, "on-overload", "when a slot is written faster than it can be sent: `slow` its writers down (default), or keep the slot and fail")
@@ -314,6 +320,9 @@ func startJob(f jobFlags, slots, to string, opts engine.JobOptions) (uint64, err
 	args := []string{"GODWIT", "MIGRATION", "START", set.String(), string(target)}
 	if opts.Hold {
 		args = append(args, "HOLD")
+	}
+	if opts.Payload != engine.PayloadAuto {
+		args = append(args, "PAYLOAD", string(opts.Payload))
 	}
 	if opts.KeepSource != 0 {
 		args = append(args, "HOLD-SOURCE", opts.KeepSource.String())

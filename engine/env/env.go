@@ -59,14 +59,14 @@ const (
 	Control Lane = iota
 	// Bulk carries records.
 	Bulk
+	// Blocks and MoreBlocks carry blocks of tables, whose order does not matter.
+	Blocks
+	MoreBlocks
 )
 
-func (l Lane) String() string {
-	if l == Control {
-		return "control"
-	}
-	return "bulk"
-}
+var laneNames = [...]string{"control", "bulk", "blocks", "more blocks"}
+
+func (l Lane) String() string { return laneNames[min(int(l), len(laneNames)-1)] }
 
 // Peer names a node to call: the id that must answer there, and the address at which to look for it.
 type Peer struct {

@@ -72,5 +72,7 @@ const (
 	ResumeFromNew    Name = "resume-from-new"     // a restarted source goes on without comparing what was sent before
 	WrongTarget      Name = "wrong-target"        // the node behind the target's address is not asked who it is
 	ExportNoExpiry   Name = "export-no-expiry"    // keys that are told as commands lose their expiry
+	BlockUnchecked   Name = "block-unchecked"     // a block of a table is taken as it comes
+	TableEarly       Name = "table-early"         // tables are ingested although blocks are missing
 	VerifyGap        Name = "verify-gap"          // a comparison passes over what lies between the chunks of the first side
 )

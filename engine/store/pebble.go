@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 
 	"godwit/engine/key"
 )
@@ -16,6 +18,8 @@ import (
 type pebbleKV struct {
 	db  *pebble.DB
 	sim *Sim // nil in production
+
+	options *pebble.Options // for tables that are built to be sent
 
 	unflushed    int          // bytes applied since the last flush; simulator only
 	rangeDeletes atomic.Int64 // applied since the last flush that they caused; production only
@@ -45,7 +49,8 @@ func openPebble(o *Options) (kv, error) {
 	if o.Sim != nil {
 		db.TestOnlyWaitForCleaning()
 	}
-	return &pebbleKV{db: db, sim: o.Sim}, nil
+	po.EnsureDefaults()
+	return &pebbleKV{db: db, sim: o.Sim, options: po}, nil
 }
 
 func pebbleOptions(o *Options) *pebble.Options {
@@ -180,6 +185,41 @@ func (p *pebbleKV) flush() error {
 
 func (p *pebbleKV) diskBytes(span key.Span) (uint64, error) {
 	return p.db.EstimateDiskUsage(span.Lo, span.Hi)
+}
+
+func (p *pebbleKV) buildTable(records []byte) ([]byte, error) {
+	var out memoryObject
+	w := sstable.NewWriter(&out, p.options.MakeWriterOptions(len(p.options.Levels)-1, p.db.TableFormat()))
+	for len(records) > 0 {
+		k, v, rest, err := NextRecord(records)
+		if err == nil {
+			err = w.Set(k, v)
+		}
+		if err != nil {
+			return nil, errors.Join(err, w.Close())
+		}
+		records = rest
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+func (p *pebbleKV) ingest(paths []string) (*Batch, error) {
+	if p.sim != nil {
+		if p.sim.MayFlush != nil && !p.sim.MayFlush() {
+			return nil, errors.New("the node ends")
+		}
+		if err := p.flush(); err != nil { // so that no memory table lies over what is ingested
+			return nil, err
+		}
+	}
+	err := p.db.Ingest(context.Background(), paths)
+	if p.sim != nil && err == nil {
+		p.db.TestOnlyWaitForCleaning()
+	}
+	return nil, err
 }
 
 func (p *pebbleKV) metrics() string { return p.db.Metrics().String() }

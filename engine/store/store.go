@@ -116,6 +116,8 @@ type Store struct {
 	kv    kv
 	rows  *rowCache // nil if there is none
 	fatal func(error)
+	fs    vfs.FS // and dir, to stage tables
+	dir   string
 
 	trackers trackers
 	// snapshots counts those that are open.
@@ -146,7 +148,7 @@ func Open(o Options) (*Store, error) {
 	if o.FS, err = makeDir(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("store: make directory %s: %w", o.Dir, err)
 	}
-	s := &Store{fatal: o.Fatal, syncer: o.Syncer}
+	s := &Store{fatal: o.Fatal, syncer: o.Syncer, fs: o.FS, dir: o.Dir}
 	switch {
 	case o.RowCacheBytes != 0:
 		s.rows = newRowCache(o.RowCacheBytes)
@@ -167,6 +169,9 @@ func Open(o Options) (*Store, error) {
 			return nil, fmt.Errorf("store: open %s: %w", o.Dir, ErrInUse)
 		}
 		return nil, fmt.Errorf("store: open %s: %w", o.Dir, err)
+	}
+	if err := dropStaged(o.FS, o.Dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("store: open %s: %w", o.Dir, err), s.kv.close())
 	}
 	return s, nil
 }

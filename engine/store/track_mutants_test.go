@@ -30,4 +30,11 @@ func TestMutantsFailTests(t *testing.T) {
 			}
 		}
 	}
+	for name, test := range map[mutant.Name]string{mutant.BlockUnchecked: "TestBlocksAreChecked", mutant.TableEarly: "TestTablesMustBeWhole"} {
+		cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$")
+		cmd.Env = append(os.Environ(), "GODWIT_TEST_MUTANT="+string(name))
+		if out, err := cmd.CombinedOutput(); err == nil {
+			t.Errorf("%s passes with the mutant %s:\n%s", test, name, out)
+		}
+	}
 }

@@ -26,7 +26,10 @@ import (
 //	|   |                | whose items lie between them is deleted first, which is nothing if they are equal                     |
 //	| L | logical digest | as G, of items (engine/data)                                                                          |
 //
-// All keys lie in the slot's data span; those of C and L are keys of items. G, C and L stand alone in their bodies.
+//	| T | tables         | low key, high key, digest of all records (24), then for each table its length (8, big-endian) and its  |
+//	|   |                | XXH3-128 (16): ingest the blocks that were sent, or answer that the span differs                      |
+//
+// All keys lie in the slot's data span; those of C and L are keys of items. G, C, L and T stand alone in their bodies.
 const (
 	opPut     = 'P'
 	opDelete  = 'D'
@@ -35,6 +38,7 @@ const (
 
 	opCommands = 'C'
 	opContent  = 'L'
+	opTables   = 'T'
 )
 
 func appendOp(dst []byte, kind byte, content ...[]byte) []byte {
@@ -67,15 +71,18 @@ func cutBytes(b []byte) (head, rest []byte, err error) {
 // op is a decoded operation. Its slices alias the body.
 type op struct {
 	kind    byte
-	span    key.Span // R, G, C and L
+	span    key.Span // R, G, C, L and T
 	records []byte   // P and R
 	keys    []byte   // D
 	exports []byte   // C
 	digest  store.Digest
+	tables  []store.TableSum // T
 }
 
 // alone reports whether an operation is the only one of its body.
-func (o *op) alone() bool { return o.kind == opDigest || o.kind == opCommands || o.kind == opContent }
+func (o *op) alone() bool {
+	return o.kind == opDigest || o.kind == opCommands || o.kind == opContent || o.kind == opTables
+}
 
 // compares reports whether an operation asks for a comparison.
 func (o *op) compares() bool { return o.kind == opDigest || o.kind == opContent }
@@ -120,7 +127,7 @@ func (o *op) decode(b []byte, whole key.Span, sl slot.Slot) error {
 			}
 		}
 		return nil
-	case opReplace, opDigest, opCommands, opContent:
+	case opReplace, opDigest, opCommands, opContent, opTables:
 		if o.span.Lo, b, err = cutBytes(b); err != nil {
 			return err
 		}
@@ -140,6 +147,12 @@ func (o *op) decode(b []byte, whole key.Span, sl slot.Slot) error {
 				return fmt.Errorf("%w: %w", migration.ErrMessage, err)
 			}
 			return nil
+		}
+		if o.kind == opTables && len(b) > store.DigestSize {
+			if o.tables, err = decodeTables(b[store.DigestSize:]); err != nil {
+				return err
+			}
+			b = b[:store.DigestSize]
 		}
 		o.digest, err = store.ParseDigest(b)
 		return err

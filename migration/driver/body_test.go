@@ -66,6 +66,7 @@ func someBodies(sl slot.Slot) map[string][]byte {
 		"several":  appendOp(appendOp(nil, opPut, records), opDelete, appendBytes(nil, b)),
 		"commands": appendOp(nil, opCommands, span, command.AppendRequest(nil, [][]byte{[]byte("SET"), userIn(sl), []byte("va"), []byte("PXAT"), []byte("9000")})),
 		"append":   appendOp(nil, opCommands, spanBytes(key.Span{Lo: b, Hi: b}), command.AppendRequest(nil, [][]byte{[]byte("RPUSH"), userIn(sl), []byte("x"), nil})),
+		"tables":   appendOp(nil, opTables, span, d.Append(nil), make([]byte, 7), []byte{9}, bytes.Repeat([]byte{0xab}, 16)),
 		"content":  appendOp(nil, opContent, span, d.Append(nil)),
 	}
 }
@@ -74,7 +75,7 @@ func someBodies(sl slot.Slot) map[string][]byte {
 // reads.
 func TestBodiesGolden(t *testing.T) {
 	var out strings.Builder
-	for _, name := range []string{"put", "delete", "replace", "digest", "several", "commands", "append", "content"} {
+	for _, name := range []string{"put", "delete", "replace", "digest", "several", "commands", "append", "content", "tables"} {
 		fmt.Fprintf(&out, "%s %x\n", name, someBodies(0x1234)[name])
 	}
 	p := slotProgress{phase: migration.PhaseCommitted, attempt: 0x01020304, stored: true, slotAccount: slotAccount{records: 5, bytes: 0x600, pauseUs: 7, outcome: migration.ConfirmEqual}, keptUntilMs: 0x0809}
@@ -138,6 +139,8 @@ func TestDecodeBody(t *testing.T) {
 		"commands with ends":        appendOp(nil, opCommands, spanBytes(key.Span{Lo: b, Hi: a})),
 		"another slot's commands":   appendOp(nil, opCommands, spanBytes(key.Span{Lo: a, Hi: b}), command.AppendRequest(nil, [][]byte{[]byte("SET"), userIn(sl + 1), nil})),
 		"other commands":            appendOp(nil, opCommands, spanBytes(key.Span{Lo: a, Hi: b}), command.AppendRequest(nil, [][]byte{[]byte("FLUSHALL"), userIn(sl), nil})),
+		"half a table":              appendOp(nil, opTables, spanBytes(key.Span{Lo: a, Hi: b}), store.Digest{}.Append(nil), make([]byte, 12)),
+		"a table without bytes":     appendOp(nil, opTables, spanBytes(key.Span{Lo: a, Hi: b}), store.Digest{}.Append(nil), make([]byte, 24)),
 		"commands after a put":      append(bytes.Clone(someBodies(sl)["put"]), someBodies(sl)["commands"]...),
 		"a logical digest of none":  appendOp(nil, opContent, spanBytes(key.Span{Lo: a, Hi: a}), store.Digest{}.Append(nil)),
 		"a put after a digest":      append(bytes.Clone(digest), someBodies(sl)["put"]...),

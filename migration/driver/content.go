@@ -52,6 +52,16 @@ func (s *stream) readItems() ([]byte, error) {
 	return appendOp(nil, opCommands, spanBytes(drop), e.Commands), nil
 }
 
+// beginKeyAgain makes the first walk, if it stands within a key, begin with that key anew: a walk that comes before it may send the key too, and
+// what is left of it would follow all of it.
+func (s *stream) beginKeyAgain() {
+	if len(s.walks) > 0 && s.walks[0].how != walkCompare {
+		w := &s.walks[0]
+		w.how = walkReplace
+		w.span.Lo = data.WholeKeys(s.slot, w.span).Lo
+	}
+}
+
 // advance goes on behind what was read of the first walk.
 func (s *stream) advance(to []byte, last bool) {
 	if s.walks[0].span.Lo = to; last {

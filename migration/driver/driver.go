@@ -31,6 +31,10 @@ type Config struct {
 	ChunkBytes, ChunkRecords int
 	// DigestBytes and DigestRecords bound one chunk of a walk. Defaults 1 MiB and 16,384.
 	DigestBytes, DigestRecords int
+	// TableBytes is how much of the records of a slot goes into one table where the base is sent as tables; the source holds two. Default 4 MiB.
+	TableBytes int
+	// TablesFrom is from which size on disk on a slot is sent as tables when the job leaves it open, in bytes. Default 256 MiB.
+	TablesFrom int
 	// TrackerBytes bounds the memory of the changed keys of a slot; beyond it they collapse into a span. Default 16 MiB.
 	TrackerBytes int
 	// SlotsAtOnce is how many slots of a job move at the same time: also of those that were held and are told to cut over, that rested
@@ -77,6 +81,8 @@ func (c *Config) Validate() error {
 	def(&c.ChunkRecords, 4096)
 	def(&c.DigestBytes, 1<<20)
 	def(&c.DigestRecords, 16384)
+	def(&c.TableBytes, 4<<20)
+	def(&c.TablesFrom, 256<<20)
 	def(&c.TrackerBytes, 16<<20)
 	def(&c.SlotsAtOnce, 4)
 	def(&c.JobsAtOnce, 4)
@@ -85,7 +91,7 @@ func (c *Config) Validate() error {
 	defDur(&c.CallTimeout, 2*time.Second)
 	defDur(&c.AskAfter, 2*time.Second)
 	defDur(&c.SnapshotKept, 10*time.Minute)
-	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TrackerBytes, c.SlotsAtOnce, c.JobsAtOnce, c.HeldAtOnce, c.JobsKept} {
+	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TableBytes, c.TablesFrom, c.TrackerBytes, c.SlotsAtOnce, c.JobsAtOnce, c.HeldAtOnce, c.JobsKept} {
 		if n < 0 {
 			return errors.New("migration: a limit of the driver is negative")
 		}
@@ -155,6 +161,7 @@ func (d *Driver) Close() {
 		d.sources[sl].close()
 	}
 	for _, sl := range sortedSlots(d.targets) {
+		d.targets[sl].dropStaging()
 		d.targets[sl].dropSnapshot() // nothing else touches it any more: sessions are closed, timers count for nothing
 	}
 }

@@ -344,18 +344,33 @@ func (s *sourceSlot) openRound(k migration.RoundKind) {
 	}
 	opened := func() { s.post(migration.EvRoundOpen{}) }
 	s.stream.open(k, opened)
+	if k == migration.RoundBase {
+		s.beginTables()
+	}
 }
 
 // readPiece reads the next piece of the round and returns how many bytes it took.
 func (s *sourceSlot) readPiece() int {
+	if t := s.stream.tables; t != nil {
+		n, err := t.next()
+		if err != nil {
+			s.readFailed(err)
+		}
+		return n
+	}
 	body, last, err := s.stream.read()
 	if err != nil {
-		s.d.env.Log.Error("reading a slot for its move failed", "slot", s.slot, "error", err)
-		s.post(migration.EvCancel{Why: "reading the slot failed: " + err.Error()})
+		s.readFailed(err)
 		return 0
 	}
 	s.post(migration.EvData{Body: body, Last: last})
 	return s.stream.cost
+}
+
+// readFailed gives the slot up: it cannot be read.
+func (s *sourceSlot) readFailed(err error) {
+	s.d.env.Log.Error("reading a slot for its move failed", "slot", s.slot, "error", err)
+	s.post(migration.EvCancel{Why: "reading the slot failed: " + err.Error()})
 }
 
 func (s *sourceSlot) setTimer(e migration.EfTimer) {

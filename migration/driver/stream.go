@@ -26,6 +26,7 @@ type stream struct {
 	// differed says that a digest of the round did not match, expected that this is how some changes are carried.
 	differed, expected bool
 
+	tables  *tables       // the base goes as tables, whose sender reads the round; nil otherwise
 	content bool          // the payload is commands: walks are over items, and keys is empty
 	taken   store.Changes // with content: taken from the tracker, and not made walks yet
 	keys    [][]byte      // still to be read, ascending
@@ -276,6 +277,7 @@ func (s *stream) redo(seq uint64) (span key.Span, surprise bool) {
 		w.how, w.limits = walkCompare, store.ChunkLimits{Bytes: s.d.cfg.DigestBytes, Records: c.records/2 + 1}
 	case s.content:
 		w.span = data.WholeKeys(s.slot, w.span)
+		s.beginKeyAgain()
 	}
 	s.walks = append([]walk{w}, s.walks...)
 	return w.span, surprise
@@ -320,7 +322,7 @@ func (s *stream) closeRound() {
 	case s.snap != nil:
 		s.snap.Close()
 	}
-	s.snap = nil
+	s.snap, s.tables = nil, nil
 	s.keys, s.walks, s.covers, s.last, s.unsent, s.taken = nil, nil, nil, covered{}, false, store.Changes{}
 }
 

@@ -26,6 +26,7 @@ type targetSlot struct {
 	expiry   env.Timer
 	job      cluster.JobID
 	attempt  cluster.Attempt
+	staging  *store.Staging // tables that arrive; nil if there are none
 }
 
 func (t *targetSlot) dropSnapshot() {
@@ -91,6 +92,8 @@ func (d *Driver) HandlePeer(from engine.PeerInfo, payload []byte) ([]byte, store
 		reply, at = d.answer(from, m)
 	case migration.MsgConfirm:
 		reply, err = d.confirmChunk(m)
+	case migration.MsgBlock:
+		reply, err = d.stageBlock(from.ID, m)
 	case migration.MsgReturn:
 		reply = d.handBack(from, m)
 		at = d.node.Store().Last()
@@ -152,6 +155,16 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 	st := d.node.Store()
 	if v.Apply || v.Check {
 		for i := range ops {
+			if ops[i].kind == opTables {
+				there, err := v.Apply, error(nil)
+				if there {
+					there, err = t.ingest(&ops[i])
+				}
+				if err != nil {
+					return 0, err
+				}
+				v.Reply.Differ = !there
+			}
 			if !ops[i].compares() {
 				continue
 			}
@@ -193,6 +206,7 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 		return o.Write(b), nil
 	}
 	t.dropSnapshot()
+	t.dropStaging()
 	d.setLive(m.Slot, t, v.Record.State == cluster.Importing || v.Record.State == cluster.Prepared)
 	t.job, t.attempt = v.Record.Job, v.Record.Attempt
 	if v.TakeOver && mutant.On(mutant.ForgetfulTarget) {

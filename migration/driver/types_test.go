@@ -78,7 +78,7 @@ func (w *world) drawTyped(i int) []string {
 // TestEveryTypeMoves moves a slot with keys of all types there and back while they are written: the cluster answers each command
 // as a node does on which nothing ever moved, and is left with the same.
 func TestEveryTypeMoves(t *testing.T) {
-	for _, payload := range []engine.Payload{engine.PayloadRaw, engine.PayloadCommand} {
+	for _, payload := range []engine.Payload{engine.PayloadRaw, engine.PayloadCommand, engine.PayloadTables} {
 		t.Run(string(payload), func(t *testing.T) { everyTypeMoves(t, payload) })
 	}
 }
@@ -88,6 +88,7 @@ func everyTypeMoves(t *testing.T, payload engine.Payload) {
 		cfg := quick()
 		cfg.TrackerBytes = []int{400, 16 << 20}[seed%2]
 		cfg.ChunkRecords, cfg.DigestRecords = 100, 400 // the world's calls are a session each
+		cfg.TableBytes = 4 << 10
 		w := newWorld(t, 100+seed)
 		w.inOrder = true
 		w.born(2, cfg)
@@ -113,7 +114,7 @@ func everyTypeMoves(t *testing.T, payload engine.Payload) {
 			}
 			st := w.ended(from, job)
 			w.pass(time.Second)
-			if st.State != engine.JobSuccess || st.Differ != 0 || st.DigestsEqual != 1 || st.Payload != payload || strings.Contains(from.logs.String(), "differ") {
+			if st.State != engine.JobSuccess || st.Differ != 0 || st.DigestsEqual != 1 || st.Payload != payload || (st.Tables == 1) != (payload == engine.PayloadTables) || strings.Contains(from.logs.String(), "differ") {
 				t.Fatalf("seed %d: %+v\n%s", seed, st, from.logs.String())
 			}
 			if left := from.records(key.SlotSpan(testSlot)); len(left) != 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -157,7 +158,7 @@ func (l *counters) settle(t *testing.T) {
 	for i := range l.counts {
 		want := l.counts[i].Load()
 		got, err := l.client.Get(context.Background(), counterKey(i)).Int64()
-		if want == 0 && err == redis.Nil {
+		if want == 0 && errors.Is(err, redis.Nil) {
 			continue
 		}
 		if err != nil || got != want {

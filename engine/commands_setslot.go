@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"godwit/engine/cluster"
@@ -69,7 +70,8 @@ func (s *Session) clusterSetSlot(args [][]byte) {
 	}
 }
 
-// setSlotMigrating answers SETSLOT MIGRATING at the source: a job begins to copy the slot, and waits before the handover.
+// setSlotMigrating answers SETSLOT MIGRATING at the source: a job begins to copy the slot, and waits before the handover. It comes before all
+// others: a tool waits for one slot at a time.
 func (s *Session) setSlotMigrating(sl slot.Slot, to cluster.NodeID) {
 	n := s.n
 	if n.Record(sl).State != cluster.Serving {
@@ -87,7 +89,7 @@ func (s *Session) setSlotMigrating(sl slot.Slot, to cluster.NodeID) {
 		s.out.Error(errToMyself)
 		return
 	}
-	if _, ok := s.startJob([]slot.Range{{First: sl, Last: sl}}, to, JobOptions{Hold: true}); ok {
+	if _, ok := s.startJob([]slot.Range{{First: sl, Last: sl}}, to, JobOptions{Hold: true, Priority: MaxPriority}); ok {
 		s.out.OK()
 	}
 }
@@ -179,7 +181,7 @@ func (n *Node) giveAway(sl slot.Slot, to cluster.NodeID, begin bool) string {
 	case n.migrator == nil:
 		return errNoMigrator
 	}
-	if _, err := n.migrator.Start([]slot.Range{{First: sl, Last: sl}}, to, JobOptions{}); err != nil {
+	if _, err := n.migrator.Start([]slot.Range{{First: sl, Last: sl}}, to, JobOptions{Priority: MaxPriority}); err != nil {
 		return "ERR " + err.Error()
 	}
 	return notYet
@@ -269,49 +271,49 @@ func (s *Session) setSlotTheirs(sl slot.Slot, id cluster.NodeID) {
 	})
 }
 
-// slotQuestion is a question about a slot to another node that is asked until it is answered. One goroutine at a time uses it.
+// slotQuestion is a question about a slot to another node that is asked until it is answered. One goroutine at a time asks.
 type slotQuestion struct {
-	n      *Node
-	slot   slot.Slot
-	args   [][]byte
-	answer chan questionAnswer // of the question that is under way; nil if none is
-}
+	n    *Node
+	slot slot.Slot
+	args [][]byte
 
-type questionAnswer struct {
-	raw []byte
-	err error
+	mu     sync.Mutex
+	asked  bool        // the last question has not been settled
+	answer *peerAnswer // what came of it; nil before
 }
 
 // ask asks a node, unless the last question has not been answered. answered says that raw is what the node said, or problem the error that it
 // replied. What became of a question that was lost nobody knows, and so it is asked again.
 func (q *slotQuestion) ask(id cluster.NodeID) (raw []byte, problem string, answered bool) {
-	if q.answer == nil {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.asked {
 		peer, ok := q.n.Peer(id)
 		if !ok {
 			return nil, errUnknownNode([]byte(id)), true
 		}
-		answer := make(chan questionAnswer, 1)
-		q.answer = answer
+		q.asked = true
 		q.n.opts.Peers.Call(peer, env.Control, q.args, handOverTimeout, func(raw []byte, err error) {
-			answer <- questionAnswer{raw, err}
+			q.mu.Lock()
+			q.answer = &peerAnswer{raw, err}
+			q.mu.Unlock()
 			q.n.slotWaits.wake(q.slot)
 		})
 		return nil, "", false
 	}
-	select {
-	case a := <-q.answer:
-		q.answer = nil
-		var refused *env.RemoteError
-		switch {
-		case errors.As(a.err, &refused):
-			return nil, refused.Text, true
-		case a.err != nil:
-			return nil, "", false
-		}
-		return a.raw, "", true
-	default:
+	if q.answer == nil {
 		return nil, "", false
 	}
+	a := *q.answer
+	q.asked, q.answer = false, nil
+	var refused *env.RemoteError
+	switch {
+	case errors.As(a.err, &refused):
+		return nil, refused.Text, true
+	case a.err != nil:
+		return nil, "", false
+	}
+	return a.raw, "", true
 }
 
 // peerArgs is a PEER command about a slot.

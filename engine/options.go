@@ -22,9 +22,10 @@ type SyncMode uint8
 const (
 	// SyncAlways holds each reply until what it depends on is durable. The default.
 	SyncAlways SyncMode = iota
-	// SyncInterval syncs about once a second; a crash of the machine can take what was acknowledged since.
+	// SyncInterval syncs about once a second; a crash, of the machine or of the process alone, can take what was acknowledged since.
 	SyncInterval
-	// SyncNever leaves syncing to the operating system; a crash of the machine can take what it had not written yet.
+	// SyncNever leaves syncing to the operating system; a crash of the machine can take what it had not written yet. What the operating system
+	// gets, it gets in pieces of 32 KiB: a crash of the process alone can take the beginning of one, however old that is.
 	SyncNever
 )
 

@@ -33,7 +33,7 @@ type Config struct {
 	DigestBytes, DigestRecords int
 	// TableBytes is how much of the records of a slot goes into one table where the base is sent as tables; the source holds two. Default 4 MiB.
 	TableBytes int
-	// TablesFrom is from which size on disk on a slot is sent as tables when the job leaves it open, in bytes. Default 256 MiB.
+	// TablesFrom is from which size on disk on a slot is sent as tables when the job leaves it open, in bytes. Default 64 MiB.
 	TablesFrom int
 	// TrackerBytes bounds the memory of the changed keys of a slot; beyond it they collapse into a span. Default 16 MiB.
 	TrackerBytes int
@@ -82,7 +82,7 @@ func (c *Config) Validate() error {
 	def(&c.DigestBytes, 1<<20)
 	def(&c.DigestRecords, 16384)
 	def(&c.TableBytes, 4<<20)
-	def(&c.TablesFrom, 256<<20)
+	def(&c.TablesFrom, 64<<20)
 	def(&c.TrackerBytes, 16<<20)
 	def(&c.SlotsAtOnce, 4)
 	def(&c.JobsAtOnce, 4)

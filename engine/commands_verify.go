@@ -20,6 +20,7 @@ import (
 type verification struct {
 	snap  *store.Snapshot
 	slots slot.Set
+	whole slot.Set // those of which the node has a copy in the snapshot
 	// writes is the position of the latest write of each slot before the snapshot was opened.
 	writes map[slot.Slot]store.Position
 	timer  env.Timer
@@ -78,6 +79,7 @@ var verifyHelp = []string{
 	"GODWIT VERIFY <subcommand> [<arg> ...]. Compares slots of two nodes, each at a moment; godwit verify does it. Subcommands are:",
 	"OPEN <ranges>",
 	"    Hold the present of these slots for this connection, for an hour at most; answers their states as JSON.",
+	"    Of a slot of which the node has no copy then (data is false) nothing can be asked.",
 	"CHUNK <slot> <lo> <hi> <bytes> <items> [STORED]",
 	"    The digest of the first items of a span, as JSON. Empty bounds are those of the slot.",
 	"    STORED: of the records as they are stored.",
@@ -91,7 +93,7 @@ var verifyHelp = []string{
 	"    Let go of what OPEN holds.",
 	"REPAIR <slot> <lo> <hi> <commands> [FORCE]",
 	"    Delete the keys of a span at present, and carry out exported commands, at once. A slot that is served is refused without",
-	"    FORCE, one that is arriving or being handed over always.",
+	"    FORCE, one that is arriving, being handed over, or from which MIGRATE is sending keys always.",
 	"HELP",
 	"    This text.",
 }
@@ -159,7 +161,8 @@ func (s *Session) runVerify(args [][]byte) {
 }
 
 // openVerify holds the present of slots. Positions are read before the snapshot is opened: a write between the two is in the snapshot
-// and counts as one after it.
+// and counts as one after it. Records are looked at before and after: a slot whose record is not the same then may have lost its data, or
+// begun to receive some, on either side of the snapshot, and counts as one of which there is no copy.
 func (s *Session) openVerify(text string) {
 	ranges, err := slot.ParseRanges(text)
 	if err != nil {
@@ -174,10 +177,17 @@ func (s *Session) openVerify(text string) {
 		n.Exclusive(sl, func(o *Owned) {
 			v.writes[sl] = o.LastWrite()
 			r := o.Record()
-			reports = append(reports, VerifySlot{sl, r.State.String(), r.Epoch, r.State == cluster.Serving || r.State == cluster.Released && !r.DataGone})
+			reports = append(reports, VerifySlot{sl, r.State.String(), r.Epoch, hasCopy(r)})
 		})
 	}
 	v.snap = n.store.NewSnapshot()
+	for i := range reports {
+		r := &reports[i]
+		n.Exclusive(r.Slot, func(o *Owned) { r.Data = r.Data && r.sameRecord(o.Record()) })
+		if r.Data {
+			v.whole.Add(r.Slot)
+		}
+	}
 	v.timer = n.opts.Clock.AfterFunc(verifyKept, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -187,6 +197,16 @@ func (s *Session) openVerify(text string) {
 	})
 	s.verify = v
 	s.writeJSON(reports)
+}
+
+// hasCopy reports whether a node with this record has a copy of the slot that is whole.
+func hasCopy(r cluster.Record) bool {
+	return r.State == cluster.Serving || r.State == cluster.Released && !r.DataGone
+}
+
+// sameRecord reports whether a record still says what was reported of the slot.
+func (v *VerifySlot) sameRecord(r cluster.Record) bool {
+	return v.State == r.State.String() && v.Epoch == r.Epoch && v.Data == hasCopy(r)
 }
 
 // endVerify lets go of what OPEN holds. s.mu is held.
@@ -247,6 +267,10 @@ func (s *Session) verifying(args [][]byte) (sl slot.Slot, span key.Span, ok bool
 	sl, span, ok = verifySpan(args)
 	if !ok || !s.verify.slots.Has(sl) {
 		s.out.Error(errVerifySpan)
+		return 0, key.Span{}, false
+	}
+	if !s.verify.whole.Has(sl) {
+		s.out.Error(errVerifyNoData) // an empty answer would pass for an empty slot
 		return 0, key.Span{}, false
 	}
 	return sl, span, true
@@ -386,9 +410,11 @@ func (o *Owned) refusesRepair(force bool) string {
 	switch r := o.Record(); {
 	case o.Paused():
 		return errRepairPaused
+	case o.Sending(): // what was sent would be deleted as what it was, and be elsewhere without the repair
+		return errRepairSending
 	case r.State == cluster.Serving && !force:
 		return errRepairServed
-	case r.State == cluster.Serving, r.State == cluster.Released && !r.DataGone:
+	case hasCopy(r):
 		return ""
 	case r.State == cluster.Importing || r.State == cluster.Prepared:
 		return errRepairArriving

@@ -60,6 +60,9 @@ func TestVerifyIsAMoment(t *testing.T) {
 	if fmt.Sprint(slots) != "[{7 released 1 true} {9 none 0 false}]" {
 		t.Errorf("b has %v", slots)
 	}
+	for _, args := range []string{"CHUNK 9 '' '' 9 9", "LIST 9 '' '' 9", "EXPORT 9 '' '' 9"} { // an empty answer would be taken for an empty slot
+		exchange(t, cb, [][2]string{{"GODWIT VERIFY " + args, "(error) " + errVerifyNoData}})
+	}
 	var x, y VerifyChunk
 	chunk := func(c *testClient, v *VerifyChunk, more ...string) {
 		t.Helper()
@@ -174,6 +177,10 @@ func TestVerifyRepair(t *testing.T) {
 	a.Exclusive(7, func(o *Owned) { o.Pause() })
 	refuse(a, errRepairPaused, "FORCE")
 	a.Exclusive(7, func(o *Owned) { o.Unpause() })
+	a.Exclusive(7, func(o *Owned) { o.change().sending = true })
+	refuse(a, errRepairSending, "FORCE")
+	a.Exclusive(7, func(o *Owned) { o.change().sending = false })
+	a.client().want("OK", append(repair[:7:7], "FORCE")...)
 	for state, want := range map[cluster.State]string{
 		cluster.Importing: errRepairArriving, cluster.Prepared: errRepairArriving, cluster.Aborted: errRepairNothing, cluster.None: errRepairNothing,
 	} {

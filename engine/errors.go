@@ -41,8 +41,10 @@ const (
 	errVerifyClosed   = "ERR this connection holds no slots to verify, or no longer: GODWIT VERIFY OPEN comes first"
 	errVerifySpan     = "ERR want a slot that GODWIT VERIFY OPEN has named, and a span within it"
 	errVerifyLimit    = "ERR a limit is out of range: 64 MiB and 1048576 items at most"
+	errVerifyNoData   = "ERR this node had no copy of the slot when GODWIT VERIFY OPEN named it"
 	errRepairServed   = "ERR the slot is served here: what clients write meanwhile would be overwritten; stop them, or say FORCE"
 	errRepairPaused   = "TRYAGAIN the slot is being handed over"
+	errRepairSending  = "TRYAGAIN keys of the slot are being sent to another server"
 	errRepairArriving = "ERR the slot is arriving here by a job, which compares it by itself"
 	errRepairNothing  = "ERR this node has no copy of the slot"
 )

@@ -262,6 +262,9 @@ func (st *slotState) takeParked() []*parkedCommand {
 // Paused reports whether writes are parked.
 func (o *Owned) Paused() bool { return o.now().paused }
 
+// Sending reports whether all commands are parked since a server outside of the cluster is being sent keys of the slot.
+func (o *Owned) Sending() bool { return o.now().sending }
+
 // resumeAll runs parked commands again, off the caller's stack and outside every lock.
 func (n *Node) resumeAll(list []*parkedCommand) {
 	for _, p := range list {

@@ -9,8 +9,8 @@
 //
 // Invariants.
 //  1. Replies leave a connection in the order in which its session delivered them, each once, and by one writer at a time.
-//  2. Nothing that a client, or whoever answers at a peer's address, sends can make this package panic, or hold more memory
-//     than the limits allow: a length is checked before a byte of what it announces is kept.
+//  2. Nothing that a client, or whoever answers at the address of a peer or of another server, sends can make this package panic,
+//     or hold more memory than the limits allow: a length is checked before a byte of what it announces is kept.
 //  3. A call to a peer is answered exactly once, unless the node closes first; replies are matched to calls by their order,
 //     so a link on which anything unexpected was read is closed.
 //  4. After Server.Shutdown has returned no callback of the node runs, and the data directory is free.

@@ -381,8 +381,8 @@ func ReadContent(r store.Reader, s slot.Slot, span key.Span, lim store.ChunkLimi
 		}
 		ok = c.Next()
 	}
-	if out.Last = !ok; out.Last {
-		out.Covers.Hi = span.Hi
+	if out.Bytes = size; !ok {
+		out.Last, out.Covers.Hi = true, span.Hi
 	}
 	return out, c.Close()
 }

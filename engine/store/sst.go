@@ -34,6 +34,7 @@ func BlockSum(b []byte) uint64 { return xxh3.Hash(b) }
 // Table is a table of the records of Covers.
 type Table struct {
 	Bytes  []byte
+	Read   int      // bytes of keys and values in it: Bytes is compressed
 	Covers key.Span // as of a Chunk
 	Digest Digest
 	Last   bool
@@ -50,7 +51,7 @@ func (s *Store) BuildTable(r Reader, span key.Span, size int) (Table, error) {
 	if err != nil {
 		return Table{}, fmt.Errorf("store: build table: %w", err)
 	}
-	return Table{Bytes: b, Covers: c.Covers, Digest: c.Digest, Last: c.Last}, nil
+	return Table{Bytes: b, Read: c.Bytes, Covers: c.Covers, Digest: c.Digest, Last: c.Last}, nil
 }
 
 // stagingDir is the directory within the store's in which blocks are staged. What a process leaves there is deleted by the next one.

@@ -27,6 +27,7 @@ func (s *stream) readItems() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.cost = c.Bytes
 		s.last = covered{changes: store.Changes{Spans: []key.Span{c.Covers}}, records: int(c.Digest.Records), digest: true}
 		s.advance(c.Covers.Hi, c.Last)
 		return appendOp(nil, opContent, spanBytes(c.Covers), c.Digest.Append(nil)), nil
@@ -35,6 +36,7 @@ func (s *stream) readItems() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.cost = e.Bytes
 	part := key.Span{Lo: w.span.Lo, Hi: e.Covers.Hi}
 	drop := key.Span{Lo: data.KeysFrom(s.slot, part.Lo), Hi: data.KeysFrom(s.slot, part.Hi)}
 	if w.how == walkCopy {

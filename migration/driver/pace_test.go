@@ -92,6 +92,23 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
+// TestThrottleOfPayloads: whatever a job sends, what is read for it counts, in its base and in the walk before it is held.
+func TestThrottleOfPayloads(t *testing.T) {
+	for _, payload := range []engine.Payload{engine.PayloadRaw, engine.PayloadCommand, engine.PayloadTables} {
+		w, n := throttled(t, 1)
+		cfg := &n.driver().cfg
+		cfg.DigestBytes, cfg.TableBytes = 1000, 4000
+		began := w.now
+		job := w.startWith(engine.JobOptions{Throttle: "4kB/s", Hold: true, Payload: payload}, 0, 1, 1)
+		w.until("the slot is held", func() bool { return n.job(job).Held.Len() == 1 })
+		// Some 20 kB are sent, and as much compared. Whoever reads last of each owes a piece, of 4 kB at most.
+		if took := w.now - began; took < 8*time.Second || took > 13*time.Second {
+			t.Errorf("%s: 40 kB took %v at 4 kB/s", payload, took)
+		}
+		w.close()
+	}
+}
+
 // TestThrottleOfTheNode: all jobs together keep the node's rate, those of greater priority first, and a job with a rate of its own does not hold
 // up the others. A window that opens is noticed.
 func TestThrottleOfTheNode(t *testing.T) {

@@ -75,10 +75,13 @@ func (s *sourceSlot) beginTables() {
 	}
 }
 
-// next builds and sends a table, and returns its size.
+// next builds and sends a table, and returns how many bytes of records it took.
 func (t *tables) next() (int, error) {
 	t.asked = false
 	s := t.s
+	if t.blocks == 0 {
+		t.heard = s.d.env.Clock.Mono() // nothing was asked while the throttle made the slot wait: no silence
+	}
 	b, err := s.d.node.Store().BuildTable(s.stream.snap, t.rest, s.d.cfg.TableBytes)
 	if err != nil {
 		return 0, err
@@ -97,7 +100,7 @@ func (t *tables) next() (int, error) {
 		t.sent += uint64(len(b.Bytes))
 	}
 	t.goOn()
-	return len(b.Bytes), nil
+	return b.Read, nil
 }
 
 // send sends a block until it is answered or the tables are given up.

@@ -262,6 +262,7 @@ func (c *conn) turn() error {
 	err := c.read(c.looped.readNow)
 	switch {
 	case errors.Is(err, errNotNow):
+		c.lendBuffer()
 		return nil
 	case err != nil:
 		return err
@@ -275,10 +276,32 @@ func (c *conn) turn() error {
 	if c.session.IsPeer() { // whose messages are large, and keep a loop from its clients
 		return errGoOn
 	}
-	if far, err := c.tooFar(); err != nil || !far {
+	far, err := c.tooFar()
+	switch {
+	case err != nil:
 		return err
+	case far:
+		return errGoOn
 	}
-	return errGoOn
+	c.lendBuffer()
+	return nil
+}
+
+// lendBuffer gives an empty input buffer to the other connections: one that says nothing needs none, and it is in a cache of the
+// processor.
+func (c *conn) lendBuffer() {
+	if c.from == len(c.in) && cap(c.in) == readBuffer {
+		c.srv.inputs.Put((*[readBuffer]byte)(c.in[:readBuffer]))
+		c.in, c.from = nil, 0
+	}
+}
+
+// inputBuffer is an empty input buffer.
+func (c *conn) inputBuffer() []byte {
+	if b, ok := c.srv.inputs.Get().(*[readBuffer]byte); ok {
+		return b[:0]
+	}
+	return make([]byte, 0, readBuffer)
 }
 
 // serve is the life of a connection on a goroutine: it goes on reading after errGoOn, and otherwise ends the connection for
@@ -344,7 +367,7 @@ func (c *conn) read(from func([]byte) (int, error)) error {
 	switch {
 	case c.from == len(c.in):
 		if cap(c.in) == 0 || cap(c.in) > keepBuffer {
-			c.in = make([]byte, 0, readBuffer)
+			c.in = c.inputBuffer()
 		}
 		c.in, c.from = c.in[:0], 0
 	case len(c.in) == cap(c.in) && c.from > 0 && c.from >= cap(c.in)/2:

@@ -55,10 +55,14 @@ type loop struct {
 
 // runner runs a loop until another takes over.
 type runner struct {
-	// beat is raised at the beginning and the end of each turn: odd in one.
+	// beat is raised at the beginning and the end of each turn: odd in one. Only the runner raises it; the watch makes it takenOver
+	// in a turn, after which the runner ends, so that there is never more than one that is not in a turn.
 	beat atomic.Uint64
 	seen uint64 // by the watch
 }
+
+// takenOver is the beat of a runner whose loop another has taken over. It is odd: the runner is in its last turn.
+const takenOver = ^uint64(0)
 
 // startLoops starts n loops.
 func startLoops(n int, log *slog.Logger) (*loops, error) {
@@ -214,7 +218,7 @@ func (l *loop) run(r *runner) {
 
 // turn lets the runner do something for one connection, and reports whether it is still the loop's.
 func (l *loop) turn(r *runner, do func()) bool {
-	r.beat.Add(1)
+	beat := r.beat.Add(1)
 	if l.of.asleep.Load() && l.of.asleep.CompareAndSwap(true, false) {
 		select {
 		case l.of.wake <- struct{}{}:
@@ -222,8 +226,7 @@ func (l *loop) turn(r *runner, do func()) bool {
 		}
 	}
 	do()
-	r.beat.Add(1)
-	return l.runner.Load() == r
+	return r.beat.CompareAndSwap(beat, beat+1)
 }
 
 // wait waits until there is something to do.
@@ -249,7 +252,7 @@ func (l *loop) wait(events []syscall.EpollEvent) (n int, open bool) {
 func (l *loop) poll(events []syscall.EpollEvent, timeout int) int {
 	for {
 		n, err := syscall.EpollWait(l.epoll, events, timeout)
-		switch err { //nolint:errorlint // a system call returns the number itself
+		switch err {
 		case nil:
 			return n
 		case syscall.EINTR:
@@ -290,7 +293,7 @@ func (ls *loops) watch() {
 		for _, l := range ls.all {
 			r := l.runner.Load()
 			beat := r.beat.Load()
-			if beat == r.seen && beat%2 == 1 {
+			if beat == r.seen && beat%2 == 1 && r.beat.CompareAndSwap(beat, takenOver) { // not if the turn has ended just now
 				l.start()
 			}
 			r.seen = beat

@@ -65,6 +65,56 @@ func TestLongCommandHoldsUpNobody(t *testing.T) {
 	}
 }
 
+// TestTakeover: a runner is taken over in a turn only, and ends with it; a turn that has ended just before leaves it the loop's.
+func TestTakeover(t *testing.T) {
+	l := &loop{of: &loops{wake: make(chan struct{}, 1)}}
+	r := &runner{}
+	before := uint64(0)
+	if !l.turn(r, func() { before = r.beat.Load() }) {
+		t.Error("a runner that nobody took over ends")
+	}
+	if r.beat.CompareAndSwap(before, takenOver) {
+		t.Error("a runner was taken over whose turn had ended")
+	}
+	if l.turn(r, func() {
+		if beat := r.beat.Load(); beat%2 != 1 || !r.beat.CompareAndSwap(beat, takenOver) {
+			t.Error("a runner cannot be taken over in a turn")
+		}
+	}) {
+		t.Error("a runner that was taken over goes on")
+	}
+}
+
+// TestIdleConnectionKeepsNoBuffer: a connection that a loop reads has an input buffer only while there is something in it.
+func TestIdleConnectionKeepsNoBuffer(t *testing.T) {
+	s := start(t, nil)
+	c := dial(t, s)
+	buffer := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for c := range s.conns {
+			k := c.looped.(*sock)
+			k.mu.Lock() // no turn begins or ends meanwhile
+			defer k.mu.Unlock()
+			if !k.turning {
+				return cap(c.in)
+			}
+		}
+		return -1
+	}
+	c.send("PING\r\n")
+	c.expect("+PONG\r\n")
+	if !until(func() bool { return s.looped() && buffer() == 0 }) {
+		t.Errorf("an idle connection keeps %d bytes", buffer())
+	}
+	c.send("ECHO ab") // the rest comes later
+	if !until(func() bool { return buffer() > 0 }) {
+		t.Error("what has arrived is nowhere")
+	}
+	c.send("c\r\n")
+	c.expect("$3\r\nabc\r\n")
+}
+
 // TestLoopAndBack: a connection that a goroutine had to serve, since its client was too far ahead, is a loop's again.
 func TestLoopAndBack(t *testing.T) {
 	s := start(t, nil)

@@ -39,8 +39,9 @@ type Config struct {
 	NewMigrator   func(*engine.Node) engine.Migrator
 	Version       string
 
-	// Loops is how many goroutines read the connections, each its part of them; 0 means one for every two processors, at least
-	// one. A negative number gives each connection a goroutine of its own, as everywhere but on Linux.
+	// Loops is how many goroutines read the connections, each its part of them; 0 means one for every two processors. A
+	// negative number gives each connection a goroutine of its own, as everywhere but on Linux, and with one processor, which a
+	// loop would hold while it waits.
 	Loops int
 
 	// Log receives what happens; nil discards it.
@@ -79,6 +80,7 @@ type Server struct {
 	peers   *Peers
 	servers *Servers
 	loops   *loops
+	inputs  sync.Pool // of *[readBuffer]byte: input buffers that no connection needs now
 
 	kill chan struct{} // closed when connections must end at once
 	done sync.WaitGroup
@@ -148,7 +150,7 @@ func Start(cfg Config) (*Server, error) {
 // startLoops starts as many loops as Config.Loops says.
 func (s *Server) startLoops(n int) (err error) {
 	if n == 0 {
-		n = max(1, runtime.GOMAXPROCS(0)/2)
+		n = runtime.GOMAXPROCS(0) / 2
 	}
 	s.loops, err = startLoops(max(n, 0), s.log)
 	return err

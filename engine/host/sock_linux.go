@@ -107,10 +107,10 @@ func (s *sock) call(b []byte, do func(int, []byte) (int, error)) (int, error) {
 	}
 	for {
 		n, err := do(s.fd, b)
-		switch err { //nolint:errorlint // a system call returns the number itself
+		switch err {
 		case nil:
 			return n, nil
-		case syscall.EINTR:
+		case syscall.EINTR: //nolint:errorlint // a system call returns the number itself
 		case syscall.EAGAIN:
 			return 0, errNotNow
 		default:
@@ -306,6 +306,9 @@ func (s *sock) await(w *waitState) error {
 // Read implements net.Conn. Whoever calls it is the reader.
 func (s *sock) Read(b []byte) (int, error) {
 	for {
+		if err := s.stopped(); err != nil { // also while the other side never stops sending
+			return 0, err
+		}
 		n, err := s.readNow(b)
 		if err != errNotNow { //nolint:errorlint // readNow returns it as it is
 			return n, err
@@ -314,6 +317,13 @@ func (s *sock) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
+}
+
+// stopped is why the reader must end, nil if it need not.
+func (s *sock) stopped() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stop
 }
 
 // Write implements net.Conn. Whoever calls it is the writer.

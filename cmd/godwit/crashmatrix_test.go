@@ -76,7 +76,7 @@ type crashMatrix struct {
 	halts []string // by node: the file that stops it
 	// ordered is where the last order was sent, which may have been answered.
 	ordered *conn
-	cells map[[2]string]*crashCell
+	cells   map[[2]string]*crashCell
 }
 
 // crashCell is what the repetitions of a case came to.

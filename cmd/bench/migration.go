@@ -109,7 +109,7 @@ func moveOnce(ctx context.Context, o *options, dir string, d load, rate int) (m 
 		return m, fmt.Errorf("load: %w", err)
 	}
 	w := startWriters(ctx, o, &d, source.addr(), tags, rate)
-	defer w.stop()
+	defer func() { _ = w.stop() }() // for the ways out before the one that looks at the error
 	if rate > 0 && !sleep(ctx, settleTime) {
 		return m, ctx.Err()
 	}

@@ -186,9 +186,6 @@ type queue struct {
 	next   uint64
 }
 
-// heapWidth is how many events stand below one in the heap: with four, a path from the top is half as long as with two.
-const heapWidth = 4
-
 // queued is an event in the heap.
 type queued struct {
 	at    time.Duration
@@ -214,7 +211,7 @@ func (q *queue) push(e event) {
 	q.heap = append(q.heap, entry)
 	i := len(q.heap) - 1
 	for i > 0 {
-		up := (i - 1) / heapWidth
+		up := (i - 1) / 2
 		if !entry.before(&q.heap[up]) {
 			break
 		}
@@ -233,12 +230,9 @@ func (q *queue) pop() (event, bool) {
 	last := q.heap[n]
 	q.heap = q.heap[:n]
 	for i := 0; n > 0; {
-		first := heapWidth*i + 1
-		child := first
-		for next := first + 1; next < min(first+heapWidth, n); next++ {
-			if q.heap[next].before(&q.heap[child]) {
-				child = next
-			}
+		child := 2*i + 1
+		if child+1 < n && q.heap[child+1].before(&q.heap[child]) {
+			child++
 		}
 		if child >= n || !q.heap[child].before(&last) {
 			q.heap[i] = last

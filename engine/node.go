@@ -53,6 +53,7 @@ type Node struct {
 	slotWaits slotWaits
 	pause     clientPause
 	slow      slowLog
+	latency   latency
 	monitors  monitors
 	stats     stats
 	config    config

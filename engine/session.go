@@ -82,6 +82,7 @@ type Session struct {
 // heldReplies is a run of replies and the position at which they may leave.
 type heldReplies struct {
 	at    store.Position
+	began time.Duration // the last command of them, while that is measured
 	bytes []byte
 }
 
@@ -270,6 +271,9 @@ func (s *Session) flush() {
 	}
 	if len(s.held) == 0 && (s.need <= s.n.store.Durable()) {
 		s.opts.Deliver(s.out.Bytes())
+		if s.n.latency.on.Load() {
+			s.n.countLatency(s, time.Duration(s.active.Load()))
+		}
 		s.emptyOut()
 		return
 	}
@@ -278,7 +282,7 @@ func (s *Session) flush() {
 		s.Overflow(n)
 		return
 	}
-	h := heldReplies{at: s.need, bytes: bytes.Clone(s.out.Bytes())}
+	h := heldReplies{at: s.need, began: time.Duration(s.active.Load()), bytes: bytes.Clone(s.out.Bytes())}
 	s.emptyOut()
 	s.held = append(s.held, h)
 	s.n.store.WhenDurable(h.at, s.release)
@@ -304,6 +308,9 @@ func (s *Session) release() {
 	n := 0
 	for n < len(s.held) && s.held[n].at <= durable {
 		s.opts.Deliver(s.held[n].bytes)
+		if s.n.latency.on.Load() {
+			s.n.countLatency(s, s.held[n].began)
+		}
 		n++
 	}
 	s.held = slices.Delete(s.held, 0, n) // not s.held[n:], which would soon take new memory

@@ -143,7 +143,7 @@ func New(cfg Config) (func(*engine.Node) engine.Migrator, error) {
 			node: n, env: n.Options(), cfg: cfg,
 			sources: map[slot.Slot]*sourceSlot{}, targets: map[slot.Slot]*targetSlot{}, importing: map[slot.Slot]struct{}{}, announces: map[announceKey]*announce{},
 		}
-		d.pacer.d, d.pacer.node.limit = d, limit
+		d.pacer.d, d.pacer.node.limit, d.pacer.latency = d, limit, n.TakeLatency
 		return d
 	}, nil
 }

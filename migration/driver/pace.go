@@ -18,20 +18,34 @@ type limiter struct {
 	// stopped is when the limit last made somebody wait, as rate and words say.
 	stopped time.Duration
 	words   string
+	held    bool // nothing may be read: the automatic mode measures
 }
 
 // stoppedLately is for how long the status says that a limit made a job wait: longer than the waits of a rate that is kept slice by slice.
 const stoppedLately = time.Second
 
-// ready reports whether something may be read under the limit. pacer.mu is held.
-func (l *limiter) ready(clock env.Clock) bool {
+// ready reports whether something may be read under the limit, and under what the automatic mode has found if the limit asks for it. pacer.mu is
+// held.
+func (l *limiter) ready(clock env.Clock, auto *migration.Auto) bool {
 	rate, words := l.limit.At(clock.WallMs())
 	now := clock.Mono()
-	if l.bucket.Ready(now, rate) || mutant.On(mutant.ThrottleIgnored) {
+	l.held = false
+	if l.limit.AutoPercent != 0 && (auto.Hold || rate == 0 || auto.Rate < rate) {
+		rate, words, l.held = auto.Rate, auto.String(), auto.Hold
+	}
+	if !l.held && l.bucket.Ready(now, rate) || mutant.On(mutant.ThrottleIgnored) {
 		return true
 	}
 	l.stopped, l.words = now, words
 	return false
+}
+
+// wait is how long it is until something may be read, if it was not when ready was asked. pacer.mu is held.
+func (l *limiter) wait(now time.Duration) time.Duration {
+	if l.held {
+		return lookAgain
+	}
+	return l.bucket.Wait(now)
 }
 
 // waiting says which limit made somebody wait in the last second, "" if none did. pacer.mu is held.
@@ -50,6 +64,9 @@ type pacer struct {
 	d    *Driver
 	mu   sync.Mutex
 	node limiter
+	// auto is for the limits that ask for it, all of them; latency tells how long clients have waited since it was asked last.
+	auto    migration.Auto
+	latency func() (p99 time.Duration, replies uint64)
 	// turns wait, those of jobs of greater priority first, then in the order of their asking.
 	turns []turn
 	timer env.Timer
@@ -72,6 +89,7 @@ const lookAgain = time.Second
 func (p *pacer) ask(s *sourceSlot) (now bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.adapt(&s.job.limiter)
 	t := turn{s: s, round: s.stream.opening, first: s.job.header.Priority, own: &s.job.limiter}
 	if len(p.turns) == 0 && p.ready(t) {
 		p.take(t.own, p.d.cfg.ChunkBytes)
@@ -89,7 +107,31 @@ func (p *pacer) ask(s *sourceSlot) (now bool) {
 }
 
 // ready reports whether a turn has come. p.mu is held.
-func (p *pacer) ready(t turn) bool { return p.node.ready(p.d.env.Clock) && t.own.ready(p.d.env.Clock) }
+func (p *pacer) ready(t turn) bool {
+	return p.node.ready(p.d.env.Clock, &p.auto) && t.own.ready(p.d.env.Clock, &p.auto)
+}
+
+// leastReplies is of how few replies no percentile is made.
+const leastReplies = 20
+
+// adapt steps the automatic mode when it is time, if the node's limit or that of a job asks for it. It is called whenever a slot wants to read or
+// has waited, which is often enough while there is anything to slow down. p.mu is held.
+func (p *pacer) adapt(own *limiter) {
+	percent := p.node.limit.AutoPercent
+	if own := own.limit.AutoPercent; own != 0 && (percent == 0 || own < percent) {
+		percent = own
+	}
+	now := p.d.env.Clock.Mono()
+	if percent == 0 || now < p.auto.Next {
+		return
+	}
+	p.d.node.MeasureLatency(true)
+	p99, replies := p.latency()
+	if replies < leastReplies {
+		p99 = 0
+	}
+	p.auto.Step(now, p99, percent)
+}
 
 // take counts what is read; a negative number gives back. p.mu is held.
 func (p *pacer) take(own *limiter, n int) {
@@ -111,9 +153,12 @@ func (p *pacer) serve() {
 	var served []turn
 	p.mu.Lock()
 	p.wakes = 0
-	for i := 0; i < len(p.turns) && p.node.ready(p.d.env.Clock); {
+	for _, t := range p.turns {
+		p.adapt(t.own)
+	}
+	for i := 0; i < len(p.turns) && p.node.ready(p.d.env.Clock, &p.auto); {
 		t := p.turns[i]
-		if !t.own.ready(p.d.env.Clock) {
+		if !t.own.ready(p.d.env.Clock, &p.auto) {
 			i++ // a job that waits for itself holds nobody up
 			continue
 		}
@@ -135,10 +180,10 @@ func (p *pacer) arm() {
 	}
 	now := p.d.env.Clock.Mono()
 	wait := lookAgain
-	p.node.ready(p.d.env.Clock)
+	p.node.ready(p.d.env.Clock, &p.auto)
 	for _, t := range p.turns {
-		t.own.ready(p.d.env.Clock)
-		wait = min(wait, max(p.node.bucket.Wait(now), t.own.bucket.Wait(now)))
+		t.own.ready(p.d.env.Clock, &p.auto)
+		wait = min(wait, max(p.node.wait(now), t.own.wait(now)))
 	}
 	at := now + max(wait, 1)
 	if p.timer != nil && p.wakes != 0 {

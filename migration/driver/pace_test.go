@@ -192,3 +192,37 @@ func TestThrottleAndPauses(t *testing.T) {
 		w.close()
 	}
 }
+
+// TestThrottleAuto: in the automatic mode a job goes as fast as clients bear, after a second in which it is measured what they wait without moves.
+func TestThrottleAuto(t *testing.T) {
+	w, n := throttled(t, 1)
+	p := &n.driver().pacer
+	steps := 0
+	p.latency = func() (time.Duration, uint64) { // p.mu is held
+		steps++
+		if p.auto.Rate > 6e6 && !p.auto.Hold {
+			return 1300 * time.Microsecond, 1000
+		}
+		return time.Millisecond, 1000
+	}
+	job := w.startWith(engine.JobOptions{Throttle: "1kB/s auto=20%"}, 0, 1, 1)
+	w.until("the job moves", func() bool { return n.job(job).Step == "base" })
+	w.pass(900 * time.Millisecond)
+	if st := n.job(job); st.Bytes != 0 || st.Waiting != "throttle of the job: automatic, while it is measured how long clients wait without moves" {
+		t.Fatalf("%+v", st)
+	}
+	w.pass(5 * time.Second)
+	if st := n.job(job); st.Bytes < 3000 || st.Bytes > 6500 || st.Waiting != "throttle of the job: 1 kB/s" {
+		t.Fatalf("a smaller rate still counts: %+v", st)
+	}
+	limit := "auto=20%"
+	if _, err := n.driver().Throttle(job, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if st := w.ended(n, job); st.State != engine.JobSuccess || steps < 5 {
+		t.Fatalf("%+v, %d steps", st, steps)
+	}
+	if p.auto.Base != time.Millisecond || p.auto.Rate < 3e6 || p.auto.Rate > 7e6 {
+		t.Errorf("%+v", p.auto)
+	}
+}

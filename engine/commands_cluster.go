@@ -329,6 +329,7 @@ func (n *Node) ResetCluster() (store.Position, error) {
 	n.mu.Lock()
 	n.hints = map[slot.Slot]cluster.Hint{}
 	n.wished = map[slot.Slot]cluster.NodeID{}
+	n.opening = map[slot.Slot]cluster.JobID{}
 	n.foreign = nil
 	n.claims.Reset()
 	n.mu.Unlock()

@@ -89,7 +89,11 @@ func (s *Session) migrateKeys(spec *command.Spec, args [][]byte) {
 				return
 			}
 		}
-		if to := n.member(&m, sl); to != "" {
+		switch to, problem := n.member(&m, sl); {
+		case problem != "":
+			s.out.Error(problem)
+			return
+		case to != "":
 			s.migrateSlot(spec, args, &m, sl, to)
 			return
 		}
@@ -101,20 +105,28 @@ func (s *Session) migrateKeys(spec *command.Spec, args [][]byte) {
 const noKey = "NOKEY"
 
 // member is the other node of the cluster that MIGRATE names, "" if it names none. A node may be named otherwise than in the map, as tools do that
-// were told a name of it; one to which the slot is moving is known by its port.
-func (n *Node) member(m *migrateRequest, sl slot.Slot) cluster.NodeID {
-	goesTo := cluster.NodeID("")
-	if j, found := n.liveJob(sl); found {
-		goesTo = j.Target
-	}
+// were told a name of it: one to which the slot is moving because of SETSLOT MIGRATING is known by its port, since the tool that said that
+// says MIGRATE next. Where a slot moves for another reason the same port is no proof, and problem says so.
+func (n *Node) member(m *migrateRequest, sl slot.Slot) (id cluster.NodeID, problem string) {
 	topology := n.topology()
 	for i := range topology.Nodes {
 		node := &topology.Nodes[i]
-		if strconv.Itoa(node.Port) == m.port && node.ID != n.ID() && (node.ID == goesTo || sameHost(node.Host, m.host)) {
-			return node.ID
+		if strconv.Itoa(node.Port) == m.port && node.ID != n.ID() && sameHost(node.Host, m.host) {
+			return node.ID, ""
 		}
 	}
-	return ""
+	j, found := n.liveJob(sl)
+	if !found {
+		return "", ""
+	}
+	target := topology.Find(j.Target)
+	switch {
+	case target == nil || strconv.Itoa(target.Port) != m.port:
+		return "", ""
+	case !n.isOpening(sl, j.ID):
+		return "", errMigrateElsewhere(sl, j)
+	}
+	return j.Target, ""
 }
 
 // migrateSlot answers a MIGRATE to a node of the cluster: when the slot is there.

@@ -79,6 +79,7 @@ func (s *Session) setSlotMigrating(sl slot.Slot, to cluster.NodeID) {
 		return
 	}
 	if j, found := n.liveJob(sl); found && j.Target == to {
+		n.opened(sl, j.ID)
 		s.answerSlot(done)
 		return
 	} else if found {
@@ -89,9 +90,25 @@ func (s *Session) setSlotMigrating(sl slot.Slot, to cluster.NodeID) {
 		s.out.Error(errToMyself)
 		return
 	}
-	if _, ok := s.startJob([]slot.Range{{First: sl, Last: sl}}, to, JobOptions{Hold: true, Priority: MaxPriority}); ok {
+	if id, ok := s.startJob([]slot.Range{{First: sl, Last: sl}}, to, JobOptions{Hold: true, Priority: MaxPriority}); ok {
+		n.opened(sl, id)
 		s.out.OK()
 	}
+}
+
+// opened notes that SETSLOT MIGRATING began a job, or found it.
+func (n *Node) opened(sl slot.Slot, id cluster.JobID) {
+	n.mu.Lock()
+	n.opening[sl] = id
+	n.mu.Unlock()
+}
+
+// isOpening reports whether SETSLOT MIGRATING was said of a job since the process was started.
+func (n *Node) isOpening(sl slot.Slot, id cluster.JobID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	of, ok := n.opening[sl]
+	return ok && of == id
 }
 
 // setSlotImporting answers SETSLOT IMPORTING at the target.

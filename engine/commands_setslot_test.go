@@ -160,6 +160,26 @@ func TestSetSlotDrivesAJob(t *testing.T) {
 		t.Errorf("told %q", mig.told[told:])
 	}
 
+	// A server that is not the target has its port. Only the tool that said MIGRATING can mean the target by that.
+	c.want("OK", "SET", keyIn(30), "v")
+	c.want(`"4"`, "GODWIT", "MIGRATION", "START", "30", string(id("b")), "HOLD")
+	elsewhere := []string{"MIGRATE", "192.0.2.77", "7001", keyIn(30), "0", "300"}
+	c.want("(error) "+errMigrateElsewhere(30, mig.jobs[3]), elsewhere...)
+	if len(mig.told) != told {
+		t.Errorf("told %q", mig.told[told:])
+	}
+	c.want("(error) "+errNoServers, "MIGRATE", "192.0.2.77", "7002", keyIn(30), "0", "300")
+	c.want("OK", "CLUSTER", "SETSLOT", "30", "MIGRATING", string(id("b")))
+	c.send(elsewhere...)
+	w.run()
+	if len(mig.told) == told || mig.told[told] != "cutover 4 " {
+		t.Errorf("told %q", mig.told[told:])
+	}
+	w.advance(time.Second)
+	if got := c.taken(); got != "(error) "+errMigrateTimeout(30) {
+		t.Errorf("at its timeout MIGRATE answers %s", got)
+	}
+
 	c.send("CLUSTER", "SETSLOT", "7", "MIGRATING", string(id("b")))
 	gone := nodes[1].client()
 	gone.send("CLUSTER", "SETSLOT", "9", "NODE", string(id("b")))

@@ -416,7 +416,10 @@ func (n *Node) route(w *work) verdict {
 	}
 	if w.write && w.all {
 		for sl := range slot.Slot(slot.Count) {
-			if st := n.slots.get(sl); st.sending || st.state() == cluster.Serving && (st.paused || st.sealed) {
+			switch st := n.slots.get(sl); {
+			case st.sending:
+				return n.awaitSent(sl, st)
+			case st.state() == cluster.Serving && (st.paused || st.sealed):
 				return verdict{kind: verdictPark, slot: sl}
 			}
 		}
@@ -429,13 +432,16 @@ func (n *Node) routeOne(sl slot.Slot, write bool) verdict {
 	st := n.slots.get(sl)
 	if !n.opts.Cluster {
 		if st.sending {
-			return verdict{kind: verdictPark, slot: sl}
+			return n.awaitSent(sl, st)
 		}
 		return verdict{}
 	}
 	switch st.state() {
 	case cluster.Serving:
-		if st.sending || st.sealed && !(mutant.On(mutant.LateRead) && !write) || st.paused && write {
+		if st.sending {
+			return n.awaitSent(sl, st)
+		}
+		if st.sealed && !(mutant.On(mutant.LateRead) && !write) || st.paused && write {
 			return verdict{kind: verdictPark, slot: sl}
 		}
 		if write && n.slowed(st) {

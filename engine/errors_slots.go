@@ -36,6 +36,7 @@ const (
 
 	errNoServers      = "ERR this node cannot call other servers"
 	errMigrateSize    = "ERR the keys have more than 1 GiB together: migrate fewer at once"
+	errMigrateCount   = "ERR too many keys: MIGRATE takes 10000 to another server at once"
 	errMigrateConnect = "IOERR error or timeout connecting to the client"
 	errMigrateRead    = "IOERR error or timeout reading to target instance"
 	errMigrateLeft    = "IOERR the slot has left this node while its keys were sent: they are where the slot is, and at the target"
@@ -92,6 +93,11 @@ func errStillMoving(sl slot.Slot) string {
 // errNotMigrating answers MIGRATE to a node of the cluster to which the slot is not to move.
 func errNotMigrating(sl slot.Slot, to cluster.NodeID) string {
 	return fmt.Sprintf("ERR Slot %d is not moving to node %s: say CLUSTER SETSLOT %d MIGRATING to its owner first", sl, to, sl)
+}
+
+// errMigrateElsewhere answers MIGRATE to a server that could be the node to which the slot is moving, or another.
+func errMigrateElsewhere(sl slot.Slot, j JobStatus) string {
+	return fmt.Sprintf("ERR Slot %d is moving to node %s, which has this port and another host: name it as CLUSTER NODES does, or cancel job %d first", sl, j.Target, j.ID.Counter)
 }
 
 func errMigrateTimeout(sl slot.Slot) string {

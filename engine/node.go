@@ -65,6 +65,7 @@ type Node struct {
 	mu      sync.Mutex // guards what follows; taken after stripes
 	hints   map[slot.Slot]cluster.Hint
 	wished  map[slot.Slot]cluster.NodeID // by SETSLOT IMPORTING: whence a slot is to come
+	opening map[slot.Slot]cluster.JobID  // by SETSLOT MIGRATING: the latest job of the slot that it was said of
 	tasks   []importTask                 // oldest first
 	foreign *foreignImport               // the latest from outside; nil if there was none
 	alarms  []string
@@ -83,7 +84,7 @@ func Open(o Options) (*Node, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{opts: o, table: o.Commands, hints: map[slot.Slot]cluster.Hint{}, wished: map[slot.Slot]cluster.NodeID{}, started: o.Clock.Mono()}
+	n := &Node{opts: o, table: o.Commands, hints: map[slot.Slot]cluster.Hint{}, wished: map[slot.Slot]cluster.NodeID{}, opening: map[slot.Slot]cluster.JobID{}, started: o.Clock.Mono()}
 	n.expiring.unknown.Store(true)
 	n.config.init(&n.opts)
 	n.slow.init()

@@ -55,7 +55,8 @@ type Limits struct {
 	// connection is no longer read. Default 64 MiB.
 	PipelineBytes int
 	// ParkedCommands and ParkedBytes bound what waits for one slot. Reaching either abandons its pause, never a request; where
-	// the move is decided, or the slot is about to arrive, further commands are redirected or answered TRYAGAIN at once.
+	// the move is decided, the slot is about to arrive, or MIGRATE sends keys of it to another server, further commands are
+	// redirected or answered TRYAGAIN at once.
 	// Defaults 10,000 and 64 MiB.
 	ParkedCommands int
 	ParkedBytes    int

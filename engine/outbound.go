@@ -41,6 +41,14 @@ type outboundItem struct {
 	taken   bool // the server has said that it has it
 }
 
+// Limits of a MIGRATE to another server.
+const (
+	// maxSendKeys is how many keys it may name. They are loaded under the locks of their slots, a few µs each.
+	maxSendKeys = 10_000
+	// maxSendTimeout is the longest timeout that counts: for so long the other server may be silent while commands wait for it.
+	maxSendTimeout = time.Minute
+)
+
 // settleRest is how long it waits when it may not delete yet, because a slot or all clients are paused.
 const settleRest = 5 * time.Millisecond
 
@@ -52,6 +60,11 @@ func (s *Session) migrateOut(spec *command.Spec, args [][]byte, m migrateRequest
 		return
 	}
 	m.keys, _ = cloneArgs(m.keys) // what waits owns what it waits with
+	if m.keys = distinct(m.keys); len(m.keys) > maxSendKeys {
+		s.out.Error(errMigrateCount)
+		return
+	}
+	m.timeout = min(m.timeout, maxSendTimeout)
 	m.user, m.password = slices.Clone(m.user), slices.Clone(m.password)
 	o := &outbound{n: n, s: s, m: m}
 	for _, k := range m.keys {
@@ -74,6 +87,16 @@ func (s *Session) migrateOut(spec *command.Spec, args [][]byte, m migrateRequest
 	} else {
 		n.opts.Workers.Submit(o.send)
 	}
+}
+
+// distinct removes keys that were named before, in place.
+func distinct(keys [][]byte) [][]byte {
+	seen := make(map[string]struct{}, len(keys))
+	return slices.DeleteFunc(keys, func(k []byte) bool {
+		_, again := seen[string(k)]
+		seen[string(k)] = struct{}{}
+		return again
+	})
 }
 
 // begin loads the keys and marks their slots, under the exclusive locks.
@@ -100,9 +123,9 @@ func (o *outbound) load(tx *data.Tx) (problem string) {
 	n := o.n
 	dump := n.table.Lookup([]byte("dump"))
 	total := 0
-	for i, user := range o.m.keys {
+	for _, user := range o.m.keys {
 		e := tx.Load(user)
-		if !e.Found || slices.ContainsFunc(o.m.keys[:i], func(k []byte) bool { return string(k) == string(user) }) {
+		if !e.Found {
 			continue
 		}
 		it := outboundItem{user: user}
@@ -123,6 +146,14 @@ func (o *outbound) load(tx *data.Tx) (problem string) {
 		o.items = append(o.items, it)
 	}
 	return ""
+}
+
+// awaitSent lets a command wait for the answer of the server that a slot's keys were sent to, unless as many wait as may. The stripe is held.
+func (n *Node) awaitSent(sl slot.Slot, st slotState) verdict {
+	if n.parkedFull(st) {
+		return verdict{kind: verdictError, text: cluster.TryAgain}
+	}
+	return verdict{kind: verdictPark, slot: sl}
 }
 
 // mark says whether the slots are being sent from, and remembers under which epochs they are. Their stripes are held exclusively.

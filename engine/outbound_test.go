@@ -18,9 +18,12 @@ type otherServer struct {
 	said [][]string // commands, the payload of RESTORE as the string that it holds
 	play func(round int, commands [][]string) (replies []string, err error)
 	n    int
+
+	timeout time.Duration // of the last call
 }
 
 func (o *otherServer) Do(addr string, commands [][][]byte, timeout time.Duration, done func([][]byte, error)) {
+	o.timeout = timeout
 	var said [][]string
 	for _, args := range commands {
 		var words []string
@@ -225,4 +228,65 @@ func TestMigrateOutWaits(t *testing.T) {
 	if n.sending.Load() != 0 {
 		t.Error("a slot is marked for ever")
 	}
+}
+
+// TestMigrateOutLimits: what waits for the other server's answer is bounded, as are its keys and its silence.
+func TestMigrateOutLimits(t *testing.T) {
+	for name, limits := range map[string]Limits{"commands": {ParkedCommands: 2}, "bytes": {ParkedBytes: 20}} {
+		for _, inCluster := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, inCluster), func(t *testing.T) {
+				w := newWorld(t)
+				server := &otherServer{w: w}
+				n := w.addNode(func(o *Options) { o.Cluster, o.Servers, o.Limits = inCluster, server, limits })
+				if inCluster {
+					n.client().want("OK", "CLUSTERX", "SETNODEID", string(id("a")))
+					n.setNodes("1", "", "a 0-16383")
+				}
+				k := keyIn(7)
+				c := n.client()
+				c.want("OK", "SET", k, "v")
+				waits, refused := 0, 0
+				var clients []*testClient
+				server.play = func(round int, commands [][]string) ([]string, error) {
+					for range 5 {
+						for _, args := range [][]string{{"GET", k}, {"APPEND", k, "x"}, {"FLUSHALL"}} {
+							other := n.client()
+							other.send(args...)
+							clients = append(clients, other)
+						}
+					}
+					w.advance(n.opts.Limits.ParkDeadline + time.Second)
+					for _, other := range clients {
+						switch got := other.taken(); got {
+						case "":
+							waits++
+						case "(error) " + cluster.TryAgain:
+							refused++
+						default:
+							t.Errorf("meanwhile: %s", got)
+						}
+					}
+					return take(round, commands)
+				}
+				c.want("OK", "MIGRATE", "h", "1", k, "0", "99999999")
+				if waits == 0 || waits > 3 || waits+refused != len(clients) {
+					t.Errorf("%d wait, %d were refused", waits, refused)
+				}
+				if server.timeout != maxSendTimeout {
+					t.Errorf("the other server may be silent for %v", server.timeout)
+				}
+			})
+		}
+	}
+	w := newWorld(t)
+	n := w.alone(&otherServer{w: w, play: take})
+	c := n.client()
+	args := []string{"MIGRATE", "h", "1", "", "0", "100", "KEYS"}
+	for i := range maxSendKeys {
+		args = append(args, fmt.Sprint("k", i), "k0")
+	}
+	c.want("OK", "SET", "k1", "v")
+	c.want("(error) "+errMigrateCount, append(args, "k")...)
+	c.want("OK", args...)
+	c.want("(nil)", "GET", "k1")
 }

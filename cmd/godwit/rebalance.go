@@ -250,7 +250,7 @@ func (r *rebalancer) plan() (balancePlan, error) {
 	for _, m := range members {
 		for _, j := range m.Report.Jobs {
 			// Those that wait for a person are not waited for here.
-			if !j.Ended && j.Held == "" && j.Step != "keeping" && j.Step != "suspended" {
+			if !j.Ended && j.Step != "keeping" && !waitsForPerson(j) {
 				p.Jobs = append(p.Jobs, plannedWatch{m.Addr, j.Counter, j.Slots})
 			}
 		}
@@ -365,7 +365,13 @@ func (p *balancePlan) print(out io.Writer) error {
 	return nil
 }
 
-// watch shows the progress of the jobs, as one, until all have ended or only keep copies. The error tells which did not move everything.
+// waitsForPerson reports whether a job does nothing until an operator says so.
+func waitsForPerson(j engine.JobReport) bool {
+	return !j.Ended && (j.Held != "" || j.Step == "holding" || j.Step == "suspended")
+}
+
+// watch shows the progress of the jobs, as one, until all have ended, only keep copies or wait for a person. The error tells which did
+// not move everything.
 func (r *rebalancer) watch(ctx context.Context, out io.Writer, jobs []plannedWatch) error {
 	total := 0
 	for _, j := range jobs {
@@ -387,7 +393,7 @@ func (r *rebalancer) watch(ctx context.Context, out io.Writer, jobs []plannedWat
 			case err == nil:
 				seen = time.Now()
 				last[i] = j
-				if j.Ended || j.Step == "keeping" && j.MovedSlots == j.Slots {
+				if j.Ended || j.Step == "keeping" && j.MovedSlots == j.Slots || waitsForPerson(j) {
 					ended[i] = j
 				}
 			case errors.As(err, &refused), time.Since(seen) > watchLost:
@@ -406,7 +412,10 @@ func (r *rebalancer) watch(ctx context.Context, out io.Writer, jobs []plannedWat
 	}
 	var problems []error
 	for _, i := range slices.Sorted(maps.Keys(ended)) {
-		if j := ended[i]; j.State == engine.JobFail || j.MovedSlots < j.Slots || j.Differ > 0 {
+		switch j := ended[i]; {
+		case waitsForPerson(j):
+			problems = append(problems, fmt.Errorf("job %s is %s, %d of %d slots have moved: it goes on when it is told, see godwit migrate", j.ID, j.Step, j.MovedSlots, j.Slots))
+		case j.State == engine.JobFail || j.MovedSlots < j.Slots || j.Differ > 0:
 			problems = append(problems, fmt.Errorf("job %s moved %d of %d slots, %d of them with copies that differ: %s", j.ID, j.MovedSlots, j.Slots, j.Differ, j.Error))
 		}
 	}

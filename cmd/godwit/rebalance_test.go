@@ -82,6 +82,24 @@ func TestClusterGrowsAndShrinks(t *testing.T) {
 	if s := statusOf(t, nodes[0]); s.Nodes[2].Slots != 0 {
 		t.Errorf("the drained node still serves %d slots:\n%s", s.Nodes[2].Slots, out)
 	}
+
+	// What waits for a person is not waited for.
+	mustRun(t, "migrate", "start", "--node", first, "--slots", "0-9", "--to", third, "--hold")
+	for began := time.Now(); statusOf(t, nodes[0]).Nodes[0].Report.Jobs[1].Step != "holding"; time.Sleep(5 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			t.Fatal("the job is not held")
+		}
+	}
+	mustFail(t, "has a part in job", "cluster", "remove", third, "--node", first)
+	if out := mustRun(t, "cluster", "rebalance", "--node", first, "--yes", "--weight", third+"=0.001", "--by", "slots", "--tolerance", "60"); !strings.Contains(out, "nothing has to move") {
+		t.Errorf("rebalance beside a held job says:\n%s", out)
+	}
+	mustRun(t, "migrate", "cancel", "2", "--node", first)
+	for began := time.Now(); !statusOf(t, nodes[0]).Nodes[0].Report.Jobs[1].Ended; time.Sleep(5 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			t.Fatal("the job has not ended")
+		}
+	}
 	mustRun(t, "cluster", "remove", third, "--node", first)
 	s = statusOf(t, nodes[0])
 	if len(s.Nodes) != 2 || s.Nodes[0].Slots+s.Nodes[1].Slots != slot.Count || !s.Healthy {

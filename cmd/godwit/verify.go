@@ -12,23 +12,20 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"godwit/engine"
 	"godwit/engine/slot"
 )
 
 // The exit status of godwit verify beside 0 (the copies are equal) and 1 (it could not be found out).
 const (
 	statusDiffer  = 3 // some key differs, and was not mended
-	statusWritten = 4 // some slot was written to all the while, the others are equal
+	statusWritten = 4 // some slot was written to or moved all the while, the others are equal
 )
-
-// verifyTries is how often a slot that is being written to is opened anew.
-const verifyTries = 5
 
 // verifyFlags are the flags of godwit verify.
 type verifyFlags struct {
 	from, to, slots, password string
 	stored, repair, force     bool
+	kept                      bool
 	most                      int
 	asJSON                    bool
 }
@@ -39,17 +36,17 @@ func newVerifyCommand() *cobra.Command {
 		Use:   "verify --slots RANGES --from HOST:PORT --to HOST:PORT",
 		Short: "Compare slots of two nodes or two clusters, list the keys that differ, and mend them",
 		Long: `Compare what two nodes hold of some slots, key by key, by digests: type, elements, order, scores and expiries. A node that
-has no copy of a slot itself is taken for its cluster, and the node asked that serves the slot there. Copies that were given away
-and are kept (--hold-source) count, too.
+has no copy does not serve a slot itself is taken for its cluster, and the node asked that serves the slot there. With --kept, what a
+named node has given away and keeps (--hold-source) is compared, or mended, instead.
 
 Each slot is compared at one moment: both nodes hold their present while neither is written to. A slot that is written to
-at both of several looks is reported as written, and not compared.
+at each of several looks is reported as written, and not compared; one that moves meanwhile is looked for again.
 
 With --repair the second node is made to hold what the first one does, key by key: each is deleted and written anew under the lock of its
 slot. A slot that the second node serves is refused, since what clients write to these keys meanwhile is overwritten, unless
 --force says so. What was mended is compared again.
 
-Exit status: 0 equal (or all mended), 1 it could not be found out, 3 keys differ, 4 slots were being written to, the others are equal.`,
+Exit status: 0 equal (or all mended), 1 it could not be found out, 3 keys differ, 4 slots were being written to or moved, the others are equal.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := interruptible(c.Context())
@@ -64,6 +61,7 @@ Exit status: 0 equal (or all mended), 1 it could not be found out, 3 keys differ
 	c.Flags().BoolVar(&f.stored, "stored", false, "compare the records as they are stored, indexes included: copies that were moved as records are equal in that, too")
 	c.Flags().BoolVar(&f.repair, "repair", false, "make the second node hold what the first one does")
 	c.Flags().BoolVar(&f.force, "force", false, "repair slots that the second node serves, too")
+	c.Flags().BoolVar(&f.kept, "kept", false, "compare, and mend, copies that the named nodes have given away and keep, not those of the nodes that serve the slots")
 	c.Flags().IntVar(&f.most, "most", 1000, "list at most this `NUMBER` of keys of a slot")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	for _, name := range []string{"slots", "from", "to"} {
@@ -79,6 +77,7 @@ type VerifyReport struct {
 	Items       uint64       `json:"items"` // records and elements compared, of the first side
 	Seconds     float64      `json:"seconds"`
 	Written     []slot.Slot  `json:"written"` // slots that were written to all the while, and not compared
+	Moved       []slot.Slot  `json:"moved"`   // slots that changed hands all the while, and were not compared
 	Differences []Difference `json:"differences"`
 	More        []slot.Slot  `json:"more"` // slots that differ in more keys than are listed
 	Mended      int          `json:"mended"`
@@ -107,7 +106,7 @@ func verify(ctx context.Context, out, progress io.Writer, f verifyFlags) error {
 	}
 	v := &verifier{verifyFlags: f, ctx: ctx, conns: map[string]*conn{}, progress: newVerifyProgress(progress, set.Len())}
 	defer v.close()
-	v.report = VerifyReport{Slots: set.Len(), Written: []slot.Slot{}, Differences: []Difference{}, More: []slot.Slot{}}
+	v.report = VerifyReport{Slots: set.Len(), Written: []slot.Slot{}, Moved: []slot.Slot{}, Differences: []Difference{}, More: []slot.Slot{}}
 	began := time.Now()
 	err = v.all(set.Slots())
 	v.progress.end()
@@ -145,61 +144,13 @@ func (v *verifier) all(slots []slot.Slot) error {
 		if err := v.ctx.Err(); err != nil {
 			return errors.New("interrupted")
 		}
-		if from[sl] == to[sl] {
-			return fmt.Errorf("slot %d: the only copy is that of %s: name two nodes or clusters that each have one", sl, from[sl])
-		}
-		if err := v.one(sl, from[sl], to[sl]); err != nil {
+		p := pair{from[sl], to[sl]}
+		if err := v.one(sl, &p); err != nil {
 			return err
 		}
 		v.progress.slotDone()
 	}
 	return nil
-}
-
-// holders says which node is asked for each slot: the one named if it has a copy, or else the one of its cluster that serves it.
-func (v *verifier) holders(addr string, slots []slot.Slot) (map[slot.Slot]string, error) {
-	c, err := v.conn(addr)
-	if err != nil {
-		return nil, err
-	}
-	out := map[slot.Slot]string{}
-	own, err := openVerify(c, slots)
-	if err != nil {
-		return nil, err
-	}
-	var missing []slot.Slot
-	for _, s := range own {
-		if out[s.Slot] = addr; !s.Data {
-			missing = append(missing, s.Slot)
-		}
-	}
-	if len(missing) == 0 {
-		return out, nil
-	}
-	members, err := findMembers(addr, v.password)
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range members {
-		serving, err := slotSet(m.Report.Serving)
-		if m.Err != nil || err != nil {
-			continue
-		}
-		missing = slices.DeleteFunc(missing, func(sl slot.Slot) bool {
-			if serving.Has(sl) {
-				out[sl] = m.Addr
-			}
-			return serving.Has(sl)
-		})
-	}
-	if len(missing) > 0 {
-		left := slot.SetOf()
-		for _, sl := range missing {
-			left.Add(sl)
-		}
-		return nil, fmt.Errorf("%s has no copy of the slots %s, and no node of its cluster that answers serves them", addr, &left)
-	}
-	return out, nil
 }
 
 // conn is the connection to a node.
@@ -214,19 +165,9 @@ func (v *verifier) conn(addr string) (*conn, error) {
 	return c, err
 }
 
-// openVerify holds the present of slots at a node.
-func openVerify(c *conn, slots []slot.Slot) ([]engine.VerifySlot, error) {
-	var set slot.Set
-	for _, sl := range slots {
-		set.Add(sl)
-	}
-	var out []engine.VerifySlot
-	return out, explain(c.addr, c.json(&out, "GODWIT", "VERIFY", "OPEN", set.String()))
-}
-
 // one compares a slot at a moment, mends it if asked to, and compares what was mended again.
-func (v *verifier) one(sl slot.Slot, from, to string) error {
-	w, err := v.compare(sl, from, to)
+func (v *verifier) one(sl slot.Slot, p *pair) error {
+	w, err := v.compare(sl, p)
 	if err != nil || w == nil {
 		return err
 	}
@@ -234,7 +175,7 @@ func (v *verifier) one(sl slot.Slot, from, to string) error {
 		if err := w.mend(v.force); err != nil {
 			return err
 		}
-		again, err := v.compare(sl, from, to)
+		again, err := v.compare(sl, p)
 		if err != nil {
 			return err
 		}
@@ -259,7 +200,7 @@ func (v *verifier) one(sl slot.Slot, from, to string) error {
 // settle takes back that keys were mended that another comparison finds different still.
 func (w *verifyWalk) settle(again *verifyWalk) {
 	if again == nil {
-		return // it is being written to: the keys were written as they were, and nobody can say more
+		return // it is being written to or moved: the keys were written as they were, and nobody can say more
 	}
 	w.stopped = w.stopped && again.stopped
 	for _, d := range again.found {
@@ -270,54 +211,6 @@ func (w *verifyWalk) settle(again *verifyWalk) {
 			w.found[i].Mended, w.found[i].Note = false, "it differs again: somebody writes to it"
 		}
 	}
-}
-
-// compare compares a slot; nil if it is being written to.
-func (v *verifier) compare(sl slot.Slot, from, to string) (*verifyWalk, error) {
-	a, err := v.conn(from)
-	if err != nil {
-		return nil, err
-	}
-	b, err := v.conn(to)
-	if err != nil {
-		return nil, err
-	}
-	held, err := holdMoment(v.ctx, sl, verifyNode{a}, verifyNode{b})
-	if err != nil || !held {
-		v.report.Written = append(v.report.Written, sl)
-		return nil, err
-	}
-	w := &verifyWalk{from: verifyNode{a}, to: verifyNode{b}, slot: sl, stored: v.stored, most: v.most, progress: v.progress.add}
-	return w, w.run()
-}
-
-// momentSide is a node whose present can be held.
-type momentSide interface {
-	// open is GODWIT VERIFY OPEN.
-	open(sl slot.Slot) error
-	// written reports whether the slot was written to since.
-	written() (bool, error)
-}
-
-// holdMoment holds the present of a slot at two nodes and reports whether that is the same moment. The first is opened first: if nothing was
-// written there until the second had opened its own, what the first holds is what it had at that moment, too. It is tried a few times.
-func holdMoment(ctx context.Context, sl slot.Slot, a, b momentSide) (bool, error) {
-	for try := range verifyTries {
-		if try > 0 {
-			select {
-			case <-ctx.Done():
-				return false, errors.New("interrupted")
-			case <-time.After(time.Duration(try) * 20 * time.Millisecond):
-			}
-		}
-		if err := errors.Join(a.open(sl), b.open(sl)); err != nil {
-			return false, err
-		}
-		if written, err := a.written(); err != nil || !written {
-			return err == nil, err
-		}
-	}
-	return false, nil
 }
 
 func (r *VerifyReport) print(out io.Writer) {
@@ -344,6 +237,9 @@ func (r *VerifyReport) print(out io.Writer) {
 	for _, sl := range r.Written {
 		show(out, "slot %d is being written to and was not compared\n", sl)
 	}
+	for _, sl := range r.Moved {
+		show(out, "slot %d is being moved and was not compared\n", sl)
+	}
 	show(out, "%d of %d slots are equal, %d keys differ, %d of them were mended; %d records and elements in %.1f s\n",
 		r.Equal, r.Slots, len(r.Differences), r.Mended, r.Items, r.Seconds)
 }
@@ -353,8 +249,8 @@ func (r *VerifyReport) result() error {
 	switch {
 	case len(r.Differences) > r.Mended || len(r.More) > 0:
 		return &statusError{statusDiffer, fmt.Errorf("the copies differ in %d keys or more that were not mended", len(r.Differences)-r.Mended)}
-	case len(r.Written) > 0:
-		return &statusError{statusWritten, fmt.Errorf("%d slots are being written to and were not compared", len(r.Written))}
+	case len(r.Written)+len(r.Moved) > 0:
+		return &statusError{statusWritten, fmt.Errorf("%d slots are being written to or moved and were not compared", len(r.Written)+len(r.Moved))}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -141,6 +142,8 @@ func TestVerifyKeptCopy(t *testing.T) {
 	mustRun(t, "migrate", "start", "--node", from.addr, "--slots", sl, "--to", to.addr, "--hold-source", "10m", "--wait")
 	pour(t, to.addr, 1, func(int) []string { return []string{"SET", verifyTag + "5", "newer"} })
 	between := []string{"--from", to.addr, "--to", from.addr, "--slots", sl}
+	mustFail(t, "the only copy", append([]string{"verify", "--repair", "--force"}, between...)...) // what was given away has to be asked for
+	between = append(between, "--kept")
 	if r, status := verifyRun(t, between...); status != statusDiffer || !slices.Equal(r.kinds(), []string{"different {v}5"}) {
 		t.Fatalf("%+v, status %d", r, status)
 	}
@@ -149,6 +152,48 @@ func TestVerifyKeptCopy(t *testing.T) {
 	}
 	if r, status := verifyRun(t, append(between, "--stored")...); status != 0 || r.Equal != 1 {
 		t.Errorf("records that were moved as they are: %+v, status %d", r, status)
+	}
+}
+
+// TestVerifyFindsSlotsThatMove requires that a slot that leaves the node that was chosen for it, before it is compared, is compared with the node
+// that serves it then. The node that it has left has nothing of it, which is no reason to delete it elsewhere.
+func TestVerifyFindsSlotsThatMove(t *testing.T) {
+	nodes := startNodes(t, 3)
+	mustRun(t, "cluster", "create", "--nodes", addrsOf(nodes[:2]))
+	mustRun(t, "cluster", "create", "--nodes", nodes[2].addr)
+	a, other, b := nodes[0], nodes[1], nodes[2]
+	if verifyOf >= slot.Count/2 {
+		a, other = other, a
+	}
+	for _, p := range []*process{a, b} {
+		pour(t, p.addr, 300, func(i int) []string { return []string{"SET", fmt.Sprint(verifyTag, i), "v"} })
+	}
+	pour(t, b.addr, 1, func(int) []string { return []string{"SET", verifyTag + "5", "w"} })
+	v := &verifier{ctx: t.Context(), conns: map[string]*conn{}, progress: newVerifyProgress(io.Discard, 1),
+		verifyFlags: verifyFlags{from: a.addr, to: b.addr, repair: true, force: true, most: 1000}}
+	defer v.close()
+	var chosen [2]map[slot.Slot]holder
+	for i, addr := range []string{v.from, v.to} {
+		var err error
+		if chosen[i], err = v.holders(addr, []slot.Slot{verifyOf}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustRun(t, "migrate", "start", "--node", a.addr, "--slots", strconv.Itoa(int(verifyOf)), "--to", other.addr, "--wait", "--update-map")
+	p := pair{chosen[0][verifyOf], chosen[1][verifyOf]}
+	if err := v.one(verifyOf, &p); err != nil {
+		t.Fatal(err)
+	}
+	if p.from.addr != other.addr || !slices.Equal(v.report.kinds(), []string{"different {v}5"}) || v.report.Mended != 1 || v.report.Items != 300 {
+		t.Errorf("compared with %s: %+v", p.from.addr, v.report)
+	}
+	c, err := dial(b.addr, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if n, err := c.do(callTime, "CLUSTER", "COUNTKEYSINSLOT", strconv.Itoa(int(verifyOf))); err != nil || n.Int != 300 {
+		t.Errorf("the second side has %d keys left of 300, %v", n.Int, err)
 	}
 }
 
@@ -185,6 +230,10 @@ func TestVerifyHoldsAMoment(t *testing.T) {
 	r := VerifyReport{Slots: 2, Equal: 1, Written: []slot.Slot{7}}
 	if status := exitStatus(r.result()); status != statusWritten {
 		t.Errorf("status %d", status)
+	}
+	r = VerifyReport{Slots: 2, Equal: 1, Moved: []slot.Slot{7}}
+	if status := exitStatus(r.result()); status != statusWritten {
+		t.Errorf("a slot that moved: status %d", status)
 	}
 }
 

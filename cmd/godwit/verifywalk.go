@@ -250,10 +250,16 @@ func (w *verifyWalk) mendKey(d *Difference, force bool) error {
 }
 
 // verifyNode is a verifySide over a connection.
-type verifyNode struct{ *conn }
+type verifyNode struct {
+	*conn
+	holder
+}
 
 func (n verifyNode) open(sl slot.Slot) error {
-	_, err := openVerify(n.conn, []slot.Slot{sl})
+	got, err := openVerify(n.conn, []slot.Slot{sl})
+	if err == nil && (len(got) != 1 || got[0] != n.report) {
+		err = errMoved
+	}
 	return err
 }
 

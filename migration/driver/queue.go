@@ -108,6 +108,9 @@ func (j *job) share() share {
 			s.open = append(s.open, sl)
 		}
 	}
+	if s.held-len(s.told) >= d.cfg.HeldAtOnce {
+		s.open = nil // they wait for operators, not for room: a job that is behind them would wait for as long
+	}
 	return s
 }
 

@@ -118,3 +118,26 @@ func TestQueueAfterRestart(t *testing.T) {
 		t.Errorf("%d slots were on their way at once, %d may be", most, cfg.SlotsAtOnce)
 	}
 }
+
+// TestHeldTakesNoPlace: a job that has more slots than may be held waits for operators, not for room, and others go past it; told to cut over,
+// it takes its turns for all of its slots.
+func TestHeldTakesNoPlace(t *testing.T) {
+	w := newWorld(t, 5)
+	cfg := quick()
+	cfg.JobsAtOnce, cfg.SlotsAtOnce, cfg.HeldAtOnce = 1, 4, 2
+	w.born(2, cfg)
+	n := w.nodes[0]
+	held := w.startWith(engine.JobOptions{Hold: true}, 0, 1, 30, 31, 32, 33, 34, 35, 36, 37)
+	w.until("as many are held as may", func() bool { return n.job(held).Held.Len() >= cfg.HeldAtOnce && n.onTheirWay() == 0 })
+	other := w.start(0, 1, slot.Slot(1))
+	if st := w.ended(n, other); st.State != engine.JobSuccess {
+		t.Errorf("%+v", st)
+	}
+	if st := n.job(held); st.Position != 0 || st.Held.Len() >= st.Slots {
+		t.Errorf("%+v", st)
+	}
+	w.tell(n, held, engine.VerbCutOver, true, "8 slots")
+	if st := w.ended(n, held); st.State != engine.JobSuccess || st.Moved.Len() != 8 {
+		t.Errorf("%+v", st)
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,6 +114,8 @@ func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.Var(sizeWithin{&o.maxPipeline, 1 << 10, 1 << 40}, "max-pipeline", "how much a connection may send ahead of a command that is not finished")
 	f.Var(sizeWithin{&o.maxOutput, 1 << 20, 1 << 40}, "max-output", "how much may wait for a connection that does not read its replies before it is closed")
 	f.StringVar(&o.throttle, "migration-throttle", "", "how fast moves may send and compare records: a `LIMIT` such as \"20MB/s 23:00-07:00=200MB/s zone=+02:00 auto=20%\"")
+	f.DurationVar(&o.moves.Source.PauseTarget, "pause-target", cmp.Or(o.moves.Source.PauseTarget, 50*time.Millisecond), "hand a slot over when what is left to send takes at most this `TIME`")
+	f.DurationVar(&o.moves.Source.PauseDeadline, "pause-deadline", cmp.Or(o.moves.Source.PauseDeadline, time.Second), "give the pause of a slot's writers up after this `TIME`, and try again later")
 	f.Var(choice{&o.logLevel, []string{"debug", "info", "warn", "error"}}, "log-level", "log `debug`, info, warn or error and what is worse")
 	f.Var(choice{&o.logFormat, []string{"text", "json"}}, "log-format", "write the log as `text` or json, to standard error")
 }

@@ -25,10 +25,12 @@ type (
 		Last bool
 	}
 	// EvLag answers EfMeasure: what changed since the last round. Final is how long it would take to send, by what the last rounds took; 0 if
-	// nobody knows.
+	// nobody knows. Whole is the part of LagBytes that has not changed, and is sent since it belongs to keys that have, which a payload of commands
+	// tells as a whole; of a key that would take too long, at least what is too much.
 	EvLag struct {
 		Keys, Spans int
 		LagBytes    int64
+		Whole       int64
 		Final       time.Duration
 	}
 	// EvReply is the answer to a message of an attempt; Seq is the number of the data message it answers.

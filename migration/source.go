@@ -560,7 +560,7 @@ func (s *Source) roundDone() {
 }
 
 func (s *Source) onLag(now time.Duration, e EvLag) {
-	small := e.Spans == 0 && e.Keys <= s.cfg.LagKeys && e.LagBytes <= s.cfg.LagBytes && e.Final <= s.cfg.PauseTarget
+	small := e.Spans == 0 && e.Keys <= s.cfg.LagKeys && e.LagBytes-e.Whole <= s.cfg.LagBytes && e.Final <= s.cfg.PauseTarget
 	if small || s.orders.Hold {
 		s.behind = false
 	}
@@ -613,8 +613,12 @@ func (s *Source) catchUp(now time.Duration, e EvLag) {
 		s.behind, s.behindAt = true, now
 	}
 	if now-s.behindAt >= s.cfg.ConvergeWithin && !mutant.On(mutant.NeverConverges) {
-		s.fail(fmt.Sprintf("cannot converge: for %s the slot has been written faster than it can be sent, %d keys with %d bytes were left after the last round",
-			now-s.behindAt, e.Keys, e.LagBytes))
+		whole := ""
+		if e.Whole > 0 {
+			whole = fmt.Sprintf("; %d of these had not changed: commands send a changed key as a whole, PAYLOAD raw sends what has changed of it", e.Whole)
+		}
+		s.fail(fmt.Sprintf("cannot converge: for %s the slot has been written faster than it can be sent, %d keys with %d bytes were left after the last round%s",
+			now-s.behindAt, e.Keys, e.LagBytes, whole))
 		return
 	}
 	if s.orders.Slow && (s.rounds-s.cfg.Rounds)%2 == 0 {

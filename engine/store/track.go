@@ -205,11 +205,7 @@ func (t *Tracker) addSpan(s key.Span) {
 func (t *Tracker) Take() Changes {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := Changes{Keys: make([][]byte, 0, len(t.keys)), Spans: t.spans}
-	for k := range t.keys { //det:ok sorted below
-		c.Keys = append(c.Keys, []byte(k))
-	}
-	sort.Slice(c.Keys, func(i, j int) bool { return bytes.Compare(c.Keys[i], c.Keys[j]) < 0 })
+	c := Changes{Keys: t.sorted(), Spans: t.spans}
 	t.keys, t.spans = map[string]int{}, nil
 	t.keyBytes, t.lagBytes = 0, 0
 	return c
@@ -235,6 +231,26 @@ func (t *Tracker) Lag() (keys, spans int, lagBytes int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.keys), len(t.spans), t.lagBytes
+}
+
+// Keys is the keys that wait to be taken, ascending; nil if they are more than most.
+func (t *Tracker) Keys(most int) [][]byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.keys) > most {
+		return nil
+	}
+	return t.sorted()
+}
+
+// sorted copies the keys in their order. t.mu is held.
+func (t *Tracker) sorted() [][]byte {
+	keys := make([][]byte, 0, len(t.keys))
+	for k := range t.keys { //det:ok sorted below
+		keys = append(keys, []byte(k))
+	}
+	sort.Slice(keys, func(i, j int) bool { return bytes.Compare(keys[i], keys[j]) < 0 })
+	return keys
 }
 
 // Memory says how many bytes of keys the tracker holds, and how many it may.

@@ -150,6 +150,55 @@ func (s *stream) wideSpan(span key.Span) key.Span {
 	return wide
 }
 
+// wholeBytes is how many bytes of elements the keys have that changes belong to: a key is sent as a whole, so that the final round would
+// take the longer. It stops at about most, where nobody needs to know more. The books of changes stay as they are.
+func (s *stream) wholeBytes(most int64) (total int64, err error) {
+	if !s.content || s.tracker == nil {
+		return 0, nil
+	}
+	st := s.d.node.Store()
+	seen := map[key.Generation]bool{}
+	for _, k := range s.tracker.Keys(s.d.cfg.Source.LagKeys) { // if they are more, no pause begins anyway
+		g, ok, err := s.collectionOf(k)
+		if err != nil {
+			return 0, err
+		}
+		if !ok || seen[g] {
+			continue
+		}
+		seen[g] = true
+		for _, kind := range []key.Kind{key.Element, key.Score} {
+			c, err := store.ReadChunk(st, key.ElementSpan(s.slot, kind, g), store.ChunkLimits{Bytes: int(most - total), Records: math.MaxInt}, 0)
+			if err != nil {
+				return 0, err
+			}
+			if total += int64(c.Bytes); total >= most {
+				return total, nil
+			}
+		}
+	}
+	return total, nil
+}
+
+// collectionOf is the generation of the collection to which a changed key belongs, if it belongs to one that is there.
+func (s *stream) collectionOf(k []byte) (g key.Generation, ok bool, err error) {
+	_, kind, rest, _ := key.Split(k)
+	switch kind {
+	case key.Element, key.Score:
+		g, _, ok = key.SplitElement(rest)
+	case key.Record:
+		v, found, err := s.d.node.Store().Get(k)
+		if err != nil || !found {
+			return g, false, err
+		}
+		if r, err := data.DecodeRecord(v); err == nil && r.Type != data.String {
+			return r.Generation, true, nil
+		}
+	case key.Expiry, key.Book: // the record changes with its expiry; the books do not move
+	}
+	return g, ok, nil
+}
+
 // addOwners adds the user keys whose collections have one of the generations. A generation of which there is no record has gone with it, which
 // is a change of the record that this round or the next one tells.
 func (s *stream) addOwners(users map[string]bool, generations map[key.Generation]bool) error {

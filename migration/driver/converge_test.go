@@ -162,6 +162,45 @@ func TestKeepOnOverload(t *testing.T) {
 	}
 }
 
+// TestHotLargeKeyAsCommands: a key that is sent as a whole, and takes longer than a pause may, does not begin pauses that cannot end while it is
+// written, and the job says what is in the way. When it is written no more the slot is handed over.
+func TestHotLargeKeyAsCommands(t *testing.T) {
+	for _, hot := range []bool{true, false} {
+		w := newWorld(t, 3)
+		w.inOrder = true
+		cfg := quick()
+		cfg.Source.LagKeys, cfg.Source.Rounds, cfg.Source.ConvergeWithin, cfg.Source.PauseDeadline = 100, 3, 20*time.Second, 100*time.Millisecond
+		cfg.ChunkBytes, cfg.ChunkRecords, cfg.Source.WindowBytes = 1000, 100, 2000 // 2 kB each time that an answer comes
+		w.born(2, cfg)
+		for i := range 600 {
+			w.cmd("HSET", keyOf(1), fmt.Sprint("f", i), strings.Repeat("v", 500))
+		}
+		n := w.nodes[0]
+		w.lat = 10 * time.Millisecond
+		job := w.startWith(engine.JobOptions{Payload: engine.PayloadCommand, OnOverload: engine.OverloadKeep}, 0, 1, testSlot)
+		for i := 0; !n.job(job).State.Ended(); i++ {
+			if hot || i < 200 {
+				w.cmd("HSET", keyOf(1), "f7", fmt.Sprint(i))
+			}
+			w.pass(20 * time.Millisecond)
+			if w.now > 5*time.Minute {
+				t.Fatalf("it goes on for ever: %+v", n.job(job))
+			}
+		}
+		st := n.job(job)
+		if st.PausesGivenUp != 0 {
+			t.Errorf("hot %v: %d pauses were begun that could not end", hot, st.PausesGivenUp)
+		}
+		if hot && (st.State != engine.JobFail || !strings.Contains(st.Error, "commands send a changed key as a whole") || n.Record(testSlot).State != cluster.Serving) {
+			t.Errorf("hot: %+v", st)
+		}
+		if !hot && st.State != engine.JobSuccess {
+			t.Errorf("not hot any more: %+v", st)
+		}
+		w.close()
+	}
+}
+
 // TestPauseBudget: a pause that cannot end is given up at its deadline, its writers go on, and it is tried again.
 func TestPauseBudget(t *testing.T) {
 	w := newWorld(t, 4)

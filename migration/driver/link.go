@@ -45,6 +45,14 @@ func (l *link) takes(bytes int64) time.Duration {
 	return time.Duration(float64(bytes) / l.free * float64(time.Second))
 }
 
+// within is a little more than takes no longer than a time if nothing makes it wait, and at least leastJudged: more than ever counts as little.
+func (l *link) within(t time.Duration) int64 {
+	return max(int64(l.free*t.Seconds())+1, leastJudged)
+}
+
+// leastJudged is up to where changed keys are measured whatever the link.
+const leastJudged = 128 << 10
+
 // slower keeps the writers of a slot to a rate. The slot's stripe guards it.
 type slower struct {
 	clock  env.Clock

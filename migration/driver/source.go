@@ -334,7 +334,13 @@ func (s *sourceSlot) measure() {
 	}
 	s.d.mu.Unlock()
 	keys, spans, lagBytes := s.stream.lag()
-	s.post(migration.EvLag{Keys: keys, Spans: spans, LagBytes: lagBytes, Final: s.link.takes(lagBytes)})
+	whole, err := s.stream.wholeBytes(s.link.within(s.d.cfg.Source.PauseTarget))
+	if err != nil {
+		s.readFailed(err)
+		return
+	}
+	lagBytes += whole
+	s.post(migration.EvLag{Keys: keys, Spans: spans, LagBytes: lagBytes, Whole: whole, Final: s.link.takes(lagBytes)})
 }
 
 func (s *sourceSlot) openRound(k migration.RoundKind) {

@@ -33,6 +33,7 @@ type world struct {
 	seq   int
 	// lose and repeat are the chances, in percent, that a call is not delivered (or its answer is not) or delivered twice.
 	lose, repeat int
+	lat          time.Duration                        // how long an answer is on its way, at least
 	inOrder      bool                                 // do what was asked for first, first
 	silent       func(from *node, args [][]byte) bool // calls whose answers are lost; nil: none beyond lose
 }
@@ -157,7 +158,13 @@ func (n *node) Call(to env.Peer, _ env.Lane, args [][]byte, timeout time.Duratio
 			deliver(func([]byte, error) {})
 		default:
 			life := n.life
-			deliver(func(b []byte, err error) { w.todo = append(w.todo, todo{n, life, func() { finish(b, err) }}) })
+			deliver(func(b []byte, err error) {
+				if w.lat > 0 {
+					n.AfterFunc(w.lat, func() { finish(b, err) })
+					return
+				}
+				w.todo = append(w.todo, todo{n, life, func() { finish(b, err) }})
+			})
 			if w.rng.IntN(100) < w.repeat {
 				w.todo = append(w.todo, todo{fn: func() { deliver(func([]byte, error) {}) }})
 			}

@@ -92,13 +92,12 @@ const (
 
 // ParsePayload reads the name of a payload, in any case; "auto" is PayloadAuto.
 func ParsePayload(name string) (Payload, bool) {
-	switch p := Payload(strings.ToLower(name)); p {
-	case "auto":
+	name = strings.ToLower(name)
+	if name == "auto" {
 		return PayloadAuto, true
-	case PayloadRaw, PayloadCommand, PayloadTables:
-		return p, true
 	}
-	return "", false
+	p := Payload(name)
+	return p, p == PayloadRaw || p == PayloadCommand || p == PayloadTables
 }
 
 // MaxPriority is the greatest priority of a job. A job that undoes another has it.

@@ -96,8 +96,10 @@ func ParsePayload(name string) (Payload, bool) {
 	if name == "auto" {
 		return PayloadAuto, true
 	}
-	p := Payload(name)
-	return p, p == PayloadRaw || p == PayloadCommand || p == PayloadTables
+	if p := Payload(name); p == PayloadRaw || p == PayloadCommand || p == PayloadTables {
+		return p, true
+	}
+	return "", false
 }
 
 // MaxPriority is the greatest priority of a job. A job that undoes another has it.

@@ -14,8 +14,8 @@ import (
 type Config struct {
 	// WindowBytes is how much may be on its way to the target unanswered, per slot. Default 8 MiB.
 	WindowBytes int
-	// PauseTarget is how long the pause may be estimated to take for what there is to send in it; while it would take longer, no pause begins.
-	// Default 50 ms.
+	// PauseTarget is how long the pause may be estimated to take for what there is to send in it; while it would take longer, no pause begins,
+	// unless 64 KiB are left at most: so little is a matter of the round trip, and to wait does not make it less. Default 50 ms.
 	PauseTarget time.Duration
 	// PauseDeadline is how long writers may be paused before the source gives the pause up and goes on copying. Default
 	// 1 s.
@@ -559,8 +559,11 @@ func (s *Source) roundDone() {
 	s.emit(EfMeasure{})
 }
 
+// smallLag is what may be left for the final round however long it is estimated to take.
+const smallLag = 64 << 10
+
 func (s *Source) onLag(now time.Duration, e EvLag) {
-	small := e.Spans == 0 && e.Keys <= s.cfg.LagKeys && e.LagBytes-e.Whole <= s.cfg.LagBytes && e.Final <= s.cfg.PauseTarget
+	small := e.Spans == 0 && e.Keys <= s.cfg.LagKeys && e.LagBytes-e.Whole <= s.cfg.LagBytes && (e.LagBytes <= smallLag || e.Final <= s.cfg.PauseTarget)
 	if small || s.orders.Hold {
 		s.behind = false
 	}

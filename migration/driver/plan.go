@@ -177,7 +177,7 @@ func (p *planning) finish() {
 // Where the rate of a plan comes from, if no throttle sets it.
 const (
 	rateMeasured = "measured"
-	rateAssumed  = "assumed: this node has moved nothing since it was started"
+	rateAssumed  = "assumed: this node has moved too little since it was started"
 )
 
 // planRate is at which rate a job under a limit would go, in bytes per second, and where that number comes from.

@@ -171,6 +171,7 @@ func (s *Source) Waiting() string {
 		if s.behind {
 			return "the slot is written faster than it can be sent"
 		}
+	default:
 	}
 	return ""
 }

@@ -162,6 +162,3 @@ func publish(members []member, password string) (*cluster.Map, error) {
 	}
 	return m, pushMap(members, password, m)
 }
-
-// name is how people are told of a member.
-func (m *member) name() string { return m.ID.Short() + " at " + m.Addr }

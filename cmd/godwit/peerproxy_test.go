@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -131,7 +132,7 @@ func (p *peerProxy) pass(from, to net.Conn, peer bool, chunk []byte) {
 			}
 		}
 		n, err := from.Read(buf)
-		if chunk = buf[:n]; err != nil && (n == 0 || err != io.EOF) {
+		if chunk = buf[:n]; err != nil && (n == 0 || !errors.Is(err, io.EOF)) {
 			return
 		}
 	}

@@ -89,8 +89,8 @@ func startServerWith(t *testing.T, env []string, args ...string) *process {
 		t.Fatalf("the server ended: %v\n%s", err, p.output())
 	case <-time.After(time.Minute):
 		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it prints what it waits for
-		<-p.over
-		t.Fatalf("the server is not ready\n%s", p.output())
+		err := <-p.over
+		t.Fatalf("the server is not ready, and ended with %v\n%s", err, p.output())
 	}
 	return p
 }

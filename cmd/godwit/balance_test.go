@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"godwit/engine"
 	"godwit/engine/cluster"
 	"godwit/engine/slot"
 )
@@ -172,4 +173,42 @@ func TestBalanceRules(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestArriving: what a job has still to move, and what is on its way and seen nowhere or twice, counts at its target and stays; what has moved counts
+// where it is.
+func TestArriving(t *testing.T) {
+	set := func(first, last slot.Slot) slot.Set { return slot.SetOf(slot.Range{First: first, Last: last}) }
+	job := func(ranges string, ended bool) engine.JobReport {
+		return engine.JobReport{Target: "b", Ranges: ranges, Ended: ended}
+	}
+	a, b := set(0, 12), set(12, 19) // 12 is seen twice, 20 to 21 nowhere, 13 to 19 have moved
+	for sl := slot.Slot(22); sl < slot.Count; sl++ {
+		a.Add(sl)
+	}
+	report := func(jobs []engine.JobReport) []member {
+		return []member{
+			{ID: "a", Report: engine.NodeReport{Serving: a.String(), Jobs: jobs}},
+			{ID: "b", Report: engine.NodeReport{Serving: b.String()}},
+		}
+	}
+	members := report([]engine.JobReport{job("10-21", false), job("0-5", true)})
+	if !onlyMoving(clusterStatusOf(members), members) {
+		t.Error("slots on their way are taken for a fault")
+	}
+	for _, jobs := range [][]engine.JobReport{nil, {job("10-21", true)}, {job("10-20", false)}, {job("13-21", false)}} {
+		if members := report(jobs); onlyMoving(clusterStatusOf(members), members) {
+			t.Errorf("slots that no job moves are taken for some on their way: %v", jobs)
+		}
+	}
+	alarmed := report([]engine.JobReport{job("10-21", false)})
+	alarmed[1].Report.Alarms = []string{"a copy differs"}
+	if onlyMoving(clusterStatusOf(alarmed), alarmed) {
+		t.Error("an alarm is passed over")
+	}
+	nodes := []holding{{"a", set(0, 12), 1}, {"b", set(12, 19), 1}}
+	pinned, err := arriving(members, nodes)
+	if got := fmt.Sprintf("%s / %s / %s", &nodes[0].Slots, &nodes[1].Slots, &pinned); err != nil || got != "0-9 / 10-21 / 10-12 20-21" {
+		t.Errorf("the nodes hold, and pinned is: %s, %v", got, err)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -128,16 +129,29 @@ func removeNode(node, password, which string) (*cluster.Map, error) {
 	return publish(slices.Delete(members, at, at+1), password)
 }
 
-// healthyMembers finds the nodes of a cluster in which each slot has one server and every node answers.
+// healthyMembers finds the nodes of a cluster in which each slot has one server and every node answers. It asks again, for a while, when slots
+// seem to have no server or two, as clusterStatus does.
 func healthyMembers(node, password string) ([]member, error) {
-	members, err := findMembers(node, password)
-	if err != nil {
-		return nil, err
+	return membersThat(node, password, func(s statusReport, _ []member) bool { return s.Healthy })
+}
+
+// membersThat finds the nodes of a cluster whose state is as wanted, and asks again, for a while, while the only thing wrong is that slots seem
+// to have no server or two.
+func membersThat(node, password string, wanted func(statusReport, []member) bool) ([]member, error) {
+	for try := 0; ; try++ {
+		members, err := findMembers(node, password)
+		if err != nil {
+			return nil, err
+		}
+		s := clusterStatusOf(members)
+		if wanted(s, members) {
+			return members, nil
+		}
+		if !s.onlyHandovers() || try == 50 {
+			return nil, fmt.Errorf("the cluster is not healthy: %s", strings.Join(s.Problems, "; "))
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
-	if s := clusterStatusOf(members); !s.Healthy {
-		return nil, fmt.Errorf("the cluster is not healthy: %s", strings.Join(s.Problems, "; "))
-	}
-	return members, nil
 }
 
 // publish makes a map of the members and of what they serve, one version above all others, and gives it to them.

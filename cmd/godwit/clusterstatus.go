@@ -88,6 +88,18 @@ func clusterStatus(addr, password string) (statusReport, error) {
 	}
 }
 
+// onlyHandovers reports that nothing else is wrong than that slots seem to have no server or two, as those do that are handed over while
+// the nodes are asked.
+func (s *statusReport) onlyHandovers() bool {
+	n := 0
+	for _, slots := range []string{s.Unserved, s.Doubled} {
+		if slots != "" {
+			n++
+		}
+	}
+	return len(s.Problems) == n
+}
+
 func clusterStatusOf(members []member) statusReport {
 	s := statusReport{Problems: []string{}, Nodes: []nodeStatus{}}
 	var served, doubled, differing slot.Set

@@ -195,7 +195,7 @@ func confirm(in io.Reader, out io.Writer) error {
 
 // plan asks all nodes and decides what should move.
 func (r *rebalancer) plan() (balancePlan, error) {
-	members, err := healthyMembers(r.node, r.password)
+	members, err := membersThat(r.node, r.password, onlyMoving)
 	if err != nil {
 		return balancePlan{}, err
 	}
@@ -286,10 +286,49 @@ func (r *rebalancer) weigh(members []member) (map[cluster.NodeID]float64, error)
 	return weights, nil
 }
 
-// arriving gives to the holdings what running jobs have still to move, and returns these slots: they have been decided about,
-// those of jobs that are held or paused, too.
+// onlyMoving reports whether the cluster is healthy but for slots that jobs are moving now: of these some are always on their way.
+func onlyMoving(s statusReport, members []member) bool {
+	if s.Healthy {
+		return true
+	}
+	if !s.onlyHandovers() {
+		return false
+	}
+	var moving slot.Set
+	for _, m := range members {
+		for _, j := range m.Report.Jobs {
+			set, err := slotSet(j.Ranges)
+			if err != nil || j.Ended {
+				continue
+			}
+			for _, sl := range set.Slots() {
+				moving.Add(sl)
+			}
+		}
+	}
+	for _, text := range []string{s.Unserved, s.Doubled} {
+		set, err := slotSet(text)
+		if err != nil {
+			return false
+		}
+		for _, sl := range set.Slots() {
+			if !moving.Has(sl) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// arriving gives to the holdings what running jobs have still to move, and what is on its way, and returns these slots: they have been decided
+// about, those of jobs that are held or paused, too.
 func arriving(members []member, nodes []holding) (slot.Set, error) {
-	var pinned slot.Set
+	var pinned, held slot.Set
+	for i := range nodes {
+		for _, sl := range nodes[i].Slots.Slots() {
+			held.Add(sl)
+		}
+	}
 	for i, m := range members {
 		for _, j := range m.Report.Jobs {
 			if j.Ended {
@@ -300,8 +339,11 @@ func arriving(members []member, nodes []holding) (slot.Set, error) {
 				return pinned, fmt.Errorf("%s: job %s: %w", m.Addr, j.ID, err)
 			}
 			to := slices.IndexFunc(nodes, func(n holding) bool { return n.ID == j.Target })
+			if to < 0 {
+				continue
+			}
 			for _, sl := range set.Slots() {
-				if !nodes[i].Slots.Has(sl) || to < 0 { // it has moved already
+				if !nodes[i].Slots.Has(sl) && held.Has(sl) { // it has moved already
 					continue
 				}
 				nodes[i].Slots.Remove(sl)

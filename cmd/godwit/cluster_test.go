@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"godwit/engine"
+	"godwit/engine/slot"
 )
 
 // run runs a godwit command to its end.
@@ -227,6 +228,13 @@ func TestMigrateSteered(t *testing.T) {
 		t.Errorf("rollback says %s", out)
 	}
 	await("rolled back", func(j engine.JobReport) bool { return j.Ended })
+	// The job ends when its slots are on their way back, which is a job of the other node.
+	eventually(t, "back", func() error {
+		if s := statusOf(t, nodes[0]); s.Nodes[0].Slots != slot.Count/2 {
+			return fmt.Errorf("the node serves %d slots", s.Nodes[0].Slots)
+		}
+		return nil
+	})
 	nodes[0].ask("GET {06S}\r\n", "$5\r\nthere\r\n")
 	nodes[1].ask("GET {06S}\r\n", "-MOVED 0 "+nodes[0].addr+"\r\n")
 	if s := statusOf(t, nodes[0]); !s.Healthy || s.Differing != "" {

@@ -286,10 +286,11 @@ func (d *Driver) movingLocked(slots []slot.Slot) bool {
 	return slices.ContainsFunc(slots, func(sl slot.Slot) bool { return d.sources[sl] != nil || d.pendingIn(sl) })
 }
 
-// pendingIn reports whether a live job still has to begin with a slot. d.mu is held.
+// pendingIn reports whether a live job has yet to begin with a slot, or, after a restart, to go on with it: a slot that waits in the queue
+// may have made attempts. d.mu is held.
 func (d *Driver) pendingIn(sl slot.Slot) bool {
 	for _, j := range d.jobs {
-		if p := j.slots[sl]; p != nil && !j.ended() && p.phase == migration.PhasePending {
+		if p := j.slots[sl]; p != nil && !j.ended() && (p.phase == migration.PhasePending || p.phase == migration.PhaseActive) {
 			return true
 		}
 	}

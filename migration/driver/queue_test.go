@@ -96,6 +96,11 @@ func TestQueueAfterRestart(t *testing.T) {
 	}
 	w.until("all are held", watched(allHeld))
 	n.crash()
+	for _, sl := range slots { // those that wait in the queue are the job's, too, although they have made attempts and are not on their way
+		if _, err := n.driver().Start([]slot.Range{{First: sl, Last: sl}}, id(1), engine.JobOptions{}); err == nil {
+			t.Fatalf("a second job was started for slot %d", sl)
+		}
+	}
 	w.until("all are held again", watched(allHeld))
 	w.tell(n, job, engine.VerbPause, true, "paused")
 	w.pass(time.Second)

@@ -39,7 +39,7 @@ test: ## run the tests, and with the tag "mutants" those that require each plant
 	go test -timeout 20m -tags mutants -run 'Hunt|Schedules' ./sim
 	go test -timeout 20m -tags mutants -run FindMutants ./fuzz
 	go test -timeout 20m -tags mutants -run MutantVerify ./cmd/godwit
-	go test -timeout 20m -tags mutants -run 'MutantsFail|ExpiredResurrect' ./engine/...
+	go test -timeout 20m -tags mutants -run 'MutantsFail|ExpiredResurrect' ./engine/... ./migration/driver
 
 test-long: ## find one flipped bit and one missing key among LONGKEYS (10000000) keys
 	GODWIT_LONG_KEYS=$(LONGKEYS) go test -timeout 120m -count 1 -v -run '^TestVerifyNeedle$$' ./cmd/godwit
@@ -97,7 +97,7 @@ mutants-table: ## look for each planted bug 20 times and write the table in sim/
 
 mutants: ## plant each known bug in the real code and require that the simulator, or the stress test over sockets, finds it
 	go run -tags mutants ./cmd/godwit sim mutants
-	go test -timeout 20m -count 1 -tags mutants -run MutantRouteBeforeLock -v ./cmd/godwit
+	go test -timeout 20m -count 1 -tags mutants -run 'MutantRouteBeforeLock|MutantVerifyGap' -v ./cmd/godwit
 
 bench: build ## measure throughput and latency beside redis-server; BENCHFLAGS=-quick takes a minute
 	go run ./cmd/bench $(BENCHFLAGS)

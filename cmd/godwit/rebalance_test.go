@@ -2,11 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
-	"time"
 
+	"godwit/engine"
 	"godwit/engine/slot"
 )
 
@@ -68,11 +69,12 @@ func TestClusterGrowsAndShrinks(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for began := time.Now(); len(statusOf(t, nodes[2]).Nodes[2].Report.Jobs) < 2; time.Sleep(5 * time.Millisecond) {
-		if time.Since(began) > time.Minute {
-			t.Fatal("drain has started no job")
+	eventually(t, "drain starts its jobs", func() error {
+		if n := len(statusOf(t, nodes[2]).Nodes[2].Report.Jobs); n < 2 {
+			return fmt.Errorf("%d jobs", n)
 		}
-	}
+		return nil
+	})
 	_ = c.Process.Kill()
 	_ = c.Wait()
 	if plan := planOf(t, drain[:len(drain)-1]...); len(plan.Moves) != 0 {
@@ -85,21 +87,22 @@ func TestClusterGrowsAndShrinks(t *testing.T) {
 
 	// What waits for a person is not waited for.
 	mustRun(t, "migrate", "start", "--node", first, "--slots", "0-9", "--to", third, "--hold")
-	for began := time.Now(); statusOf(t, nodes[0]).Nodes[0].Report.Jobs[1].Step != "holding"; time.Sleep(5 * time.Millisecond) {
-		if time.Since(began) > time.Minute {
-			t.Fatal("the job is not held")
-		}
+	secondJob := func(what string, reached func(engine.JobReport) bool) {
+		t.Helper()
+		eventually(t, what, func() error {
+			if j := statusOf(t, nodes[0]).Nodes[0].Report.Jobs[1]; !reached(j) {
+				return fmt.Errorf("the job is %+v", j)
+			}
+			return nil
+		})
 	}
+	secondJob("held", func(j engine.JobReport) bool { return j.Step == "holding" })
 	mustFail(t, "has a part in job", "cluster", "remove", third, "--node", first)
 	if out := mustRun(t, "cluster", "rebalance", "--node", first, "--yes", "--weight", third+"=0.001", "--by", "slots", "--tolerance", "60"); !strings.Contains(out, "nothing has to move") {
 		t.Errorf("rebalance beside a held job says:\n%s", out)
 	}
 	mustRun(t, "migrate", "cancel", "2", "--node", first)
-	for began := time.Now(); !statusOf(t, nodes[0]).Nodes[0].Report.Jobs[1].Ended; time.Sleep(5 * time.Millisecond) {
-		if time.Since(began) > time.Minute {
-			t.Fatal("the job has not ended")
-		}
-	}
+	secondJob("cancelled", func(j engine.JobReport) bool { return j.Ended })
 	mustRun(t, "cluster", "remove", third, "--node", first)
 	s = statusOf(t, nodes[0])
 	if len(s.Nodes) != 2 || s.Nodes[0].Slots+s.Nodes[1].Slots != slot.Count || !s.Healthy {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -37,9 +38,13 @@ func haltHere(file string) driver.Config {
 		if err := os.Remove(file); err != nil {
 			panic(err)
 		}
+		resumed := make(chan os.Signal, 1)
+		signal.Notify(resumed, syscall.SIGCONT)
+		defer signal.Stop(resumed)
 		if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
 			panic(err)
 		}
+		<-resumed // the process may stop later than kill returns: the thread that takes the signal may be in a sync
 	}}
 }
 
@@ -138,7 +143,7 @@ func (m *crashMatrix) struck(step, victim string, repetition int) bool {
 	}
 	before := m.write.lost()
 	began := time.Now()
-	m.strike(victim, source, target, repetition)
+	m.strike(step, victim, source, target, repetition, job)
 	switch step {
 	case "suspended":
 		m.tell(source, "RESUME", number)
@@ -158,28 +163,31 @@ func (m *crashMatrix) struck(step, victim string, repetition int) bool {
 }
 
 // strike ends or cuts off the victims, of which the source has stopped, and brings them back.
-func (m *crashMatrix) strike(victim string, source, target, repetition int) {
-	away := 200 * time.Millisecond // so that the others notice
+func (m *crashMatrix) strike(step, victim string, source, target, repetition int, job uint64) {
 	switch victim {
 	case "source":
 		m.kill(source)
-		time.Sleep(away)
 		m.restart(source)
 	case "target":
 		m.kill(target)
 		m.proceed(source)
-		time.Sleep(away)
 		m.restart(target)
 	case "both":
 		m.kill(source, target)
-		time.Sleep(away)
 		m.restart(source, target)
 	case "link":
 		how := []linkState{linkClosed, linkSilent}[repetition%2]
 		m.proxies[source].set(how)
 		m.proxies[target].set(how)
 		m.proceed(source)
-		time.Sleep(time.Second)
+		if step != "suspended" && step != "keeping" { // where nothing is sent
+			eventually(m.t, "the cut is felt", func() error {
+				if m.proxies[source].cutOff() || m.proxies[target].cutOff() || m.ended(source, job) {
+					return nil
+				}
+				return errors.New("nothing was cut")
+			})
+		}
 		m.proxies[source].set(linkUp)
 		m.proxies[target].set(linkUp)
 	}
@@ -233,10 +241,14 @@ func (m *crashMatrix) halt(node int, step string, carriedOut bool) {
 	}
 }
 
+// ended reports whether a node has said that a job of its has ended.
+func (m *crashMatrix) ended(node int, job uint64) bool {
+	return regexp.MustCompile(fmt.Sprintf(`msg="job ended" job=[0-9a-f]+-%d `, job)).MatchString(m.nodes[node].output())
+}
+
 // awaitHalted returns true when a node has stopped itself, false when its job has ended without that.
 func (m *crashMatrix) awaitHalted(node int, job uint64) bool {
 	m.t.Helper()
-	ended := regexp.MustCompile(fmt.Sprintf(`msg="job ended" job=[0-9a-f]+-%d `, job))
 	stat := fmt.Sprintf("/proc/%d/stat", m.nodes[node].cmd.Process.Pid)
 	for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(time.Millisecond) {
 		text, err := os.ReadFile(stat)
@@ -247,7 +259,7 @@ func (m *crashMatrix) awaitHalted(node int, job uint64) bool {
 		if _, after, _ := strings.Cut(string(text), ") "); strings.HasPrefix(after, "T") {
 			return true
 		}
-		if ended.MatchString(m.nodes[node].output()) {
+		if m.ended(node, job) {
 			if err := os.Remove(m.halts[node]); err != nil {
 				m.t.Fatalf("job %d has ended, and node %d was told to stop: %v\n%s", job, node, err, m.nodes[node].output())
 			}

@@ -20,6 +20,7 @@ type peerProxy struct {
 	cut     linkState
 	changed chan struct{} // closed and replaced when cut changes
 	peers   map[net.Conn]struct{}
+	lost    int // connections and pieces of nodes that were cut, since set
 }
 
 // linkState is what becomes of the connections of other nodes.
@@ -66,14 +67,22 @@ func (p *peerProxy) set(s linkState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	was := p.cut
-	p.cut = s
+	p.cut, p.lost = s, 0
 	close(p.changed)
 	p.changed = make(chan struct{})
 	if s == linkClosed || was == linkSilent { // what was lost in silence does not come back on the same connection
 		for c := range p.peers {
+			p.lost++
 			_ = c.Close()
 		}
 	}
+}
+
+// cutOff reports whether the cut has cut anything.
+func (p *peerProxy) cutOff() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost > 0
 }
 
 // serve passes one connection on until either side closes it.
@@ -98,6 +107,9 @@ func (p *peerProxy) serve(c net.Conn) {
 		p.mu.Lock()
 		p.peers[c] = struct{}{}
 		closed := p.cut == linkClosed
+		if closed {
+			p.lost++
+		}
 		p.mu.Unlock()
 		defer func() {
 			p.mu.Lock()
@@ -123,6 +135,9 @@ func (p *peerProxy) pass(from, to net.Conn, peer bool, chunk []byte) {
 		cut, changed := p.cut, p.changed
 		p.mu.Unlock()
 		if peer && cut == linkSilent {
+			p.mu.Lock()
+			p.lost++
+			p.mu.Unlock()
 			<-changed
 			return // set has closed the connection, or will
 		}

@@ -4,10 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"godwit/engine/cluster"
 	"godwit/engine/key"
-	"godwit/engine/slot"
 	"godwit/engine/store"
 )
 
@@ -59,14 +60,8 @@ func (n *Node) loadHints() error {
 func (n *Node) sortHints(b *store.Batch, m *cluster.Map, force Force) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.hints) == 0 {
-		return
-	}
-	for sl := range slot.Slot(slot.Count) {
-		h, found := n.hints[sl]
-		if !found {
-			continue
-		}
+	for _, sl := range slices.Sorted(maps.Keys(n.hints)) {
+		h := n.hints[sl]
 		gone := bool(force) || m.Find(h.Node) == nil
 		if gone {
 			delete(n.hints, sl)

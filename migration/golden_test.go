@@ -64,7 +64,7 @@ func TestEncodingsGolden(t *testing.T) {
 			t.Errorf("%s reads back as %+v, %v", k, got, err)
 		}
 	}
-	for k := ReplyStarted; k <= ReplyReturning; k++ {
+	for k := ReplyStarted; k <= ReplyBusy; k++ {
 		r := someReply(k)
 		b := r.Encode()
 		fmt.Fprintf(&out, "reply %s %x\n", k, b)
@@ -72,6 +72,9 @@ func TestEncodingsGolden(t *testing.T) {
 			t.Errorf("%s reads back as %+v, %v", k, got, err)
 		}
 	}
+	urgent := someMessage(MsgData)
+	urgent.Urgent = true
+	fmt.Fprintf(&out, "message data, urgent %x\n", urgent.Encode())
 	c := Cursor{Attempt: 0x31323334, Seq: 0x5152535455565758, Hash: cluster.RunningHash{0x60, 0x61, 15: 0x6f}, Fresh: true}
 	fmt.Fprintf(&out, "cursor %x\n", c.Encode())
 	fmt.Fprintf(&out, "chain %x\n", Chain(Chain(cluster.RunningHash{}, 1, []byte("one")), 2, nil))
@@ -151,7 +154,7 @@ func TestRoundTrips(t *testing.T) {
 		m := Message{
 			Kind: MessageKind(rapid.IntRange(1, int(MsgBlock)).Draw(t, "kind")), Slot: slot.Slot(rapid.IntRange(0, slot.Count-1).Draw(t, "slot")), Job: job,
 			Attempt: cluster.Attempt(rapid.Uint32().Draw(t, "attempt")), Epoch: cluster.Epoch(rapid.Uint64().Draw(t, "epoch")),
-			Fresh: rapid.Bool().Draw(t, "fresh"), Seq: rapid.Uint64().Draw(t, "seq"), Hash: hash, Body: rapid.SliceOf(rapid.Byte()).Draw(t, "body"),
+			Fresh: rapid.Bool().Draw(t, "fresh"), Urgent: rapid.Bool().Draw(t, "urgent"), Seq: rapid.Uint64().Draw(t, "seq"), Hash: hash, Body: rapid.SliceOf(rapid.Byte()).Draw(t, "body"),
 		}
 		got, err := DecodeMessage(m.Encode())
 		if err != nil || !bytes.Equal(got.Body, m.Body) {
@@ -192,7 +195,7 @@ func FuzzDecodeMessage(f *testing.F) {
 }
 
 func FuzzDecodeReply(f *testing.F) {
-	for k := ReplyStarted; k <= ReplyReturning; k++ {
+	for k := ReplyStarted; k <= ReplyBusy; k++ {
 		r := someReply(k)
 		f.Add(r.Encode())
 	}

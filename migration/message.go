@@ -54,9 +54,11 @@ type Message struct {
 	Attempt cluster.Attempt
 	Epoch   cluster.Epoch
 	Fresh   bool
-	Seq     uint64
-	Hash    cluster.RunningHash
-	Body    []byte
+	// Urgent says of data that writers wait for it: a target that is busy takes it all the same.
+	Urgent bool
+	Seq    uint64
+	Hash   cluster.RunningHash
+	Body   []byte
 }
 
 // ReplyKind says how a message was answered.
@@ -90,9 +92,12 @@ const (
 	ReplyDead
 	// ReplyReturning answers MsgReturn: a durable job of the answering node hands the slot back.
 	ReplyReturning
+	// ReplyBusy answers MsgStart, MsgData and MsgBlock: nothing was done, since the target has no room at the moment; Text says what for. The same is
+	// to be said again later.
+	ReplyBusy
 )
 
-var replyNames = [...]string{"?", "started", "ack", "gap", "prepared", "committed", "aborted", "confirm", "no-import", "refused", "pending", "decided", "dead", "returning"}
+var replyNames = [...]string{"?", "started", "ack", "gap", "prepared", "committed", "aborted", "confirm", "no-import", "refused", "pending", "decided", "dead", "returning", "busy"}
 
 func (k ReplyKind) String() string {
 	if int(k) < len(replyNames) {
@@ -138,7 +143,7 @@ const messageVersion = 1
 //	| 0      | 8    | xxh3-64 of all that follows, big-endian                      |
 //	| 8      | 1    | version, 1                                                   |
 //	| 9      | 1    | kind                                                         |
-//	| 10     | 1    | flags: bit 0 fresh                                           |
+//	| 10     | 1    | flags: bit 0 fresh, bit 1 urgent                             |
 //	| 11     | 2    | slot, big-endian, as all integers here                       |
 //	| 13     | 8    | job: incarnation                                             |
 //	| 21     | 8    | job: counter                                                 |
@@ -153,7 +158,7 @@ const messageVersion = 1
 // that is what the running hash and the digests are for.
 func (m *Message) Encode() []byte {
 	b := make([]byte, 8, 66+len(m.Job.Node)+len(m.Body))
-	b = append(b, messageVersion, byte(m.Kind), flagBits(m.Fresh))
+	b = append(b, messageVersion, byte(m.Kind), flagBits(m.Fresh, m.Urgent))
 	b = binary.BigEndian.AppendUint16(b, uint16(m.Slot))
 	b = binary.BigEndian.AppendUint64(b, uint64(m.Job.Incarnation))
 	b = binary.BigEndian.AppendUint64(b, m.Job.Counter)
@@ -181,6 +186,7 @@ func DecodeMessage(b []byte) (Message, error) {
 	m := Message{
 		Kind:    MessageKind(b[9]),
 		Fresh:   b[10]&1 != 0,
+		Urgent:  b[10]&2 != 0,
 		Slot:    slot.Slot(binary.BigEndian.Uint16(b[11:])),
 		Job:     cluster.JobID{Incarnation: cluster.Incarnation(binary.BigEndian.Uint64(b[13:])), Counter: binary.BigEndian.Uint64(b[21:])},
 		Attempt: cluster.Attempt(binary.BigEndian.Uint32(b[29:])),
@@ -213,7 +219,7 @@ func (r *Reply) Encode() []byte {
 
 // DecodeReply reads what Encode wrote.
 func DecodeReply(b []byte) (Reply, error) {
-	if len(b) < 47 || b[0] != messageVersion || b[1] < byte(ReplyStarted) || b[1] > byte(ReplyReturning) {
+	if len(b) < 47 || b[0] != messageVersion || b[1] < byte(ReplyStarted) || b[1] > byte(ReplyBusy) {
 		return Reply{}, fmt.Errorf("%w: a reply of %d bytes beginning %x", ErrMessage, len(b), b[:min(len(b), 2)])
 	}
 	return Reply{

@@ -60,7 +60,7 @@ func (l *leg) dir() cluster.Incarnation { return nodeDirs[1-l.index] }
 func (l *leg) epoch() cluster.Epoch { return cluster.Epoch(1 + l.index) }
 
 func (l *leg) newMachine() *Source {
-	cfg := Config{}
+	cfg := Config{WindowBytes: modelWindow}
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
@@ -104,9 +104,9 @@ func (l *leg) append(b []byte) []byte {
 	if x := l.machine; x != nil {
 		b = append(b, flagBits(x.persisted, x.tracking, x.reading, x.exhausted, x.verified, x.prepareSent, x.retryArmed, x.target != 0), flagBits(x.returned, x.keepOver))
 		b = append(b, byte(x.step), byte(x.attempt), byte(x.then), byte(x.round), byte(x.rounds), byte(x.pauses), byte(x.seq), byte(len(x.window)))
-		b = append(b, x.hash[:]...)
+		b = append(append(b, x.hash[:]...), byte(min(x.room, 255)), flagBits(x.backedOff))
 		for _, w := range x.window {
-			b = append(append(b, byte(w.seq), flagBits(w.acked), l.covers[w.seq], byte(len(w.body))), w.body...)
+			b = append(append(b, byte(w.seq), flagBits(w.acked, w.out), l.covers[w.seq], byte(len(w.body))), w.body...)
 		}
 	}
 	for _, p := range sortedPackets(l.net) {
@@ -322,7 +322,7 @@ func (l *leg) crashed() {
 	l.step(EvRecover{Phase: phase})
 }
 
-func (l *leg) actions(i int) []action[*model] {
+func (l *leg) actions(i int, b modelBounds) []action[*model] {
 	var out []action[*model]
 	add := func(name string, fault bool, do func(*leg)) {
 		out = append(out, action[*model]{name: legPrefix[i] + name, fault: fault, do: func(m *model) { do(m.legs[i]) }})
@@ -335,6 +335,9 @@ func (l *leg) actions(i int) []action[*model] {
 		out[len(out)-1].late = p.orphan
 		if p.toTarget {
 			add("execute twice "+p.msg.Kind.String(), true, func(l *leg) { l.deliver(k, true) })
+			if b.busy && (p.msg.Kind == MsgStart || p.msg.Kind == MsgData) {
+				add("no room for "+p.msg.Kind.String(), true, func(l *leg) { l.refuse(k) })
+			}
 		}
 		if !p.orphan {
 			add("time out "+p.msg.Kind.String(), true, func(l *leg) { l.timeOut(k) })
@@ -400,6 +403,13 @@ func (l *leg) deliver(i int, twice bool) {
 	if !p.orphan {
 		l.step(EvReply{Message: p.msg.Kind, Attempt: p.msg.Attempt, Seq: p.msg.Seq, Reply: p.reply})
 	}
+}
+
+// refuse delivers a message to a target that has no room.
+func (l *leg) refuse(i int) {
+	l.d.busy = "no room"
+	l.deliver(i, false)
+	l.d.busy = ""
 }
 
 // timeOut makes the source stop waiting; the packet goes on.

@@ -27,7 +27,7 @@ func TestModelMutants(t *testing.T) {
 		mutant.ForgetfulSource, mutant.ForgetfulTarget, mutant.LateStart, mutant.LatePrepared, mutant.StaleAttempt,
 		mutant.UndurableAnswer, mutant.NoneReassigned, mutant.MapSteals, mutant.ReplayApply, mutant.SkipApply,
 		mutant.PrepareUnsynced, mutant.AckUndurable, mutant.PurgeEarly, mutant.ResumeFromNew, mutant.HoldIgnored,
-		mutant.RollbackStale, mutant.HeldServes, mutant.CleanAfterReturn,
+		mutant.RollbackStale, mutant.HeldServes, mutant.CleanAfterReturn, mutant.BusyApplied,
 	} {
 		t.Run(string(name), func(t *testing.T) {
 			mutant.Set(name)
@@ -38,6 +38,7 @@ func TestModelMutants(t *testing.T) {
 				{writes: 2, faults: 1, attempts: 5, states: 300_000},
 				{writes: 1, faults: 2, attempts: 5, states: 1_500_000},
 			} {
+				b.busy = name == mutant.BusyApplied
 				r := explore(newModel(ordersFor(name)), b)
 				if r.failure != "" {
 					t.Logf("found in %d states, %d steps: %s", r.states, len(r.trace), r.failure)

@@ -13,6 +13,8 @@ import (
 const (
 	modelKeys = 2
 	modelSlot = 5
+	// modelWindow is what may be on its way: two messages of three bytes, so that one waits where the room was halved.
+	modelWindow = 6
 )
 
 // The two nodes of a model by index: the move goes from the first to the second, the way back, if there is one, the other way.
@@ -58,6 +60,7 @@ type modelNode struct {
 	durable        disk
 	waits          []waiting
 	paused, sealed bool
+	busy           string // why there is no room for the message that is executed
 }
 
 func (n *modelNode) append(b []byte) []byte {
@@ -198,7 +201,7 @@ func (m *model) arrive(l *leg, p packet) {
 		n.waits = append(n.waits, waiting{leg: l.index, reply: &answer, key: -1})
 		return
 	}
-	v := Target{Record: n.rec, Cursor: n.cursor, Incarnation: l.dir()}.Handle(l.job.Node, p.msg)
+	v := Target{Record: n.rec, Cursor: n.cursor, Incarnation: l.dir(), Busy: n.busy}.Handle(l.job.Node, p.msg)
 	if v.Wipe {
 		n.data = content{}
 	}
@@ -329,7 +332,7 @@ func (m *model) actions(b modelBounds) []action[*model] {
 	}
 	for i, l := range m.legs {
 		if l != nil && l.machine != nil {
-			out = append(out, l.actions(i)...)
+			out = append(out, l.actions(i, b)...)
 		}
 	}
 	return append(out, m.operators(b)...)

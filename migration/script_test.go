@@ -137,6 +137,8 @@ func (sc *script) event(t *testing.T, d *datadriven.TestData, words []string) Ev
 		return reply(MsgStart, ReplyStarted)
 	case "ack":
 		return reply(MsgData, ReplyAck)
+	case "busy": // busy MESSAGE
+		return reply(kindOf(words[1]), ReplyBusy)
 	case "gap":
 		return reply(MsgData, ReplyGap)
 	case "prepared":
@@ -199,6 +201,9 @@ func showEffect(ef Effect) string {
 			}
 		case MsgData:
 			text += fmt.Sprintf(" seq=%d %s", m.Seq, m.Body)
+			if m.Urgent {
+				text += " urgent"
+			}
 		case MsgPrepare:
 			text += fmt.Sprintf(" seq=%d hash=%x…", m.Seq, m.Hash[:4])
 		case MsgCommit:

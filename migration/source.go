@@ -12,7 +12,7 @@ import (
 
 // Config bounds what a source does. Zero fields take the defaults.
 type Config struct {
-	// WindowBytes is how much may be on its way to the target unanswered, per slot. Default 8 MiB.
+	// WindowBytes is how much may be on its way to the target unanswered, per slot; to a target that is busy it becomes less. Default 8 MiB.
 	WindowBytes int
 	// PauseTarget is how long the pause may be estimated to take for what there is to send in it; while it would take longer, no pause begins,
 	// unless 64 KiB are left at most: so little is a matter of the round trip, and to wait does not make it less. Default 50 ms.
@@ -86,6 +86,8 @@ type sent struct {
 	seq   uint64
 	body  []byte
 	acked bool // answered out of order; leaves the window when those before it have been answered
+	// out says that it has been sent since the window was last begun anew: an answer or a failure is still to come.
+	out bool
 }
 
 // Source is the machine of one slot at its source. It is stepped by one caller at a time. Its fields are volatile: what is
@@ -125,6 +127,11 @@ type Source struct {
 	window      []sent
 	windowBytes int
 	prepareSent bool
+	// room is how much of the window may be on its way: halved when the target says that it is busy, and more again with every answer.
+	room      int
+	backedOff bool          // it was halved, and TimerRetry ends the time in which nothing is sent
+	refused   string        // what for the target had no room last, "" when that is a while ago
+	refusedAt time.Duration // when it said so
 
 	heard       time.Duration // when the target last answered
 	backoff     time.Duration
@@ -137,7 +144,7 @@ type Source struct {
 
 // NewSource makes the machine of a slot that has used attempts up to lastAttempt. cfg has been validated.
 func NewSource(cfg Config, sl slot.Slot, job cluster.JobID, epoch cluster.Epoch, lastAttempt cluster.Attempt, now time.Duration) *Source {
-	return &Source{cfg: cfg, slot: sl, job: job, epoch: epoch, attempt: lastAttempt, heard: now}
+	return &Source{cfg: cfg, slot: sl, job: job, epoch: epoch, attempt: lastAttempt, heard: now, room: cfg.WindowBytes}
 }
 
 // Now tells where the machine stands.
@@ -152,8 +159,11 @@ func (s *Source) Epoch() cluster.Epoch { return s.epoch }
 // Reason is why the slot failed, or the last trouble it had.
 func (s *Source) Reason() string { return s.reason }
 
-// Waiting says what the slot waits for that only operators can give, or "".
+// Waiting says what the slot waits for beside the work itself, or "".
 func (s *Source) Waiting() string {
+	if s.refused != "" && (s.step == StepStarting || s.step == StepCopying) {
+		return "the target is busy: " + s.refused
+	}
 	switch s.step {
 	case StepHolding:
 		return "everything is copied and verified; the slot waits to be told to cut over"
@@ -396,6 +406,8 @@ func (s *Source) onReply(e EvReply) {
 		s.onStarted(e.Reply)
 	case ReplyAck, ReplyGap:
 		s.onAck(e)
+	case ReplyBusy:
+		s.onBusy(e)
 	case ReplyPrepared:
 		s.onPrepared(e.Reply)
 	case ReplyCommitted:
@@ -429,7 +441,7 @@ func (s *Source) onStarted(r Reply) {
 	sameTarget := s.target == 0 || s.target == r.Incarnation
 	s.target = r.Incarnation
 	s.stopTimer(TimerRetry)
-	s.backoff = 0
+	s.backoff, s.refused = 0, ""
 	switch {
 	case s.orders.Suspend:
 		s.suspend()
@@ -474,7 +486,7 @@ func (s *Source) Window() (bytes, last int) {
 // pump reads on while the window has room. One read is under way at a time, and none before the round is open: an answer that
 // comes twice, to a message of the round before, must not start it.
 func (s *Source) pump() {
-	if s.round == 0 || !s.opened || s.reading || s.exhausted || s.windowBytes >= s.cfg.WindowBytes {
+	if s.round == 0 || !s.opened || s.reading || s.exhausted || s.windowBytes >= s.roomNow() {
 		return
 	}
 	s.reading, s.putBack = true, false
@@ -497,15 +509,45 @@ func (s *Source) onData(e EvData) {
 		s.window = append(s.window, sent{seq: s.seq, body: e.Body})
 		s.windowBytes += len(e.Body)
 		s.emit(EfSent{s.seq})
-		s.sendData(s.window[len(s.window)-1])
+		s.sendOn()
 	}
 	s.pump()
 	s.roundDone()
 }
 
+// roomNow is how much may be on its way. What writers wait for is not held back: the target takes it whatever it is busy with.
+func (s *Source) roomNow() int {
+	if s.round == RoundFinal {
+		return s.cfg.WindowBytes
+	}
+	return s.room
+}
+
+// sendOn sends what stands in the window and is not on its way, in order, as far as there is room: the first always.
+func (s *Source) sendOn() {
+	if s.backedOff {
+		return
+	}
+	onItsWay := 0
+	for i := range s.window {
+		d := &s.window[i]
+		if d.acked {
+			continue
+		}
+		if onItsWay >= s.roomNow() {
+			return
+		}
+		onItsWay += len(d.body)
+		if !d.out {
+			d.out = true
+			s.sendData(*d)
+		}
+	}
+}
+
 func (s *Source) sendData(d sent) {
 	m := s.message(MsgData)
-	m.Seq, m.Body = d.seq, d.body
+	m.Seq, m.Body, m.Urgent = d.seq, d.body, s.round == RoundFinal
 	s.emit(EfSend{m})
 }
 
@@ -528,13 +570,54 @@ func (s *Source) onAck(e EvReply) {
 			}
 			s.windowBytes -= len(d.body)
 			s.backoff = 0
+			s.widen(len(d.body))
 		}
 	}
 	for len(s.window) > 0 && s.window[0].acked {
 		s.window = s.window[1:]
 	}
+	s.sendOn()
 	s.pump()
 	s.roundDone()
+}
+
+// widenings is in how many windows that are answered the room becomes a full window again, from nothing.
+const widenings = 32
+
+// busyShown is for how long the status says that the target was busy.
+const busyShown = time.Second
+
+// widen makes the room larger after an answer about so many bytes: by a part of the full window for each room that was answered.
+func (s *Source) widen(bytes int) {
+	if s.room < s.cfg.WindowBytes {
+		step := int64(s.cfg.WindowBytes/widenings + 1)
+		s.room = min(s.cfg.WindowBytes, s.room+int(max(1, min(step, step*int64(bytes)/int64(s.room)))))
+	}
+	if s.heard-s.refusedAt >= busyShown {
+		s.refused = ""
+	}
+}
+
+// onBusy slows down for a target that had no room for a message: it has done nothing about it, and what follows it in the window is a gap to
+// it. Everything is said again, byte for byte and in order, after a while that grows.
+func (s *Source) onBusy(e EvReply) {
+	if e.Message == MsgData && mutant.On(mutant.BusyApplied) {
+		s.onAck(e)
+		return
+	}
+	s.refused, s.refusedAt = e.Reply.Text, s.heard
+	switch {
+	case s.step == StepStarting && s.orders.Suspend:
+		s.suspend()
+	case s.step == StepStarting && e.Message == MsgStart:
+		s.armRetry(s.nextBackoff())
+	case s.streaming() && s.inWindow(e.Seq) && !s.backedOff:
+		s.stopTimer(TimerRetry) // what it was set for is repeated then, too
+		s.room = max(s.room/2, 1)
+		s.armRetry(s.nextBackoff())
+		s.backedOff = true
+	default:
+	}
 }
 
 // roundDone acts when everything of the round has been read, sent and answered.
@@ -865,7 +948,7 @@ func (s *Source) setTimer(k TimerKind, d time.Duration) {
 func (s *Source) stopTimer(k TimerKind) {
 	s.generations[k]++
 	if k == TimerRetry {
-		s.retryArmed = false
+		s.retryArmed, s.backedOff = false, false
 	}
 }
 
@@ -882,7 +965,7 @@ func (s *Source) onTimer(e EvTimer) {
 		}
 		return
 	}
-	s.retryArmed = false
+	s.retryArmed, s.backedOff = false, false
 	s.repeat()
 }
 
@@ -894,11 +977,10 @@ func (s *Source) repeat() {
 			s.sendStart()
 		}
 	case StepCopying, StepPausing:
-		for _, d := range s.window {
-			if !d.acked {
-				s.sendData(d)
-			}
+		for i := range s.window {
+			s.window[i].out = false
 		}
+		s.sendOn()
 		if s.prepareSent {
 			s.sendPrepare()
 		}

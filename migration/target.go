@@ -48,6 +48,8 @@ type Target struct {
 	Record      cluster.Record
 	Cursor      Cursor
 	Incarnation cluster.Incarnation // of the target
+	// Busy says why there is no room for what the message brings, "" if there is.
+	Busy string
 }
 
 // Verdict is what a target is to do with a message, in one batch: wipe the slot, apply the body, set cursor and record.
@@ -110,6 +112,10 @@ func (t Target) start(m Message, v *Verdict) {
 	}
 	if why := t.refuses(m); why != "" {
 		v.Reply.Kind, v.Reply.Text = ReplyRefused, why
+		return
+	}
+	if t.Busy != "" && !(live && r.Job == m.Job) {
+		v.Reply.Kind, v.Reply.Text = ReplyBusy, t.Busy
 		return
 	}
 	// The data of an earlier attempt of the same job is worth keeping: the source compares it, or knows what it lacks. So is a
@@ -175,6 +181,8 @@ func (t Target) data(m Message, v *Verdict) {
 		if mutant.On(mutant.ReorderApply) { // the cursor stays where the order ends
 			v.Reply.Kind, v.Reply.Seq, v.Apply = ReplyAck, m.Seq, true
 		}
+	case t.Busy != "" && !m.Urgent:
+		v.Reply.Kind, v.Reply.Text = ReplyBusy, t.Busy
 	default:
 		v.Reply.Kind, v.Apply = ReplyAck, true
 		v.Cursor = &Cursor{Attempt: t.Cursor.Attempt, Seq: m.Seq, Hash: Chain(t.Cursor.Hash, m.Seq, m.Body), Fresh: t.Cursor.Fresh}

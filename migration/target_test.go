@@ -130,6 +130,31 @@ func TestTargetRules(t *testing.T) {
 	golden(t, "testdata/target-rules.golden", out.String())
 }
 
+// TestTargetBusy: a target that has no room refuses what would make it hold more, doing nothing about it, and nothing else: neither a later
+// attempt of an import that it has, nor what it is told again, nor what writers wait for.
+func TestTargetBusy(t *testing.T) {
+	for _, r := range ruleRecords() {
+		for _, m := range ruleMessages() {
+			free := r.t.Handle("source", m.m)
+			full := r.t
+			full.Busy = "no room"
+			v := full.Handle("source", m.m)
+			live := r.t.Record.State == cluster.Importing || r.t.Record.State == cluster.Prepared
+			brings := free.Apply || free.Reply.Kind == ReplyStarted && !(live && r.t.Record.Job == ruleJob)
+			if brings && (v.Reply.Kind != ReplyBusy || v.Reply.Text != "no room" || v.Wipe || v.Apply || v.Check || v.Record != nil || v.Cursor != nil || v.Drop) {
+				t.Errorf("%s, %s: %s", r.name, m.name, showVerdict(v))
+			}
+			if !brings && showVerdict(v) != showVerdict(free) {
+				t.Errorf("%s, %s: %s, and %s without being busy", r.name, m.name, showVerdict(v), showVerdict(free))
+			}
+			m.m.Urgent = true
+			if v := full.Handle("source", m.m); free.Apply && showVerdict(v) != showVerdict(free) {
+				t.Errorf("%s, %s, urgent: %s", r.name, m.name, showVerdict(v))
+			}
+		}
+	}
+}
+
 // TestTargetRefusesStrangers: a message counts only on a link with the node that made the job.
 func TestTargetRefusesStrangers(t *testing.T) {
 	for _, r := range ruleRecords() {
@@ -186,7 +211,7 @@ func TestTargetInvariants(t *testing.T) {
 			State: cluster.State(rapid.IntRange(0, int(cluster.Aborted)).Draw(t, "state")), Epoch: cluster.Epoch(small("epoch")), Job: job("job"),
 			Attempt: cluster.Attempt(small("attempt")), Final: uint64(small("final")), Hash: hash.Draw(t, "final hash"),
 		}
-		tg := Target{Record: r, Cursor: Cursor{Attempt: r.Attempt, Seq: uint64(small("cursor")), Hash: hash.Draw(t, "hash"), Fresh: rapid.Bool().Draw(t, "fresh")}, Incarnation: 7}
+		tg := Target{Record: r, Cursor: Cursor{Attempt: r.Attempt, Seq: uint64(small("cursor")), Hash: hash.Draw(t, "hash"), Fresh: rapid.Bool().Draw(t, "fresh")}, Incarnation: 7, Busy: rapid.SampledFrom([]string{"", "no room"}).Draw(t, "busy")}
 		m := Message{
 			Kind: MessageKind(rapid.IntRange(1, int(MsgAsk)).Draw(t, "kind")), Job: job("message's job"), Attempt: cluster.Attempt(small("message's attempt")),
 			Epoch: cluster.Epoch(small("message's epoch")), Seq: uint64(small("seq")), Hash: hash.Draw(t, "message's hash"), Fresh: rapid.Bool().Draw(t, "asks for fresh"), Body: []byte("b"),

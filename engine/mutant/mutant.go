@@ -28,6 +28,7 @@ const (
 	LateStart        Name = "late-start"          // a delayed start of an older job wipes the current import
 	LatePrepared     Name = "late-prepared"       // a prepared of an earlier pause is taken for the current one
 	StaleEpoch       Name = "stale-epoch"         // an announcement of an older or the same epoch takes a slot away
+	BusyApplied      Name = "busy-applied"        // the source takes what a busy target refused for applied
 	AckOnFailure     Name = "ack-on-failure"      // the target cannot apply a chunk, the one before being missing, and answers OK
 	StaleAttempt     Name = "stale-attempt"       // a message of an earlier attempt is taken for the current one
 	UndurableAnswer  Name = "undurable-answer"    // a peer's question is answered from a record that is not durable

@@ -27,6 +27,8 @@ type kv interface {
 	buildTable(records []byte) ([]byte, error)
 	ingest(paths []string) (*Batch, error)
 	metrics() string
+	// pressure says why writes are likely to wait soon, "" if they are not.
+	pressure() string
 	// close syncs and ends the engine; abandon ends it without a write.
 	close() error
 	abandon()

@@ -225,6 +225,9 @@ func (m *memory) ingest(paths []string) (*Batch, error) {
 	return b, nil
 }
 
+// pressure: nothing waits in memory.
+func (m *memory) pressure() string { return "" }
+
 func (m *memory) metrics() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

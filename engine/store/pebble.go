@@ -222,6 +222,21 @@ func (p *pebbleKV) ingest(paths []string) (*Batch, error) {
 	return nil, err
 }
 
+// pressure speaks when three quarters are reached of what makes Pebble stop writes: so much is left for who cannot wait.
+func (p *pebbleKV) pressure() string {
+	if p.sim != nil {
+		return "" // its metrics depend on when flushes end
+	}
+	m := p.db.Metrics()
+	switch stop := uint64(p.options.MemTableStopWritesThreshold) * p.options.MemTableSize; {
+	case m.MemTable.Size >= stop/4*3:
+		return fmt.Sprintf("%d MB in memory wait to be written to tables", m.MemTable.Size>>20)
+	case int(m.Levels[0].Sublevels) >= p.options.L0StopWritesThreshold/4*3:
+		return fmt.Sprintf("%d tables lie over each other and wait to be merged", m.Levels[0].Sublevels)
+	}
+	return ""
+}
+
 func (p *pebbleKV) metrics() string { return p.db.Metrics().String() }
 
 func (p *pebbleKV) close() error { return errors.Join(p.sync(), p.db.Close()) }

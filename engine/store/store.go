@@ -212,7 +212,11 @@ func (s *Store) Commit(b *Batch) Position {
 	if tracked != nil {
 		s.trackers.record(tracked)
 	}
-	if s.rows != nil {
+	switch {
+	case s.rows == nil:
+	case b.apart.Hi != nil:
+		s.rows.dropSpan(b.apart)
+	default:
 		s.rows.applied(ops)
 	}
 	b.Discard()
@@ -290,6 +294,10 @@ func (s *Store) Flush() {
 
 // Metrics is a human-readable account of the engine's state.
 func (s *Store) Metrics() string { return s.kv.metrics() }
+
+// Pressure says that flushes or compactions are so far behind that writes are likely to wait for them soon, and which, "" if they are not. It
+// takes some microseconds.
+func (s *Store) Pressure() string { return s.kv.pressure() }
 
 // DiskBytes estimates the space on disk of a span, in bytes.
 func (s *Store) DiskBytes(span key.Span) (uint64, error) { return s.kv.diskBytes(span) }

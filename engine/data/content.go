@@ -381,7 +381,7 @@ func ReadContent(r store.Reader, s slot.Slot, span key.Span, lim store.ChunkLimi
 		}
 		ok = c.Next()
 	}
-	if out.Bytes = size; !ok {
+	if out.Bytes, out.Count = size, count; !ok {
 		out.Last, out.Covers.Hi = true, span.Hi
 	}
 	return out, c.Close()

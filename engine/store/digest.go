@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/zeebo/xxh3"
 
@@ -19,11 +20,17 @@ type Digest struct {
 
 // Add adds a record to the digest.
 func (d *Digest) Add(k, v []byte) {
-	var buf [1024]byte
+	var buf [256]byte
+	d.add(buf[:0], k, v)
+}
+
+// add adds a record and returns the memory that it has used, to be used for the next.
+func (d *Digest) add(buf, k, v []byte) []byte {
 	b := binary.AppendUvarint(buf[:0], uint64(len(k)))
 	b = append(b, k...)
 	b = append(b, v...)
 	d.addHash(xxh3.Hash128(b))
+	return b
 }
 
 func (d *Digest) addHash(h xxh3.Uint128) {
@@ -71,9 +78,9 @@ type Chunk struct {
 	// Records is the records in key order, each as uvarint length, key, uvarint length, value. Empty if only a digest
 	// was asked for.
 	Records []byte
-	// Bytes is how many bytes of keys and values were read.
-	Bytes int
-	// Digest is over the records of the chunk.
+	// Bytes is how many bytes of keys and values were read, Count in how many records.
+	Bytes, Count int
+	// Digest is over the records of the chunk, if it was asked for.
 	Digest Digest
 	// Last says that nothing of the span is left beyond Covers.
 	Last bool
@@ -94,14 +101,22 @@ const (
 	WithDigest
 )
 
+// firstRecords is how much room there is for records at first, in bytes: most slots have no more. Who needs more gets room for the limit.
+const firstRecords = 16 << 10
+
 // ReadChunk reads records from the low end of a span until a limit is reached.
 func ReadChunk(r Reader, span key.Span, lim ChunkLimits, parts ChunkParts) (Chunk, error) {
+	return AppendChunk(nil, r, span, lim, parts)
+}
+
+// AppendChunk is ReadChunk, but for Records, which come after what dst holds.
+func AppendChunk(dst []byte, r Reader, span key.Span, lim ChunkLimits, parts ChunkParts) (Chunk, error) {
 	it, err := r.NewIter(span)
 	if err != nil {
 		return Chunk{}, err
 	}
-	c := Chunk{Covers: span}
-	count := 0
+	c := Chunk{Covers: span, Records: dst}
+	var hashed []byte
 	ok := it.First()
 	for ; ok; ok = it.Next() {
 		k := it.Key()
@@ -111,13 +126,13 @@ func ReadChunk(r Reader, span key.Span, lim ChunkLimits, parts ChunkParts) (Chun
 			return Chunk{}, fmt.Errorf("store: read chunk: %w", err)
 		}
 		if parts&WithDigest != 0 {
-			c.Digest.Add(k, v)
+			hashed = c.Digest.add(hashed, k, v)
 		}
 		if parts&WithRecords != 0 {
-			c.Records = AppendRecord(c.Records, k, v)
+			c.Records = AppendRecord(roomFor(c.Records, len(k)+len(v), lim), k, v)
 		}
 		c.Bytes += len(k) + len(v)
-		if count++; c.Bytes >= lim.Bytes || count >= lim.Records {
+		if c.Count++; c.Bytes >= lim.Bytes || c.Count >= lim.Records {
 			c.Covers.Hi = append(append(make([]byte, 0, len(k)+1), k...), 0)
 			ok = it.Next()
 			break
@@ -131,6 +146,22 @@ func ReadChunk(r Reader, span key.Span, lim ChunkLimits, parts ChunkParts) (Chun
 		return Chunk{}, fmt.Errorf("store: read chunk: %w", err)
 	}
 	return c, nil
+}
+
+// roomFor makes room for a record of so many bytes: a little, and then for all that a chunk may hold, lengths of records included, which are
+// guessed.
+func roomFor(b []byte, record int, lim ChunkLimits) []byte {
+	const lengths = 2 * binary.MaxVarintLen32
+	switch record += lengths; {
+	case cap(b)-len(b) >= record:
+		return b
+	case len(b)+record <= firstRecords:
+		return slices.Grow(b, firstRecords-len(b))
+	case len(b) < lim.Bytes:
+		return slices.Grow(b, max(lim.Bytes+lim.Bytes/8-len(b), record))
+	default:
+		return b
+	}
 }
 
 // AppendRecord appends a record in the encoding of Chunk.Records.

@@ -83,6 +83,7 @@ type Batch struct {
 	indexed bool
 
 	rangeDeletes int64 // their number
+	apart        key.Span
 }
 
 // NewBatch makes a batch that cannot be read.
@@ -102,6 +103,10 @@ func (b *Batch) DeleteRange(span key.Span) {
 	must(b.b.DeleteRange(span.Lo, span.Hi, nil))
 	b.rangeDeletes++
 }
+
+// Apart says that all that the batch writes, and that clients read, lies in a span that nobody reads for now: the row cache drops what it has of the
+// slots of the span, and takes nothing in.
+func (b *Batch) Apart(span key.Span) { b.apart = span }
 
 // must turns an error of a batch into a panic: a batch in memory fails only when it is used after Commit or grows past
 // 4 GiB, both of which are bugs of this process.

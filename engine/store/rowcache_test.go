@@ -199,3 +199,31 @@ func TestRowCacheStress(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestApart: a batch that is written apart leaves nothing of its slot in the cache, neither what was there nor what it writes, and a read that
+// missed before it does not fill in what it found.
+func TestApart(t *testing.T) {
+	s := openMem(t)
+	old, other := key.AppendRecord(nil, 7, []byte("old")), key.AppendRecord(nil, 8, []byte("other"))
+	b := s.NewBatch()
+	b.Set(old, []byte("1"))
+	b.Set(other, []byte("2"))
+	s.Commit(b)
+	_, _, token := s.rows.get(key.AppendRecord(nil, 7, []byte("missed")), nil)
+	b = s.NewBatch()
+	b.Apart(key.DataSpan(7))
+	b.Set(old, []byte("3"))
+	s.Commit(b)
+	s.rows.fill(token, key.AppendRecord(nil, 7, []byte("missed")), []byte("stale"))
+	for _, k := range [][]byte{old, key.AppendRecord(nil, 7, []byte("missed"))} {
+		if v, found, _ := s.rows.get(k, nil); found {
+			t.Errorf("%q is in the cache as %q", k, v)
+		}
+	}
+	if v, found, _ := s.rows.get(other, nil); !found || string(v) != "2" {
+		t.Errorf("the record of the other slot is %q, %v", v, found)
+	}
+	if v, found, err := s.Get(old); err != nil || !found || string(v) != "3" {
+		t.Errorf("Get: %q, %v, %v", v, found, err)
+	}
+}

@@ -54,6 +54,15 @@ func appendOp(dst []byte, kind byte, content ...[]byte) []byte {
 	return dst
 }
 
+// endOp completes a body of one operation, to which content was appended after appendOp had begun it without any.
+func endOp(body []byte) []byte {
+	binary.BigEndian.PutUint32(body[1:], uint32(len(body)-opHead))
+	return body
+}
+
+// opHead is the length of what comes before the content of an operation.
+const opHead = 5
+
 func appendBytes(dst, b []byte) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
 }

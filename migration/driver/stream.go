@@ -213,41 +213,46 @@ func (s *stream) readKeys() ([]byte, error) {
 // readWalk builds the next message of the first walk.
 func (s *stream) readWalk() ([]byte, error) {
 	w := &s.walks[0]
-	parts := store.WithRecords
-	if w.how == walkCompare {
+	parts, room := store.WithRecords, []byte(nil)
+	switch w.how {
+	case walkCompare:
 		parts = store.WithDigest
+	case walkCopy:
+		room = appendOp(nil, opPut) // the records come behind it, and are not copied
+	case walkReplace:
 	}
 	at := s.snap
 	if s.older != nil {
 		at = s.older
 	}
-	c, err := store.ReadChunk(at, w.span, w.limits, parts|store.WithDigest)
+	c, err := store.AppendChunk(room, at, w.span, w.limits, parts)
 	if err != nil {
 		return nil, err
 	}
 	s.cost = c.Bytes
 	how := w.how
 	s.advance(c.Covers.Hi, c.Last)
-	s.last = covered{changes: store.Changes{Spans: []key.Span{c.Covers}}, records: int(c.Digest.Records)}
+	s.last = covered{changes: store.Changes{Spans: []key.Span{c.Covers}}, records: c.Count}
 	switch how {
 	case walkCompare:
 		s.last.digest = true
 		return appendOp(nil, opDigest, spanBytes(c.Covers), c.Digest.Append(nil)), nil
 	case walkReplace:
-		s.count(&c)
+		s.count(&c, 0)
 		return appendOp(nil, opReplace, spanBytes(c.Covers), c.Records), nil
 	default:
-		s.count(&c)
-		if len(c.Records) == 0 {
+		s.count(&c, len(room))
+		if c.Count == 0 {
 			return nil, nil
 		}
-		return appendOp(make([]byte, 0, len(c.Records)+5), opPut, c.Records), nil
+		return endOp(c.Records), nil
 	}
 }
 
-func (s *stream) count(c *store.Chunk) {
-	s.records += c.Digest.Records
-	s.bytes += uint64(len(c.Records))
+// count counts the records of a chunk, which come after so many other bytes.
+func (s *stream) count(c *store.Chunk, before int) {
+	s.records += uint64(c.Count)
+	s.bytes += uint64(len(c.Records) - before)
 }
 
 // sent binds what was read last to its message.

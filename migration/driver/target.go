@@ -187,6 +187,7 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 			return 0, err
 		}
 	}
+	b.Apart(key.DataSpan(m.Slot))
 	if v.Wipe {
 		b.DeleteRange(key.SlotSpan(m.Slot))
 	}

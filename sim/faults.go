@@ -28,6 +28,7 @@ func (f *faults) begin() {
 	f.every(s.flips, f.flip)
 	f.every(s.swaps, f.swap)
 	f.every(s.wipes, f.wipe)
+	f.every(s.busies, f.busy)
 	if s.drift > 0 {
 		f.drift()
 	}
@@ -53,7 +54,7 @@ func (f *faults) heal() {
 	for _, p := range w.procs {
 		p.setDrift(0)
 		p.wallDrift = p.drifted()
-		p.loops = 0
+		p.loops, p.busyUntil = 0, 0
 		if p.up {
 			p.repair()
 		}
@@ -81,6 +82,25 @@ func (p *process) stall(d time.Duration) {
 	p.stalledUntil = max(p.stalledUntil, p.w.now+d)
 	p.w.nemesis.count(markStall)
 	p.w.notef(p.index, traceNemesis, "stalls for %v", d)
+}
+
+// busy lets a node have no room for what arrives, for a while.
+func (f *faults) busy() {
+	p, d := f.machine(), f.dice.between(20*time.Millisecond, pick(f.dice, 60*time.Millisecond, 300*time.Millisecond, time.Second))
+	if p == nil || !f.n.w.plan.act("busy", "node ", p.index, " ", d) {
+		return
+	}
+	p.busyUntil = max(p.busyUntil, p.w.now+d)
+	p.w.notef(p.index, traceNemesis, "has no room for %v", d)
+}
+
+// refusal is why the node of a machine takes no data, "" if it does.
+func (p *process) refusal() string {
+	if p.w.now >= p.busyUntil {
+		return ""
+	}
+	p.w.nemesis.count(markBusy)
+	return "the simulator says so"
 }
 
 // stalled reports that the node stands still.

@@ -64,6 +64,11 @@ func faultCases() []faultCase {
 		{markCrashRead, func(w *world) { w.swarm.sync, w.swarm.readCrashes = 5*time.Millisecond, 1 }},
 		{markSeveral, func(w *world) { w.swarm.several = 1; w.nemesis.faults.several() }},
 		{markStall, func(w *world) { w.procs[0].stall(700 * time.Millisecond) }},
+		{markBusy, func(w *world) {
+			for _, p := range w.procs {
+				p.busyUntil = w.now + 400*time.Millisecond
+			}
+		}},
 		{markNewConfig, func(w *world) { down(w, (*process).reconfigure) }},
 		{markOldConfig, func(w *world) { w.procs[0].config = 1; down(w, (*process).reconfigure) }},
 		{markOldMap, func(w *world) { w.swarm.oldMaps = 1; w.procs[0].crash("") }},

@@ -33,6 +33,7 @@ const (
 	markCrashRead   = "crash at a read"   // of what was not durable
 	markSeveral     = "several at once"
 	markStall       = "stall"
+	markBusy        = "busy target" // has refused data
 	markOldConfig   = "old configuration"
 	markNewConfig   = "new configuration"
 	markOldMap      = "old map at start"
@@ -74,7 +75,7 @@ func Marks() []string {
 	return append([]string{
 		markDrop, markLostReply, markLate, markDuplicate, markOvertaken, markSlowLink, markReset, markInFlight, markCutRequest, markCutReply, markWrongNode,
 		markOneWay, markIsolated, markHalfDeaf, markGroups,
-		markCrash, markCrashMidway, markCrashLoop, markCrashRead, markSeveral, markStall, markOldConfig, markNewConfig, markOldMap, markWiped,
+		markCrash, markCrashMidway, markCrashLoop, markCrashRead, markSeveral, markStall, markBusy, markOldConfig, markNewConfig, markOldMap, markWiped,
 		markAhead, markBack, markFast, markSlow,
 		markLost, markTorn, markSlowSync, markFullDisk, markFailedSync, markReadError, markReadErrorAtStart, markFlip, markFlipAtStart,
 	}, append(verbsMarks(), clientMarks()...)...)

@@ -38,6 +38,7 @@ func Mutants() []Mutant {
 		{mutant.LatePrepared, 3000},
 		{mutant.StaleEpoch, 1500},
 		{mutant.AckOnFailure, 100},
+		{mutant.BusyApplied, 100},
 		{mutant.StaleAttempt, 1000},
 		{mutant.UndurableAnswer, 500},
 		{mutant.NoneReassigned, 100},

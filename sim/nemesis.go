@@ -34,7 +34,7 @@ import (
 // node the map of the beginning, as the old one that it is or as if it were new.
 //
 // Nodes: one can stand still for up to three seconds, as in a long garbage collection: what it would do and what arrives waits,
-// and then happens at once.
+// and then happens at once. One can have no room for a while for slots that arrive: it refuses what is sent, but for what writers wait for.
 //
 // Disks: a sync can take a quarter of a second. A disk can be full, or fail a sync of the log: the node that notices ends, and finds a disk in
 // order when it is started again. A node that flushes a memtable on such a disk ends before it does: Pebble panics there with locks held.

@@ -36,6 +36,7 @@ type process struct {
 	driftRate                        float64
 	driftBase, driftSince, wallDrift time.Duration
 	stalledUntil                     time.Duration // until then the node stands still
+	busyUntil                        time.Duration // until then it has no room for what arrives
 	broken                           error         // how its disk fails to write now; nil if it does not
 	misread                          bool          // reads of its disk fail, or return flipped bits
 	misled                           bool          // reads of its disk have failed in a life before, or returned flipped bits
@@ -110,6 +111,7 @@ func (p *process) start() {
 func (p *process) open() {
 	w := p.w
 	cfg := w.configs[p.config]
+	cfg.driver.Busy = p.refusal
 	newMigrator, err := driver.New(cfg.driver)
 	if err != nil {
 		w.violate(propertyHarness, "the driver's configuration: %v", err)
@@ -182,7 +184,7 @@ func (p *process) crash(how string) {
 	}
 	w.notef(p.index, traceLife, "crash %s", how)
 	p.markCrash(left)
-	p.stalledUntil = 0
+	p.stalledUntil, p.busyUntil = 0, 0
 	w.nemesis.faults.crashLoop(p)
 	w.features.look(w)
 	p.up = false

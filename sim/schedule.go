@@ -26,7 +26,7 @@ import (
 //	set nodes 2               a setting of the swarm; those that are absent are zero, which switches a fault off
 //	keep crash 1 4            of the crashes that are drawn only the first and the fourth happen; without numbers, none
 //
-// Actions are counted from 1 within their class: crash, partition, loss, reset, late, duplicate, stall, slow-link,
+// Actions are counted from 1 within their class: crash, partition, loss, reset, late, duplicate, stall, busy, slow-link,
 // full-disk, failed-sync, read-error, flip, bad-start, reconfigure, old-map, wipe, swap (faults), job, cancel, map,
 // flush-all (the operator's), client-0, client-1… (operations of that client in the safety phase). Those of a class without a
 // "keep" line happen all.
@@ -84,7 +84,7 @@ func (s *swarm) settings() []setting {
 		{"crashes", &s.crashes, 0, ever}, {"aimed", &s.aimed, 0, chance}, {"read-crashes", &s.readCrashes, 0, chance}, {"midway", &s.midway, 0, chance}, {"restart", &s.restart, 0, ever},
 		{"sync", &s.sync, 0, ever}, {"slow-sync", &s.slowSync, 0, chance}, {"slow-time", &s.slowTime, 0, ever}, {"skew", &s.skew, 0, ever},
 		{"skew-changes", &s.skewChanges, 0, ever}, {"work", &s.work, 0, ever},
-		{"stalls", &s.stalls, 0, ever}, {"crash-loops", &s.crashLoops, 0, chance}, {"several", &s.several, 0, chance}, {"drift", &s.drift, 0, 0.05},
+		{"stalls", &s.stalls, 0, ever}, {"busies", &s.busies, 0, ever}, {"crash-loops", &s.crashLoops, 0, chance}, {"several", &s.several, 0, chance}, {"drift", &s.drift, 0, 0.05},
 		{"slow-links", &s.slowLinks, 0, ever}, {"full-disks", &s.fullDisks, 0, ever}, {"failed-syncs", &s.failedSyncs, 0, ever},
 		{"swaps", &s.swaps, 0, ever}, {"read-errors", &s.readErrors, 0, ever}, {"flips", &s.flips, 0, ever},
 		{"bad-starts", &s.badStarts, 0, chance}, {"reconfigures", &s.reconfigures, 0, chance}, {"old-maps", &s.oldMaps, 0, chance},
@@ -100,7 +100,7 @@ func (s *swarm) settings() []setting {
 		{"lag-bytes", &d.Source.LagBytes, 0, most}, {"lag-keys", &d.Source.LagKeys, 0, most}, {"rounds", &d.Source.Rounds, 0, most}, {"hold-every", &d.Source.HoldEvery, 0, ever},
 		{"converge-within", &d.Source.ConvergeWithin, 0, ever}, {"pauses", &d.Source.Pauses, 0, most}, {"abort-tries", &d.Source.AbortTries, 0, most},
 		{"chunk-bytes", &d.ChunkBytes, 0, most}, {"chunk-records", &d.ChunkRecords, 0, most}, {"digest-bytes", &d.DigestBytes, 0, most},
-		{"digest-records", &d.DigestRecords, 0, most}, {"table-bytes", &d.TableBytes, 0, most}, {"tables-from", &d.TablesFrom, 0, most}, {"tracker-bytes", &d.TrackerBytes, 0, most}, {"slots-at-once", &d.SlotsAtOnce, 0, most}, {"jobs-at-once", &d.JobsAtOnce, 0, most}, {"held-at-once", &d.HeldAtOnce, 0, most},
+		{"digest-records", &d.DigestRecords, 0, most}, {"table-bytes", &d.TableBytes, 0, most}, {"tables-from", &d.TablesFrom, 0, most}, {"tracker-bytes", &d.TrackerBytes, 0, most}, {"slots-at-once", &d.SlotsAtOnce, 0, most}, {"jobs-at-once", &d.JobsAtOnce, 0, most}, {"imports-at-once", &d.ImportsAtOnce, 0, most}, {"import-bytes", &d.ImportBytes, 0, most}, {"held-at-once", &d.HeldAtOnce, 0, most},
 		{"call-timeout", &d.CallTimeout, 0, ever}, {"ask-after", &d.AskAfter, 0, ever}, {"snapshot-kept", &d.SnapshotKept, 0, ever}, {"jobs-kept", &d.JobsKept, 0, most},
 	}
 }

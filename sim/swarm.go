@@ -45,6 +45,7 @@ type swarm struct {
 	flush       float64       // chance per operator's turn that a node flushes its memtable
 
 	stalls      time.Duration // mean time between stalls of some node, 0: none
+	busies      time.Duration // mean time between the times in which some node has no room for what arrives, 0: none
 	crashLoops  float64       // chance that a machine that has crashed crashes again while it starts
 	several     float64       // chance that others crash along
 	drift       float64       // bound of the rate by which clocks are fast or slow
@@ -250,6 +251,11 @@ func rollSwarm(d dice) swarm {
 	if s.verbs = pick(d, 0, 0.3, 0.6); s.verbs > 0 {
 		s.driver.Source.HoldEvery = pick(d, 20*time.Millisecond, 200*time.Millisecond)
 	}
+	if on(0.3) {
+		s.busies = pick(d, 100*time.Millisecond, 400*time.Millisecond, time.Second)
+	}
+	s.driver.ImportsAtOnce = pick(d, 1, 2, 16)
+	s.driver.ImportBytes = pick(d, 1<<10, 1<<20)
 	return s
 }
 

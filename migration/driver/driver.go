@@ -43,6 +43,10 @@ type Config struct {
 	// JobsAtOnce is how many jobs of the node move slots at the same time; the others wait, see pumpJobs. Jobs that rest, or of which
 	// all slots are held or only copies are kept, are not among them. Default 4.
 	JobsAtOnce int
+	// ImportsAtOnce is how many slots may arrive from other nodes at the same time, whatever their sources; the others wait. Default 16.
+	ImportsAtOnce int
+	// ImportBytes is how much of what arrives may be applied and not be durable yet before sources are told to wait, in bytes. Default 64 MiB.
+	ImportBytes int
 	// HeldAtOnce is how many slots of a job may be held before their handover, copied, while further ones are copied. Each can
 	// take TrackerBytes. Default 64.
 	HeldAtOnce int
@@ -59,6 +63,9 @@ type Config struct {
 	// JobsKept is how many jobs are remembered when one is added, which forgets the oldest that have ended; those that have not stay
 	// beyond it. Default 100.
 	JobsKept int
+	// Busy, if it is not nil, is asked whenever data arrive, and says why there is no room for them, "" if there is. It is called with the
+	// slot's stripe held. The simulator makes targets busy so.
+	Busy func() string
 	// OnStep, if it is not nil, is called when a slot that is given away has entered a step, as Driver.Step names it: once before what
 	// the machine wants done there is carried out, and once after. It runs on the slot's worker, which waits for it. Tests stop the
 	// process there.
@@ -86,12 +93,14 @@ func (c *Config) Validate() error {
 	def(&c.TrackerBytes, 16<<20)
 	def(&c.SlotsAtOnce, 4)
 	def(&c.JobsAtOnce, 4)
+	def(&c.ImportsAtOnce, 16)
+	def(&c.ImportBytes, 64<<20)
 	def(&c.HeldAtOnce, 64)
 	def(&c.JobsKept, 100)
 	defDur(&c.CallTimeout, 2*time.Second)
 	defDur(&c.AskAfter, 2*time.Second)
 	defDur(&c.SnapshotKept, 10*time.Minute)
-	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TableBytes, c.TablesFrom, c.TrackerBytes, c.SlotsAtOnce, c.JobsAtOnce, c.HeldAtOnce, c.JobsKept} {
+	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TableBytes, c.TablesFrom, c.TrackerBytes, c.SlotsAtOnce, c.JobsAtOnce, c.ImportsAtOnce, c.ImportBytes, c.HeldAtOnce, c.JobsKept} {
 		if n < 0 {
 			return errors.New("migration: a limit of the driver is negative")
 		}
@@ -113,17 +122,20 @@ type Driver struct {
 	// returns is held while a slot that is asked back is looked for among the jobs, and its job started.
 	returns sync.Mutex
 
-	mu        sync.Mutex
-	closed    bool
-	counter   uint64 // of the latest job
-	jobs      []*job // oldest first
-	sources   map[slot.Slot]*sourceSlot
-	targets   map[slot.Slot]*targetSlot
-	importing map[slot.Slot]struct{} // the targets that are live: what is looked at often, while targets has all that ever arrived
+	mu      sync.Mutex
+	closed  bool
+	counter uint64 // of the latest job
+	jobs    []*job // oldest first
+	sources map[slot.Slot]*sourceSlot
+	targets map[slot.Slot]*targetSlot
+	// importing are the targets that are live, and when much of them arrived last: what is looked at often, while targets has all that ever
+	// arrived.
+	importing map[slot.Slot]time.Duration
 	announces map[announceKey]*announce
 	ask       env.Timer
 
-	pacer pacer
+	pacer    pacer
+	arrivals arrivals
 
 	pauses   pauseHistogram
 	measured float64 // bytes that the last slot to be copied sent in a second
@@ -141,8 +153,9 @@ func New(cfg Config) (func(*engine.Node) engine.Migrator, error) {
 	return func(n *engine.Node) engine.Migrator {
 		d := &Driver{
 			node: n, env: n.Options(), cfg: cfg,
-			sources: map[slot.Slot]*sourceSlot{}, targets: map[slot.Slot]*targetSlot{}, importing: map[slot.Slot]struct{}{}, announces: map[announceKey]*announce{},
+			sources: map[slot.Slot]*sourceSlot{}, targets: map[slot.Slot]*targetSlot{}, importing: map[slot.Slot]time.Duration{}, announces: map[announceKey]*announce{},
 		}
+		d.arrivals.d = d
 		d.pacer.d, d.pacer.node.limit, d.pacer.latency = d, limit, n.TakeLatency
 		return d
 	}, nil

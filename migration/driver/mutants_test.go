@@ -24,6 +24,7 @@ func TestMutantsFailTests(t *testing.T) {
 	for name, test := range map[mutant.Name]string{
 		mutant.QueueForgotten:  "TestQueueAfterRestart",
 		mutant.ThrottleIgnored: "TestThrottle",
+		mutant.BusyApplied:     "TestBusyTarget",
 		mutant.NeverConverges:  "TestKeepOnOverload",
 		mutant.PauseUnbounded:  "TestPauseBudget",
 	} {

@@ -65,8 +65,10 @@ type pacer struct {
 	mu   sync.Mutex
 	node limiter
 	// auto is for the limits that ask for it, all of them; latency tells how long clients have waited since it was asked last.
-	auto    migration.Auto
-	latency func() (p99 time.Duration, replies uint64)
+	auto migration.Auto
+	// arriving keeps the rate that the automatic mode has found for what other nodes send here.
+	arriving migration.Bucket
+	latency  func() (p99 time.Duration, replies uint64)
 	// turns wait, those of jobs of greater priority first, then in the order of their asking.
 	turns []turn
 	timer env.Timer
@@ -131,6 +133,28 @@ func (p *pacer) adapt(own *limiter) {
 		p99 = 0
 	}
 	p.auto.Step(now, p99, percent)
+}
+
+// mayArrive says why nothing may arrive from other nodes at this moment, "" if something may: what the automatic mode finds for what this
+// node sends holds for what it takes, too, once for either.
+func (p *pacer) mayArrive() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.node.limit.AutoPercent == 0 {
+		return ""
+	}
+	p.adapt(&p.node)
+	if !p.auto.Hold && p.arriving.Ready(p.d.env.Clock.Mono(), p.auto.Rate) {
+		return ""
+	}
+	return "throttle of the node: " + p.auto.String()
+}
+
+// arrived counts what has arrived.
+func (p *pacer) arrived(bytes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.arriving.Take(bytes)
 }
 
 // take counts what is read; a negative number gives back. p.mu is held.

@@ -56,7 +56,8 @@ func (d *Driver) Metrics() []engine.Counter {
 	return append(out,
 		engine.Counter{Name: "migration_pause_us_sum", Value: uint64(h.total.Microseconds())},
 		engine.Counter{Name: "migration_pauses", Value: n},
-		engine.Counter{Name: "migration_pauses_given_up", Value: h.givenUp})
+		engine.Counter{Name: "migration_pauses_given_up", Value: h.givenUp},
+		engine.Counter{Name: "migration_refused_busy", Value: d.arrivals.refusedSoFar()})
 }
 
 // expectedPause is how long a pause is to be expected, in milliseconds: the longest end of the part of the histogram in which the 99th percentile

@@ -169,7 +169,7 @@ func (s *sourceSlot) work() {
 	defer s.mu.Unlock()
 	before := s.view.step
 	s.view.step, s.view.round = s.machine.Now()
-	s.view.reason, s.view.waiting = s.machine.Reason(), s.machine.Waiting()
+	s.view.reason, s.view.waiting = s.machine.Reason(), s.waiting()
 	s.view.account = s.account()
 	s.view.fraction = s.fraction(s.view.step, s.view.round)
 	s.view.memory = s.memory()
@@ -183,6 +183,14 @@ func (s *sourceSlot) work() {
 	if s.running = len(s.queue) > 0 && !s.closed; s.running {
 		s.d.env.Workers.Submit(s.work)
 	}
+}
+
+// waiting says what the slot waits for beside the work itself, "" if it does not.
+func (s *sourceSlot) waiting() string {
+	if t := s.stream.tables; t != nil && t.refused != "" {
+		return "the target is busy: " + t.refused
+	}
+	return s.machine.Waiting()
 }
 
 // entered tells Config.OnStep when the machine's last event has led to another step.

@@ -30,6 +30,8 @@ type tables struct {
 	blocks int // sent and not answered
 	bytes  int // of these
 	heard  time.Duration
+	// refused says what for the target had no room when it answered last, "" if it had.
+	refused string
 }
 
 // tableBlock is a block on its way. Its body is that of MsgBlock:
@@ -121,10 +123,13 @@ func (t *tables) answered(b tableBlock, r migration.Reply, err error) {
 	now := s.d.env.Clock.Mono()
 	switch {
 	case err == nil && r.Kind == migration.ReplyAck:
-		t.heard = now
+		t.heard, t.refused = now, ""
 		t.blocks--
 		t.bytes -= len(b.body)
 		t.goOn()
+	case err == nil && r.Kind == migration.ReplyBusy:
+		t.heard, t.refused = now, r.Text
+		t.sendLater(b)
 	case err == nil, now-t.heard >= s.d.cfg.Source.GiveUpAfter/2:
 		why := "the target has no use for them"
 		if err != nil {
@@ -134,14 +139,20 @@ func (t *tables) answered(b tableBlock, r migration.Reply, err error) {
 		s.stream.tables = nil // whose walk over the whole slot is still to be read
 		s.readPaced()
 	default:
-		s.d.env.Clock.AfterFunc(s.d.cfg.Source.RetryMax/4, func() {
-			s.enqueue(queued{step: func() {
-				if s.stream.tables == t {
-					t.send(b)
-				}
-			}})
-		})
+		t.sendLater(b)
 	}
+}
+
+// sendLater repeats a block after a while.
+func (t *tables) sendLater(b tableBlock) {
+	s := t.s
+	s.d.env.Clock.AfterFunc(s.d.cfg.Source.RetryMax/4, func() {
+		s.enqueue(queued{step: func() {
+			if s.stream.tables == t {
+				t.send(b)
+			}
+		}})
+	})
 }
 
 // goOn builds the next table when that does not let more than two be held, and ends when all are at the target.
@@ -212,10 +223,17 @@ func (d *Driver) stageBlock(from cluster.NodeID, m migration.Message) (migration
 	var err error
 	d.node.Exclusive(m.Slot, func(o *engine.Owned) {
 		r := o.Record()
+		d.noteArrival(&m, t)
 		if r.State != cluster.Importing || r.Job != m.Job || r.Attempt != m.Attempt || from != m.Job.Node {
 			return
 		}
 		t.heard = d.env.Clock.Mono()
+		if reply.Text = d.arrivals.refusal(&m); reply.Text != "" {
+			reply.Kind = migration.ReplyBusy
+			d.arrivals.count()
+			return
+		}
+		d.pacer.arrived(len(m.Body))
 		if t.staging == nil {
 			if t.staging, err = d.node.Store().Stage(stagingName(m.Slot, m.Attempt)); err != nil {
 				return

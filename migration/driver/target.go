@@ -73,7 +73,7 @@ func (d *Driver) setLive(sl slot.Slot, t *targetSlot, live bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if live {
-		d.importing[sl] = struct{}{}
+		d.importing[sl] = d.env.Clock.Mono()
 	} else {
 		delete(d.importing, sl)
 	}
@@ -119,9 +119,14 @@ func (d *Driver) handle(from cluster.NodeID, m migration.Message) (migration.Rep
 	var v migration.Verdict
 	var at store.Position
 	var failure error
+	if m.Kind == migration.MsgStart {
+		d.arrivals.starts.Lock()
+		defer d.arrivals.starts.Unlock()
+	}
 	d.node.Exclusive(m.Slot, func(o *engine.Owned) {
+		d.noteArrival(&m, t)
 		t.heard = d.env.Clock.Mono()
-		v = migration.Target{Record: o.Record(), Cursor: t.cursor, Incarnation: d.node.Incarnation()}.Handle(from, m)
+		v = migration.Target{Record: o.Record(), Cursor: t.cursor, Incarnation: d.node.Incarnation(), Busy: d.arrivals.refusal(&m)}.Handle(from, m)
 		at, failure = d.carryOut(o, t, m, ops, &v)
 	})
 	if failure != nil {
@@ -129,6 +134,12 @@ func (d *Driver) handle(from cluster.NodeID, m migration.Message) (migration.Rep
 	}
 	if v.Record != nil {
 		d.replaced(m.Slot)
+	}
+	if v.Apply {
+		d.arrivals.took(len(m.Body), at)
+	}
+	if v.Reply.Kind == migration.ReplyBusy {
+		d.arrivals.count()
 	}
 	if v.TakeOver {
 		d.env.Log.Info("slot taken over", "slot", m.Slot, "epoch", d.node.Record(m.Slot).Epoch, "job", m.Job.String())

@@ -53,8 +53,13 @@ func (c *client) rest() {
 	if c.w.oper.moving() {
 		mean = s.rush
 	}
-	c.w.after(c.dice.around(mean), c.next)
+	c.w.later(c.dice.around(mean), (*rested)(c))
 }
+
+// rested is a client that goes on with its next operation.
+type rested client
+
+func (r *rested) do() { (*client)(r).next() }
 
 func (c *client) next() {
 	if c.over || c.busy {
@@ -107,26 +112,38 @@ func (c *client) try() {
 		return
 	}
 	if c.reads != nil {
-		c.readTogether(&call{conn: conn}, c.reads, func([]linearize.Reply) { c.succeed(conn, resp.Value{}) })
+		c.readTogether(w.net.call(call{conn: conn}), c.reads, func([]linearize.Reply) { c.succeed(conn, resp.Value{}) })
 		return
 	}
 	id, ok := c.begin(operation(c.argv))
 	if !ok {
 		return
 	}
-	k := &call{conn: conn, ahead: c.company(), args: toArgs(c.argv)}
-	k.done = func(v resp.Value, err error) { c.answered(conn, id, v, err) }
-	sl, argv, waited := w.keys.slots[c.slot], c.argv, false
-	k.ran = func() {
-		waited = conn.session.WaitsForKey()
-		w.cover.ran(conn.to, sl, [][]string{argv})
+	t := &try{c: c, conn: conn, id: id, slot: w.keys.slots[c.slot], argv: c.argv}
+	c.send(w.net.call(call{conn: conn, ahead: c.company(), args: toArgs(w.net, c.argv), try: t}), w.swarm.patience+waitOf(c.argv))
+}
+
+// try is one attempt of a client to have a command executed.
+type try struct {
+	c      *client
+	conn   *conn
+	id     linearize.ID
+	slot   slot.Slot
+	argv   []string
+	waited bool // for a key
+}
+
+func (t *try) done(v resp.Value, err error) { t.c.answered(t.conn, t.id, v, err) }
+
+func (t *try) ran() {
+	t.waited = t.conn.session.WaitsForKey()
+	t.c.w.cover.ran(t.conn.to, t.slot, t.argv)
+}
+
+func (t *try) left(v resp.Value) {
+	if t.waited {
+		t.c.w.cover.waited(t.c.w, v)
 	}
-	k.left = func(v resp.Value) {
-		if waited {
-			w.cover.waited(w, v)
-		}
-	}
-	c.send(k, w.swarm.patience+waitOf(c.argv))
 }
 
 // company is what travels in front of a command in the same packet, of every third one: a look at the same key, which nobody
@@ -135,7 +152,7 @@ func (c *client) company() [][][]byte {
 	if c.op%3 != 0 || len(c.argv) < 2 || slot.OfKey([]byte(c.argv[1])) != c.w.keys.slots[c.slot] {
 		return nil
 	}
-	return [][][]byte{toArgs([]string{"TYPE", c.argv[1]})}
+	return [][][]byte{toArgs(c.w.net, []string{"TYPE", c.argv[1]})}
 }
 
 // begin records that an operation is about to be sent; false if it cannot be.
@@ -157,11 +174,16 @@ func operation(argv []string) linearize.Operation {
 // send sends a call, and breaks the connection if no answer comes for too long.
 func (c *client) send(k *call, patience time.Duration) {
 	k.conn.send(k)
-	c.w.after(patience, func() {
-		if !k.over {
-			k.conn.break_("the client lost its patience")
-		}
-	})
+	c.w.later(patience, (*impatience)(k))
+}
+
+// impatience is a call that the client has waited for as long as it does.
+type impatience call
+
+func (i *impatience) do() {
+	if !i.over {
+		i.conn.break_("the client lost its patience")
+	}
 }
 
 // waitOf is how long a command may wait for a key; 0 unless it is one that does.

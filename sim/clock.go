@@ -30,16 +30,16 @@ func (s *seat) dead() bool {
 // after schedules an event of the life, which can be stopped.
 func (s *seat) after(d time.Duration, fn func()) *timer {
 	t := &timer{over: s.dead()}
-	s.push(d, fn, t)
+	s.push(d, function(fn), t)
 	return t
 }
 
 // then schedules an event of the life that cannot be stopped.
-func (s *seat) then(d time.Duration, fn func()) { s.push(d, fn, nil) }
+func (s *seat) then(d time.Duration, fn func()) { s.push(d, function(fn), nil) }
 
-func (s *seat) push(d time.Duration, fn func(), t *timer) {
+func (s *seat) push(d time.Duration, what doer, t *timer) {
 	if w := s.p.w; !s.dead() {
-		w.queue.push(event{at: w.now + max(d, 0), fn: fn, proc: s.p, life: s.life, timer: t})
+		w.queue.push(event{at: w.now + max(d, 0), what: what, proc: s.p, life: s.life, timer: t})
 	}
 }
 

@@ -29,7 +29,7 @@ func typeOfCommand(name string) keyType {
 
 // ran notes which types are written to while the changes of a slot that moves are being sent. It is called when a node has been given
 // commands, and nothing in it holds a lock.
-func (c *coverage) ran(p *process, sl slot.Slot, commands [][]string) {
+func (c *coverage) ran(p *process, sl slot.Slot, commands ...[]string) {
 	if _, moving := c.writes[sl]; !moving || p.gone() || p.stepOf(sl) != "changes" {
 		return
 	}

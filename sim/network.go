@@ -23,13 +23,30 @@ type network struct {
 	links map[linkKey]*conn // those of peers that are not known to be broken
 	conns []*conn           // whose receiving end is open, oldest first
 	next  int
-	calls int // numbers those that were sent
+	sent  int // numbers the calls
 	cuts  []cut
 	slow  []slowLink
 	// swapped are two machines that are found at each other's address; nil for none. Clients know better.
 	swapped []*process
 	joined  []byte // arguments of the request that arrives
 	packet  [][][]byte
+	// Where calls and their commands stand.
+	calls slab[call]
+	words slab[[]byte]
+	bytes slab[byte]
+}
+
+// slab hands out memory from pieces of some kilobytes, of which nothing is used twice. A run ends before much of it could be collected.
+type slab[T any] struct{ free []T }
+
+// take returns n items that are zero. A new piece has so many at least.
+func (s *slab[T]) take(n, piece int) []T {
+	if n > len(s.free) {
+		s.free = make([]T, max(n, piece))
+	}
+	taken := s.free[:n:n]
+	s.free = s.free[n:]
+	return taken
 }
 
 type linkKey struct {
@@ -88,10 +105,97 @@ type call struct {
 	early []resp.Value
 	args  [][]byte
 	done  func(resp.Value, error)
+	// reply is done of a call between peers.
+	reply func([]byte, error)
 	over  bool // done has been called
 	// ran is called when the receiving end has been given all of it, and left when the last reply leaves there; both may be nil.
 	ran  func()
 	left func(v resp.Value)
+	// try is what a client tries by the call, in place of done, ran and left; nil for others.
+	try   *try
+	given time.Duration // when a peer asked for it
+	// back is the first reply on its way; others are of calls that were duplicated.
+	back returning
+}
+
+// call takes memory for a call.
+func (n *network) call(k call) *call {
+	const piece = 32
+	at := &n.calls.take(1, piece)[0]
+	*at = k
+	return at
+}
+
+// hasRun tells that the receiving end has been given all of it.
+func (k *call) hasRun() {
+	if k.try != nil {
+		k.try.ran()
+	} else if k.ran != nil {
+		k.ran()
+	}
+}
+
+// leaves tells that the last reply leaves.
+func (k *call) leaves(v resp.Value) {
+	if k.try != nil {
+		k.try.left(v)
+	} else if k.left != nil {
+		k.left(v)
+	}
+}
+
+// end tells the caller what became of it.
+func (k *call) end(v resp.Value, err error) {
+	switch {
+	case k.try != nil:
+		k.try.done(v, err)
+	case k.reply == nil:
+		k.done(v, err)
+	case err != nil:
+		k.reply(nil, err)
+	case v.Kind == resp.ErrorKind:
+		k.reply(nil, &env.RemoteError{Text: v.Str})
+	default:
+		k.reply([]byte(v.Str), nil)
+	}
+}
+
+// landing is a call whose request comes to where it was sent.
+type landing call
+
+func (l *landing) do() {
+	k := (*call)(l)
+	if k.conn.net.lands(k, 0) {
+		k.conn.arrive(k)
+	}
+}
+
+// returning is a reply that comes back.
+type returning struct {
+	k *call
+	v resp.Value
+}
+
+func (r *returning) do() {
+	if r.k.conn.net.lands(r.k, 1) {
+		r.k.answer(r.v, nil)
+	}
+}
+
+// overdue is a call of a peer whose time is up.
+type overdue call
+
+func (o *overdue) do() {
+	k := (*call)(o)
+	if k.over {
+		return
+	}
+	k.over = true
+	c := k.conn
+	if c.heard < k.given || c.net.dice.chance(0.1) { // as the real links do, which take such a connection for dead
+		c.break_("the caller gave it up")
+	}
+	k.reply(nil, env.ErrTimeout)
 }
 
 // names is the last of the commands that names a key, as far as it is a client's: what the call is about.
@@ -159,28 +263,8 @@ func (s *seat) Call(to env.Peer, lane env.Lane, args [][]byte, timeout time.Dura
 		n.links[key] = c
 		s.then(n.dice.between(10*time.Microsecond, 200*time.Microsecond), c.shake)
 	}
-	k := &call{conn: c, args: toArgs(args)}
-	k.done = func(v resp.Value, err error) {
-		switch {
-		case err != nil:
-			done(nil, err)
-		case v.Kind == resp.ErrorKind:
-			done(nil, &env.RemoteError{Text: v.Str})
-		default:
-			done([]byte(v.Str), nil)
-		}
-	}
-	given := n.w.now
-	s.then(timeout, func() {
-		if k.over {
-			return
-		}
-		k.over = true
-		if c.heard < given || n.dice.chance(0.1) { // as the real links do, which take such a connection for dead
-			c.break_("the caller gave it up")
-		}
-		done(nil, env.ErrTimeout)
-	})
+	k := n.call(call{conn: c, args: toArgs(n, args), reply: done, given: n.w.now})
+	s.push(timeout, (*overdue)(k), nil)
 	if c.shaken {
 		c.send(k)
 	} else {
@@ -188,17 +272,13 @@ func (s *seat) Call(to env.Peer, lane env.Lane, args [][]byte, timeout time.Dura
 	}
 }
 
-// toArgs copies the words of a command, into one array.
-func toArgs[T []byte | string](args []T) [][]byte {
-	size := 0
-	for _, a := range args {
-		size += len(a)
-	}
-	room, out := make([]byte, 0, size), make([][]byte, len(args))
+// toArgs copies the words of a command.
+func toArgs[T []byte | string](n *network, args []T) [][]byte {
+	const wordsPiece, bytesPiece = 512, 16 << 10
+	out := n.words.take(len(args), wordsPiece)
 	for i, a := range args {
-		at := len(room)
-		room = append(room, a...)
-		out[i] = room[at:len(room):len(room)]
+		out[i] = n.bytes.take(len(a), bytesPiece)
+		copy(out[i], a)
 	}
 	return out
 }
@@ -264,16 +344,12 @@ func (c *conn) misdirected() {
 func (c *conn) send(k *call) {
 	c.open = append(c.open, k)
 	n := c.net
-	n.calls++
-	k.number = n.calls
+	n.sent++
+	k.number = n.sent
 	b := binary.BigEndian.AppendUint32(n.w.trace.room(), uint32(c.id))
 	b = k.join(b)
 	n.w.trace.message(n.w.now, c.caller(), traceSend, k, b, func() string { return c.show(k) })
-	n.transmit(k, 0, func() {
-		if n.lands(k, 0) {
-			c.arrive(k)
-		}
-	})
+	n.transmit(k, 0, (*landing)(k))
 }
 
 func (c *conn) show(k *call) string {
@@ -300,9 +376,9 @@ func (c *conn) ends(direction int) (from, to int) {
 	return c.caller(), c.to.index
 }
 
-// transmit lets the network have a message: direction 0 is towards the receiving end. land runs when it comes there, if it does not get lost
-// before.
-func (n *network) transmit(k *call, direction int, land func()) {
+// transmit lets the network have a message: direction 0 is towards the receiving end. land is what happens when it comes there, if it does not
+// get lost before.
+func (n *network) transmit(k *call, direction int, land doer) {
 	c := k.conn
 	s, d := &n.w.swarm, n.dice
 	from, to := c.ends(direction)
@@ -346,7 +422,7 @@ func (n *network) transmit(k *call, direction int, land func()) {
 		at = max(at, c.floor[direction])
 		c.floor[direction] = at + 1
 	}
-	n.w.after(at-n.w.now, land)
+	n.w.later(at-n.w.now, land)
 }
 
 // lands reports whether a message arrives that has come to where it was sent: no partition stands before it.
@@ -395,44 +471,46 @@ func (c *conn) arrive(k *call) {
 		}
 		return
 	}
-	p.run(func() {
-		n := c.net
-		if c.toLife == 0 {
-			c.toLife = p.life
-			remote := "10.0.1.1:1"
-			if c.from != nil {
-				remote = c.from.addr()
-			}
-			s, err := p.node.NewSession(engine.SessionOptions{Remote: remote, Local: p.addr(), Deliver: c.deliver})
-			if err != nil {
-				n.w.violate(propertyHarness, "node %d refuses a session: %v", p.index, err)
-				return
-			}
-			c.session = s
-			n.conns = append(n.conns, c)
+	c.execute(k)
+	p.ran()
+}
+
+// execute gives a request to the session of the receiving end, which is made for the first one.
+func (c *conn) execute(k *call) {
+	p, n := c.to, c.net
+	if c.toLife == 0 {
+		c.toLife = p.life
+		remote := "10.0.1.1:1"
+		if c.from != nil {
+			remote = c.from.addr()
 		}
-		n.joined = k.join(n.joined[:0])
-		b := binary.BigEndian.AppendUint32(n.w.trace.room(), uint32(c.id))
-		b = binary.BigEndian.AppendUint64(b, xxh3.Hash(n.joined))
-		n.w.trace.message(n.w.now, p.index, traceArrive, k, b, func() string { return c.show(k) })
-		for range k.ahead {
-			c.served = append(c.served, served{call: k, since: n.w.now, more: true})
+		s, err := p.node.NewSession(engine.SessionOptions{Remote: remote, Local: p.addr(), Deliver: c.deliver})
+		if err != nil {
+			n.w.violate(propertyHarness, "node %d refuses a session: %v", p.index, err)
+			return
 		}
-		c.served = append(c.served, served{call: k, since: n.w.now})
-		n.packet = append(append(n.packet[:0], k.ahead...), k.args)
-		all := n.packet
-		for all = all[c.session.ExecuteAll(all):]; len(all) > 0; all = all[c.session.ExecuteAll(all):] {
-			c.session.Flush()
-		}
-		if k.ran != nil {
-			k.ran()
-		}
+		c.session = s
+		n.conns = append(n.conns, c)
+	}
+	n.joined = k.join(n.joined[:0])
+	b := binary.BigEndian.AppendUint32(n.w.trace.room(), uint32(c.id))
+	b = binary.BigEndian.AppendUint64(b, xxh3.Hash(n.joined))
+	n.w.trace.message(n.w.now, p.index, traceArrive, k, b, func() string { return c.show(k) })
+	for range k.ahead {
+		c.served = append(c.served, served{call: k, since: n.w.now, more: true})
+	}
+	c.served = append(c.served, served{call: k, since: n.w.now})
+	n.packet = append(append(n.packet[:0], k.ahead...), k.args)
+	all := n.packet
+	for all = all[c.session.ExecuteAll(all):]; len(all) > 0; all = all[c.session.ExecuteAll(all):] {
 		c.session.Flush()
-		n.w.points.executed(p, k.args)
-		if c.from == nil {
-			n.w.nemesis.readBy(p, k.args)
-		}
-	})
+	}
+	k.hasRun()
+	c.session.Flush()
+	n.w.points.executed(p, k.args)
+	if c.from == nil {
+		n.w.nemesis.readBy(p, k.args)
+	}
 }
 
 // refuse tells the caller that nobody listens, or that the other end has forgotten the connection.
@@ -475,17 +553,19 @@ func (c *conn) deliver(b []byte) {
 		left = rest
 		answered++
 		if k.more {
+			if k.early == nil {
+				k.early = make([]resp.Value, 0, len(k.ahead)+1)
+			}
 			k.early = append(k.early, v)
 			continue
 		}
-		if k.left != nil {
-			k.left(v)
+		k.leaves(v)
+		back := &k.back
+		if back.k != nil {
+			back = &returning{}
 		}
-		n.transmit(k.call, 1, func() {
-			if n.lands(k.call, 1) {
-				k.answer(v, nil)
-			}
-		})
+		back.k, back.v = k.call, v
+		n.transmit(k.call, 1, back)
 	}
 	c.in = append(c.in[:0], left...)
 	c.served = slices.Delete(c.served, 0, answered)
@@ -511,7 +591,7 @@ func (k *call) answer(v resp.Value, err error) {
 		if t := c.net.w.trace; t.readable() {
 			t.tell(c.net.w.now, -1, traceAnswer, k, c.String()+" "+showValue(v))
 		}
-		k.done(v, err)
+		k.end(v, err)
 		return
 	}
 	if c.from.life != c.life || !c.from.ready() {
@@ -519,10 +599,9 @@ func (k *call) answer(v resp.Value, err error) {
 	}
 	t := c.net.w.trace
 	t.message(c.net.w.now, c.from.index, traceAnswer, k, append(t.room(), v.Str...), func() string { return c.String() + " " + showValue(v) })
-	c.from.run(func() {
-		k.done(v, err)
-		c.net.w.points.answered(c.from, v.Str)
-	})
+	k.end(v, err)
+	c.net.w.points.answered(c.from, v.Str)
+	c.from.ran()
 }
 
 func (c *conn) forget(k *call) {
@@ -566,9 +645,9 @@ func (c *conn) fail(why error) {
 		}
 		k.over = true
 		if c.from == nil {
-			k.done(resp.Value{}, why)
+			k.end(resp.Value{}, why)
 		} else if c.from.life == c.life && c.from.up {
-			c.from.seat.then(0, func() { k.done(resp.Value{}, why) })
+			c.from.seat.then(0, func() { k.end(resp.Value{}, why) })
 		}
 	}
 	linger := n.dice.between(time.Millisecond, 2*n.w.swarm.lateness)

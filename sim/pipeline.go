@@ -19,7 +19,7 @@ func (c *client) readTogether(k *call, reads [][]string, done func(replies []lin
 			return
 		}
 		ids[i] = id
-		k.ahead = append(k.ahead, toArgs(argv))
+		k.ahead = append(k.ahead, toArgs(w.net, argv))
 	}
 	last := len(k.ahead) - 1
 	k.ahead, k.args = k.ahead[:last], k.ahead[last]

@@ -146,6 +146,11 @@ func (p *process) open() {
 // run runs something on this machine, and crashes it if the power went in the middle.
 func (p *process) run(fn func()) {
 	fn()
+	p.ran()
+}
+
+// ran ends what was run on this machine.
+func (p *process) ran() {
 	if !p.up {
 		return
 	}
@@ -282,7 +287,7 @@ func (p *process) local(args []string, done func(resp.Value)) error {
 		if failure != nil {
 			return
 		}
-		raw := toArgs(args)
+		raw := toArgs(p.w.net, args)
 		p.w.trace.note(p.w.now, p.index, traceArrive, join(nil, raw), func() string { return fmt.Sprintf("%.200q", args) })
 		s.Execute(raw)
 		s.Flush()

@@ -93,7 +93,7 @@ func (t *transaction) send(c *client, conn *conn) {
 	w := c.w
 	packet := [][][]byte{{[]byte("MULTI")}}
 	for _, argv := range t.commands {
-		packet = append(packet, toArgs(argv))
+		packet = append(packet, toArgs(w.net, argv))
 	}
 	if len(t.watched) == 0 {
 		packet = conn.unwatched(packet)
@@ -113,7 +113,7 @@ func (t *transaction) send(c *client, conn *conn) {
 	sl := w.keys.slots[c.slot]
 	k.ran = func() {
 		t.arrived = conn.to.record(sl).Epoch
-		w.cover.ran(conn.to, sl, t.commands)
+		w.cover.ran(conn.to, sl, t.commands...)
 	}
 	k.left = func(v resp.Value) {
 		w.checks.watches.answered(t, conn.to, sl, v)

@@ -177,7 +177,7 @@ func TestPauseOfWaits(t *testing.T) {
 			sl := w.keys.slots[0]
 			owner := w.owner(sl)
 			conn := w.net.dial(nil, owner)
-			k := &call{conn: conn, args: toArgs([]string{"BLPOP", w.keys.tags[0] + "nothing", "60"}), done: func(resp.Value, error) {}}
+			k := &call{conn: conn, args: toArgs(w.net, []string{"BLPOP", w.keys.tags[0] + "nothing", "60"}), done: func(resp.Value, error) {}}
 			conn.send(k)
 			w.runUntil(w.now+time.Second, func() bool { return conn.session != nil && conn.session.WaitsForKey() })
 			owner.records[sl] = cluster.Record{State: c.state, Epoch: 1}

@@ -110,7 +110,12 @@ func (w *world) notef(node int, kind traceKind, format string, args ...any) {
 }
 
 // after runs fn once the time has passed.
-func (w *world) after(d time.Duration, fn func()) { w.queue.push(event{at: w.now + max(d, 0), fn: fn}) }
+func (w *world) after(d time.Duration, fn func()) { w.later(d, function(fn)) }
+
+// later is after for what is not a function.
+func (w *world) later(d time.Duration, what doer) {
+	w.queue.push(event{at: w.now + max(d, 0), what: what})
+}
 
 // step runs the next event and reports whether there was one.
 func (w *world) step() bool {
@@ -133,10 +138,11 @@ func (w *world) step() bool {
 	switch {
 	case ev.proc == nil:
 		w.events++
-		ev.fn()
+		ev.what.do()
 	case ev.proc.up && ev.proc.life == ev.life:
 		w.events++
-		ev.proc.run(ev.fn)
+		ev.what.do()
+		ev.proc.ran()
 	}
 	w.features.look(w)
 	return true
@@ -168,10 +174,19 @@ func (w *world) owner(sl slot.Slot) *process {
 	return best
 }
 
-// event is a function with a time. With a process, it runs only in that life of it.
+// doer is what an event does. What happens often is a pointer under a type of its own, and takes no memory as a function does that has
+// caught variables.
+type doer interface{ do() }
+
+// function is a function as a doer.
+type function func()
+
+func (f function) do() { f() }
+
+// event is something to do with a time. With a process, it is done only in that life of it.
 type event struct {
 	at    time.Duration
-	fn    func()
+	what  doer
 	proc  *process
 	life  int
 	timer *timer // nil unless it can be stopped

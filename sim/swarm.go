@@ -267,7 +267,7 @@ func drawPark(d dice) time.Duration {
 // drawDriver draws limits of the migrator that are small enough for a slot of some dozens of records to need many
 // messages, several windows and, now and then, a tracker that collapses.
 func drawDriver(d dice) driver.Config {
-	return driver.Config{
+	c := driver.Config{
 		Source: migration.Config{
 			WindowBytes:   pick(d, 600, 2<<10, 4<<10),
 			PauseDeadline: pick(d, 30*time.Millisecond, 80*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond),
@@ -289,4 +289,8 @@ func drawDriver(d dice) driver.Config {
 		AskAfter:     pick(d, 40*time.Millisecond, 150*time.Millisecond, 500*time.Millisecond),
 		SnapshotKept: pick(d, 2*time.Second, time.Minute),
 	}
+	if c.ChunkBytes > 1000 && c.ChunkRecords == 8 {
+		c.IngestBytes = 600 // a message of the base becomes a table at the target
+	}
+	return c
 }

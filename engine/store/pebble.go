@@ -189,6 +189,7 @@ func (p *pebbleKV) diskBytes(span key.Span) (uint64, error) {
 
 func (p *pebbleKV) buildTable(records []byte) ([]byte, error) {
 	var out memoryObject
+	out.Grow(len(records)) // more than it comes to
 	w := sstable.NewWriter(&out, p.options.MakeWriterOptions(len(p.options.Levels)-1, p.db.TableFormat()))
 	for len(records) > 0 {
 		k, v, rest, err := NextRecord(records)

@@ -152,17 +152,25 @@ func (g *Staging) Ingest(span key.Span, sums []TableSum) (bool, error) {
 	if len(paths) == 0 {
 		return mutant.On(mutant.TableEarly), nil
 	}
-	b, err := g.s.kv.ingest(paths)
-	if err != nil {
-		return false, fmt.Errorf("store: ingest: %w", err)
-	}
-	if b != nil {
-		g.s.Commit(b)
-	}
-	if g.s.rows != nil {
-		g.s.rows.dropSpan(span)
+	if err := g.s.ingest(paths, span); err != nil {
+		return false, err
 	}
 	return true, nil
+}
+
+// ingest takes tables of a span in.
+func (s *Store) ingest(paths []string, span key.Span) error {
+	b, err := s.kv.ingest(paths)
+	if err != nil {
+		return fmt.Errorf("store: ingest: %w", err)
+	}
+	if b != nil {
+		s.Commit(b)
+	}
+	if s.rows != nil {
+		s.rows.dropSpan(span)
+	}
+	return nil
 }
 
 // complete makes a staged table durable and reports whether it is what its sum says: what was read back is what is ingested.
@@ -219,6 +227,77 @@ func dropStaged(fs vfs.FS, dir string) error {
 		return nil
 	}
 	return fs.RemoveAll(path)
+}
+
+// Arrival is a table of records in a file that nobody else uses, durable but not part of the store yet. End it with Ingest or Drop.
+type Arrival struct {
+	s    *Store
+	path string
+	span key.Span // from the first record to behind the last
+}
+
+// Arrive makes a table of records, which are in the encoding of Chunk.Records and come in the order of their keys, under a name that no other
+// has. ok is false, and nothing was done, if they do not.
+func (s *Store) Arrive(name string, records []byte) (a *Arrival, ok bool, err error) {
+	a = &Arrival{s: s}
+	for rest := records; len(rest) > 0; {
+		k, _, next, err := NextRecord(rest)
+		if err != nil {
+			return nil, false, err
+		}
+		if bytes.Compare(a.span.Hi, k) >= 0 {
+			return nil, false, nil
+		}
+		if a.span.Lo == nil {
+			a.span.Lo = k
+		}
+		a.span.Hi, rest = k, next
+	}
+	if a.span.Lo == nil {
+		return nil, false, nil
+	}
+	a.span = key.Span{Lo: bytes.Clone(a.span.Lo), Hi: append(bytes.Clone(a.span.Hi), 0)}
+	table, err := s.kv.buildTable(records)
+	if err != nil {
+		return nil, false, fmt.Errorf("store: build table: %w", err)
+	}
+	dir := s.fs.PathJoin(s.dir, stagingDir)
+	if err := s.fs.MkdirAll(dir, 0o755); err != nil {
+		return nil, false, fmt.Errorf("store: stage: %w", err)
+	}
+	a.path = s.fs.PathJoin(dir, name+".sst")
+	if err := writeTable(s.fs, a.path, table); err != nil {
+		a.Drop()
+		return nil, false, fmt.Errorf("store: stage: %w", err)
+	}
+	return a, true, nil
+}
+
+// Ingest takes the table in. It is visible then and over whatever the store has of its keys, and durable once a position that comes after is.
+func (a *Arrival) Ingest() error {
+	defer a.Drop()
+	return a.s.ingest([]string{a.path}, a.span)
+}
+
+// Drop deletes the table, unless it has ended, as far as it can: what is left goes with the next start.
+func (a *Arrival) Drop() {
+	if a.path != "" {
+		_ = a.s.fs.Remove(a.path)
+		a.path = ""
+	}
+}
+
+// writeTable writes a file and makes it durable, its name aside.
+func writeTable(fs vfs.FS, path string, b []byte) error {
+	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // recordTable reads the table of the engine in memory into a batch.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"testing"
@@ -223,5 +224,64 @@ func TestStagedTablesGoAtAStart(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// TestArrive requires that the records of a table that arrived come to lie over what was there, and only once it is ingested; that records that are
+// not in order are left to the caller; and that nothing stays staged.
+func TestArrive(t *testing.T) {
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		fs := vfs.NewCrashableMem()
+		s := mustOpen(t, options(fs))
+		fillTables(t, s, 50)
+		c, err := ReadChunk(s, key.DataSpan(tableSlot), ChunkLimits{Bytes: 1 << 20, Records: 1 << 20}, WithRecords)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := slotDigest(t, s)
+		b := s.NewBatch()
+		b.DeleteRange(key.DataSpan(tableSlot))
+		b.Set(key.AppendRecord(nil, tableSlot, []byte("key7")), []byte("another value"))
+		s.Commit(b)
+		before := slotDigest(t, s)
+
+		for _, bad := range [][]byte{nil, AppendRecord(bytes.Clone(c.Records), key.AppendRecord(nil, tableSlot, []byte("key1")), nil)} {
+			if a, ok, err := s.Arrive("bad", bad); ok || err != nil {
+				t.Fatalf("records out of order, or none: %v, %v, %v", a, ok, err)
+			}
+		}
+		if _, _, err := s.Arrive("torn", c.Records[:len(c.Records)-1]); err == nil {
+			t.Fatal("records that end in the middle of one were taken")
+		}
+		for i, take := range []bool{false, true} {
+			a, ok, err := s.Arrive(fmt.Sprint("table", i), c.Records)
+			if err != nil || !ok {
+				t.Fatal(ok, err)
+			}
+			if got := slotDigest(t, s); got != before {
+				t.Fatalf("before the table is ingested: %v, want %v", got, before)
+			}
+			if take {
+				if err := a.Ingest(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a.Drop()
+		}
+		if names := staged(t, s); len(names) != 0 {
+			t.Errorf("%q are left", names)
+		}
+		if got := slotDigest(t, s); got != want {
+			t.Fatalf("after it: %v, want %v", got, want)
+		}
+		wantValue(t, s, string(key.AppendRecord(nil, tableSlot, []byte("key7"))), "value 7 of a record that repeats itself")
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = mustOpen(t, options(fs))
+		if got := slotDigest(t, s); got != want {
+			t.Errorf("after a restart: %v, want %v", got, want)
+		}
+		mustClose(t, s)
 	})
 }

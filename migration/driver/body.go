@@ -86,6 +86,7 @@ type op struct {
 	exports []byte   // C
 	digest  store.Digest
 	tables  []store.TableSum // T
+	table   *store.Arrival   // P: has the records instead; nil unless Driver.arrive has made it
 }
 
 // alone reports whether an operation is the only one of its body.
@@ -184,8 +185,12 @@ func checkRecords(b []byte, within key.Span) error {
 	return nil
 }
 
-// apply writes an operation into a batch; a digest writes nothing, and commands are not for it (Owned.Import).
-func (o *op) apply(b *store.Batch) {
+// apply writes an operation into a batch, or ingests the table that was made of it; a digest writes nothing, and commands are not for it
+// (Owned.Import).
+func (o *op) apply(b *store.Batch) error {
+	if o.table != nil {
+		return o.table.Ingest()
+	}
 	if o.kind == opReplace {
 		b.DeleteRange(o.span)
 	}
@@ -205,6 +210,7 @@ func (o *op) apply(b *store.Batch) {
 		b.Delete(k)
 		rest = next
 	}
+	return nil
 }
 
 // spanDigest compares the digest of a span, giving up with differ when it has more records than expected: the answer is no

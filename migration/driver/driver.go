@@ -33,6 +33,9 @@ type Config struct {
 	DigestBytes, DigestRecords int
 	// TableBytes is how much of the records of a slot goes into one table where the base is sent as tables; the source holds two. Default 4 MiB.
 	TableBytes int
+	// IngestBytes is from how many bytes of records on, in one message, a target makes a table of them and ingests it, which spares its log and its
+	// memory table. Messages of the base grow up to TableBytes while they are answered quickly. Default 1 MiB.
+	IngestBytes int
 	// TablesFrom is from which size on disk on a slot is sent as tables when the job leaves it open, in bytes. Default 64 MiB.
 	TablesFrom int
 	// TrackerBytes bounds the memory of the changed keys of a slot; beyond it they collapse into a span. Default 16 MiB.
@@ -53,7 +56,7 @@ type Config struct {
 	// Throttle is the limit that all jobs of the node keep together, as migration.ParseLimit reads it, until operators say otherwise. Default
 	// none.
 	Throttle string
-	// CallTimeout is how long an answer may take. Default 2 s.
+	// CallTimeout is how long the answer to a message of ChunkBytes may take, and the time for each ChunkBytes that it is longer. Default 2 s.
 	CallTimeout time.Duration
 	// AskAfter is how long a target waits for a silent source before it asks. Default 2 s.
 	AskAfter time.Duration
@@ -89,6 +92,7 @@ func (c *Config) Validate() error {
 	def(&c.DigestBytes, 1<<20)
 	def(&c.DigestRecords, 16384)
 	def(&c.TableBytes, 4<<20)
+	def(&c.IngestBytes, 1<<20)
 	def(&c.TablesFrom, 64<<20)
 	def(&c.TrackerBytes, 16<<20)
 	def(&c.SlotsAtOnce, 4)
@@ -100,7 +104,7 @@ func (c *Config) Validate() error {
 	defDur(&c.CallTimeout, 2*time.Second)
 	defDur(&c.AskAfter, 2*time.Second)
 	defDur(&c.SnapshotKept, 10*time.Minute)
-	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TableBytes, c.TablesFrom, c.TrackerBytes, c.SlotsAtOnce, c.JobsAtOnce, c.ImportsAtOnce, c.ImportBytes, c.HeldAtOnce, c.JobsKept} {
+	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TableBytes, c.IngestBytes, c.TablesFrom, c.TrackerBytes, c.SlotsAtOnce, c.JobsAtOnce, c.ImportsAtOnce, c.ImportBytes, c.HeldAtOnce, c.JobsKept} {
 		if n < 0 {
 			return errors.New("migration: a limit of the driver is negative")
 		}
@@ -133,6 +137,7 @@ type Driver struct {
 	importing map[slot.Slot]time.Duration
 	announces map[announceKey]*announce
 	ask       env.Timer
+	tables    int // made of messages that arrived: names for their files
 
 	pacer    pacer
 	arrivals arrivals
@@ -403,7 +408,8 @@ func (d *Driver) call(to cluster.NodeID, lane env.Lane, m *migration.Message, do
 		return
 	}
 	args := [][]byte{[]byte("PEER"), []byte("MIGRATION"), m.Encode()}
-	d.env.Peers.Call(p, lane, args, d.cfg.CallTimeout, func(raw []byte, err error) {
+	timeout := d.cfg.CallTimeout * time.Duration(1+len(m.Body)/d.cfg.ChunkBytes) // a large message is longer on its way
+	d.env.Peers.Call(p, lane, args, timeout, func(raw []byte, err error) {
 		if err != nil {
 			done(migration.Reply{}, err)
 			return

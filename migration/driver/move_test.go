@@ -22,7 +22,7 @@ func quick() Config {
 	return Config{
 		Source: migration.Config{RetryMin: 5 * time.Millisecond, RetryMax: 50 * time.Millisecond, LagKeys: 3, Rounds: 8, Pauses: 1000, AbortTries: 1000, GiveUpAfter: 10 * time.Minute},
 		// Below the walk's small size a chunk is replaced rather than halved.
-		ChunkRecords: 7, DigestRecords: 20, CallTimeout: 40 * time.Millisecond, AskAfter: 200 * time.Millisecond,
+		ChunkRecords: 7, DigestRecords: 20, IngestBytes: 64 << 20, CallTimeout: 40 * time.Millisecond, AskAfter: 200 * time.Millisecond,
 	}
 }
 
@@ -94,6 +94,7 @@ func TestMovesAreEquivalent(t *testing.T) {
 		cfg.ChunkRecords = rapid.SampledFrom([]int{1, 3, 4096}).Draw(rt, "chunk records")
 		cfg.DigestRecords = rapid.SampledFrom([]int{1, 5, 16384}).Draw(rt, "digest records")
 		cfg.TrackerBytes = rapid.SampledFrom([]int{1, 400, 16 << 20}).Draw(rt, "tracker bytes")
+		cfg.IngestBytes = rapid.SampledFrom([]int{1, 200, 64 << 20}).Draw(rt, "ingest bytes")
 		cfg.Source.WindowBytes = rapid.SampledFrom([]int{1, 300, 8 << 20}).Draw(rt, "window bytes")
 		cfg.Source.PauseDeadline = rapid.SampledFrom([]time.Duration{time.Second, 10 * time.Millisecond}).Draw(rt, "pause deadline")
 		lose := rapid.SampledFrom([]int{0, 0, 20}).Draw(rt, "lost calls")

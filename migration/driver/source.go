@@ -372,6 +372,9 @@ func (s *sourceSlot) readPiece() int {
 		}
 		return n
 	}
+	if s.link.waited > 0 {
+		s.stream.large = 0 // a limit makes the round wait: it is kept by small pieces
+	}
 	body, last, err := s.stream.read()
 	if err != nil {
 		s.readFailed(err)

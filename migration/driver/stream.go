@@ -1,6 +1,8 @@
 package driver
 
 import (
+	"time"
+
 	"godwit/engine"
 	"godwit/engine/data"
 	"godwit/engine/key"
@@ -35,6 +37,7 @@ type stream struct {
 	last    covered            // by the piece that was read last
 	unsent  bool               // the piece that was read last has no message yet
 	cost    int                // bytes that were read for it
+	large   int                // bytes of the next message of the base, if they are more than Config.ChunkBytes
 	stale   bool               // the slot is handed back: for the mutant rollback-stale
 	older   *store.Snapshot    // of the round before; nil but for the mutant walk-over-change
 	covers  map[uint64]covered // by message
@@ -63,6 +66,8 @@ type covered struct {
 	changes store.Changes
 	records int // in the span of a digest
 	digest  bool
+	copied  bool          // it is of the base
+	sentAt  time.Duration // if it is of the base
 }
 
 // replaceRecords is how many records a span may have that is replaced rather than halved again when its digests differ.
@@ -72,6 +77,30 @@ func (s *stream) chunkLimits() store.ChunkLimits {
 	return store.ChunkLimits{Bytes: s.d.cfg.ChunkBytes, Records: s.d.cfg.ChunkRecords}
 }
 
+// copyLimits bounds the next message of the base.
+func (s *stream) copyLimits() store.ChunkLimits {
+	if s.large <= s.d.cfg.ChunkBytes {
+		return s.chunkLimits()
+	}
+	return store.ChunkLimits{Bytes: s.large, Records: s.d.cfg.ChunkRecords * (s.large / s.d.cfg.ChunkBytes)}
+}
+
+// quickAnswer is how soon a message of the base is answered, at most, if the next may be twice as long, and slowAnswer how late if it should be half
+// as long.
+const quickAnswer, slowAnswer = 150 * time.Millisecond, 500 * time.Millisecond
+
+// answered learns from how long the answer to a message of the base has taken how long the next may be: a target makes tables of long ones, but on
+// a slow link they are on their way for as long as a call may take.
+func (s *stream) answered(c covered) {
+	switch took := s.d.env.Clock.Mono() - c.sentAt; {
+	case s.d.cfg.TableBytes < s.d.cfg.IngestBytes: // it would be of no use
+	case took <= quickAnswer:
+		s.large = min(max(2*s.large, 2*s.d.cfg.ChunkBytes), s.d.cfg.TableBytes)
+	case took > slowAnswer:
+		s.large /= 2
+	}
+}
+
 func (s *stream) digestLimits() store.ChunkLimits {
 	return store.ChunkLimits{Bytes: s.d.cfg.DigestBytes, Records: s.d.cfg.DigestRecords}
 }
@@ -79,7 +108,7 @@ func (s *stream) digestLimits() store.ChunkLimits {
 // open opens a round and calls opened when it can be read.
 func (s *stream) open(k migration.RoundKind, opened func()) {
 	s.closeRound()
-	s.kind, s.differed, s.expected = k, false, false
+	s.kind, s.differed, s.expected, s.large = k, false, false, 0
 	s.covers = map[uint64]covered{}
 	switch k {
 	case migration.RoundBase:
@@ -219,6 +248,7 @@ func (s *stream) readWalk() ([]byte, error) {
 		parts = store.WithDigest
 	case walkCopy:
 		room = appendOp(nil, opPut) // the records come behind it, and are not copied
+		w.limits = s.copyLimits()
 	case walkReplace:
 	}
 	at := s.snap
@@ -232,7 +262,7 @@ func (s *stream) readWalk() ([]byte, error) {
 	s.cost = c.Bytes
 	how := w.how
 	s.advance(c.Covers.Hi, c.Last)
-	s.last = covered{changes: store.Changes{Spans: []key.Span{c.Covers}}, records: c.Count}
+	s.last = covered{changes: store.Changes{Spans: []key.Span{c.Covers}}, records: c.Count, copied: how == walkCopy}
 	switch how {
 	case walkCompare:
 		s.last.digest = true
@@ -257,12 +287,20 @@ func (s *stream) count(c *store.Chunk, before int) {
 
 // sent binds what was read last to its message.
 func (s *stream) sent(seq uint64) {
+	if s.last.copied {
+		s.last.sentAt = s.d.env.Clock.Mono()
+	}
 	s.covers[seq] = s.last
 	s.unsent = false
 }
 
 // free forgets a message: what it covered is durable at the target.
-func (s *stream) free(seq uint64) { delete(s.covers, seq) }
+func (s *stream) free(seq uint64) {
+	if c := s.covers[seq]; c.copied {
+		s.answered(c)
+	}
+	delete(s.covers, seq)
+}
 
 // redo puts the span of a digest that differed back, to be halved, or replaced once it is small. It is a surprise if the
 // round verifies: the changed keys have been sent, so there should be no difference to repair, unless changes were

@@ -114,6 +114,13 @@ func (d *Driver) handle(from cluster.NodeID, m migration.Message) (migration.Rep
 		if ops, err = decodeBody(m.Body, m.Slot); err != nil {
 			return migration.Reply{}, 0, err
 		}
+		table, err := d.arrive(m.Slot, ops)
+		if err != nil {
+			return migration.Reply{}, 0, err
+		}
+		if table != nil {
+			defer table.Drop()
+		}
 	}
 	t := d.targetOf(m.Slot)
 	var v migration.Verdict
@@ -149,6 +156,25 @@ func (d *Driver) handle(from cluster.NodeID, m migration.Message) (migration.Rep
 		at = 0
 	}
 	return v.Reply, at, nil
+}
+
+// arrive makes a table of the records of a message that has enough of them, and nothing else, for the verdict to ingest: before the slot's lock
+// is taken, since it takes long. Otherwise it returns nil. If the node ends between the ingestion and the batch with the cursor, the message comes
+// again, or what it covers is compared.
+func (d *Driver) arrive(sl slot.Slot, ops []op) (*store.Arrival, error) {
+	if len(ops) != 1 || ops[0].kind != opPut || len(ops[0].records) < d.cfg.IngestBytes || mutant.On(mutant.TTLReset) {
+		return nil, nil
+	}
+	d.mu.Lock()
+	d.tables++
+	name := fmt.Sprintf("slot-%d-base-%d", sl, d.tables)
+	d.mu.Unlock()
+	table, ok, err := d.node.Store().Arrive(name, ops[0].records)
+	if !ok || err != nil {
+		return nil, err
+	}
+	ops[0].table = table
+	return table, nil
 }
 
 // replaced tells the job that keeps a copy of a slot for a rollback, if there is one, that the slot is on its way back.
@@ -207,7 +233,10 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 			if mutant.On(mutant.TTLReset) {
 				ops[i].records = wholeSeconds(ops[i].records, d.env.Clock.WallMs())
 			}
-			ops[i].apply(b)
+			if err := ops[i].apply(b); err != nil {
+				b.Discard()
+				return 0, err
+			}
 		}
 	}
 	if v.Cursor != nil {

@@ -89,6 +89,7 @@ func everyTypeMoves(t *testing.T, payload engine.Payload) {
 		cfg.TrackerBytes = []int{400, 16 << 20}[seed%2]
 		cfg.ChunkRecords, cfg.DigestRecords = 100, 400 // the world's calls are a session each
 		cfg.TableBytes = 4 << 10
+		cfg.IngestBytes = []int{64 << 20, 1 << 10}[seed/2%2]
 		w := newWorld(t, 100+seed)
 		w.inOrder = true
 		w.born(2, cfg)

@@ -101,7 +101,8 @@ const (
 	WithDigest
 )
 
-// firstRecords is how much room there is for records at first, in bytes: most slots have no more. Who needs more gets room for the limit.
+// firstRecords is how much room there is for records at first, in bytes, unless the limits say that less will do: most slots have no more. Who
+// needs more gets room for the limit.
 const firstRecords = 16 << 10
 
 // ReadChunk reads records from the low end of a span until a limit is reached.
@@ -156,7 +157,8 @@ func roomFor(b []byte, record int, lim ChunkLimits) []byte {
 	case cap(b)-len(b) >= record:
 		return b
 	case len(b)+record <= firstRecords:
-		return slices.Grow(b, firstRecords-len(b))
+		first := min(firstRecords, lim.Bytes+lim.Bytes/8+record, min(lim.Records, firstRecords)*2*record)
+		return slices.Grow(b, max(first-len(b), record))
 	case len(b) < lim.Bytes:
 		return slices.Grow(b, max(lim.Bytes+lim.Bytes/8-len(b), record))
 	default:

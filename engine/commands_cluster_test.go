@@ -344,6 +344,9 @@ func TestGodwit(t *testing.T) {
 		{"GODWIT MIGRATION START 5 x PRIORITY high", "(error) " + errPriority},
 		{"GODWIT MIGRATION START 5 x ON-OVERLOAD wait", "(error) " + errOverload},
 		{"GODWIT MIGRATION START 5 x THROTTLE", "(error) " + errMigration},
+		{"GODWIT MIGRATION START 5 x PAUSE-TARGET", "(error) " + errMigration},
+		{"GODWIT MIGRATION START 5 x PAUSE-TARGET 50", "(error) " + errTiming},
+		{"GODWIT MIGRATION START 5 x CONVERGE-WITHIN -1s", "(error) " + errTiming},
 		{"GODWIT MIGRATION PLAN 5", "(error) " + errMigration},
 		{"GODWIT MIGRATION PLAN 5 x FAST", "(error) " + errMigration},
 		{"GODWIT MIGRATION THROTTLE", "(error) " + errMigration},
@@ -380,8 +383,9 @@ func TestGodwit(t *testing.T) {
 	n.mig.err = errors.New("no")
 	c.want("(error) ERR no", "GODWIT", "MIGRATION", "HISTORY", "1")
 	c.want("(error) "+errJobCounter, "GODWIT", "MIGRATION", "HISTORY", "x")
-	c.want("(error) ERR no", "GODWIT", "MIGRATION", "START", "7", string(id("b")), "hold", "hold-source", "10m", "priority", "-3", "throttle", "5MB/s")
-	if want := (JobOptions{Hold: true, KeepSource: 10 * time.Minute, Priority: -3, Throttle: "5MB/s"}); n.mig.options != want {
+	c.want("(error) ERR no", "GODWIT", "MIGRATION", "START", "7", string(id("b")), "hold", "hold-source", "10m", "priority", "-3", "throttle", "5MB/s",
+		"pause-target", "20ms", "PAUSE-DEADLINE", "2s", "converge-within", "5m")
+	if want := (JobOptions{Hold: true, KeepSource: 10 * time.Minute, Priority: -3, Throttle: "5MB/s", PauseTarget: 20 * time.Millisecond, PauseDeadline: 2 * time.Second, ConvergeWithin: 5 * time.Minute}); n.mig.options != want {
 		t.Errorf("options %+v, want %+v", n.mig.options, want)
 	}
 	c.want("(error) ERR no", "GODWIT", "MIGRATION", "ROLLBACK", "1")

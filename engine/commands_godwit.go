@@ -67,6 +67,10 @@ type JobReport struct {
 	RollbackOf   string         `json:"rollback_of"` // the job that this one undoes, or ""
 	Payload      string         `json:"payload"`     // auto, raw, command or sst
 	TableSlots   int            `json:"table_slots"` // whose base was sent as sorted tables
+	// PauseTargetMs, PauseDeadlineMs and ConvergeWithinMs are what counts for the job: its own, or the node's.
+	PauseTargetMs    float64 `json:"pause_target_ms"`
+	PauseDeadlineMs  float64 `json:"pause_deadline_ms"`
+	ConvergeWithinMs float64 `json:"converge_within_ms"`
 }
 
 // ImportReport is a slot that is arriving.
@@ -111,8 +115,11 @@ func (j JobStatus) Report() JobReport {
 		DigestsEqual: j.DigestsEqual, Differ: j.Differ, StartedMs: j.StartedMs, EndedMs: j.EndedMs, Ended: j.State.Ended(),
 		Waiting: j.Waiting, Held: j.Held.String(), Kept: j.Kept.String(), RollbackOf: rollbackOf,
 		Priority: j.Priority, GivenUp: j.PausesGivenUp, Percent: j.Percent, RateBytes: j.RateBytes, LeftMs: j.LeftMs, Position: j.Position, Throttle: j.Throttle, Payload: payload, TableSlots: j.Tables,
+		PauseTargetMs: inMs(j.PauseTarget), PauseDeadlineMs: inMs(j.PauseDeadline), ConvergeWithinMs: inMs(j.ConvergeWithin),
 	}
 }
+
+func inMs(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // Report describes the node: what it is, serves and moves.
 func (n *Node) Report() NodeReport {
@@ -257,7 +264,7 @@ var jobVerbs = map[JobVerb]bool{VerbPause: true, VerbResume: true, VerbCutOver: 
 var migrationHelp = []string{
 	"GODWIT MIGRATION <subcommand> [<arg> [value] ...]. A job belongs to the node that serves the slots, its source. Subcommands are:",
 	"START <ranges> <node-id> [HOLD] [HOLD-SOURCE <duration>] [PRIORITY <n>] [PAYLOAD <payload>]",
-	"    [THROTTLE <limit>] [ON-OVERLOAD SLOW|KEEP]",
+	"    [THROTTLE <limit>] [ON-OVERLOAD SLOW|KEEP] [PAUSE-TARGET <time>] [PAUSE-DEADLINE <time>] [CONVERGE-WITHIN <time>]",
 	"    Move slots to another node; answers the number of the job. HOLD waits before the handover for CUTOVER;",
 	"    64 slots of a job wait copied, the others are copied when those have been handed over.",
 	"    HOLD-SOURCE keeps what was given away so long (such as 10m), for ROLLBACK. Of the jobs of a node 4 move slots at a time;",
@@ -265,7 +272,9 @@ var migrationHelp = []string{
 	"    PAYLOAD says how the data travel: raw as records, sst the base as sorted tables, command as commands; auto, or without it, as",
 	"    tables where the slot is large and else as records.",
 	"    ON-OVERLOAD says what is done about a slot that is written faster than it can be sent: its writers are slowed down (SLOW, as",
-	"    without it), or the job fails after a minute of it (KEEP); it does in either case if the slot cannot be handed over.",
+	"    without it), or not (KEEP); after CONVERGE-WITHIN (such as 60s) of it the job fails in either case, and the slot stays.",
+	"    A slot is handed over when what is left takes at most PAUSE-TARGET (50ms); a pause is given up after PAUSE-DEADLINE (1s). Without",
+	"    them, and for the numbers in this text, CONFIG GET says what this node has.",
 	"    THROTTLE is for the job what the verb of this name sets.",
 	"THROTTLE <job>|NODE [<limit>]",
 	"    Say how fast records are sent and compared, by one job or by all jobs of this node together; without a limit, show it. A limit is",
@@ -333,6 +342,12 @@ func (s *Session) startMigration(args [][]byte) {
 		case word == "throttle" && len(rest) > 1:
 			rest = rest[1:]
 			opts.Throttle = string(rest[0])
+		case opts.timing(word) != nil && len(rest) > 1:
+			rest = rest[1:]
+			if *opts.timing(word), err = time.ParseDuration(string(rest[0])); err != nil || *opts.timing(word) <= 0 {
+				s.out.Error(errTiming)
+				return
+			}
 		default:
 			s.out.Error(errMigration)
 			return
@@ -340,6 +355,20 @@ func (s *Session) startMigration(args [][]byte) {
 	}
 	if id, ok := s.startJob(ranges, cluster.NodeID(args[1]), opts); ok {
 		s.out.BulkString(strconv.FormatUint(id.Counter, 10))
+	}
+}
+
+// timing is the time that a word of START is about, nil if it is about none.
+func (o *JobOptions) timing(word string) *time.Duration {
+	switch word {
+	case "pause-target":
+		return &o.PauseTarget
+	case "pause-deadline":
+		return &o.PauseDeadline
+	case "converge-within":
+		return &o.ConvergeWithin
+	default:
+		return nil
 	}
 }
 

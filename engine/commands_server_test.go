@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -152,6 +153,26 @@ func TestClient(t *testing.T) {
 	if got := c.do("CLIENT", "LIST", "TYPE", "normal").Str; strings.Count(got, "\n") != 1 {
 		t.Errorf("CLIENT LIST after the other has left:\n%s", got)
 	}
+}
+
+// TestConfigOfMoves: what the migrator lets operators set is a part of CONFIG, and all or nothing is set with it.
+func TestConfigOfMoves(t *testing.T) {
+	w := newWorld(t)
+	n := w.addNode(func(*Options) {})
+	c := n.client()
+	n.mig.pauseTarget = "50ms"
+	exchange(t, c, [][2]string{
+		{"CONFIG GET pause-*", `["pause-target" "50ms"]`},
+		{"CONFIG SET pause-target 9ms maxclients 77", "OK"},
+		{"CONFIG GET pause-target maxclients", `["maxclients" "77" "pause-target" "9ms"]`},
+		{"CONFIG SET pause-target 8ms pause-target 7ms", "(error) ERR CONFIG SET failed (possibly related to argument 'pause-target') - duplicate parameter"},
+		{"CONFIG SET pause-target 8ms maxclients 0", "(error) ERR CONFIG SET failed (possibly related to argument 'maxclients') - argument must be between 1 and 4294967295 inclusive"},
+	})
+	n.mig.err = errors.New("no")
+	exchange(t, c, [][2]string{
+		{"CONFIG SET maxclients 5 PAUSE-TARGET 8ms", "(error) ERR CONFIG SET failed (possibly related to argument 'pause-target') - no"},
+		{"CONFIG GET pause-target maxclients", `["maxclients" "77" "pause-target" "9ms"]`},
+	})
 }
 
 func TestConfig(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"godwit/engine/command"
 )
 
-// config holds the settings that can be changed while the node runs. A change lasts until the process ends.
+// config holds the settings that can be changed while the node runs, those of its migrator aside. A change lasts until the process ends.
 type config struct {
 	sync        atomic.Uint32
 	requirepass atomic.Pointer[string]
@@ -37,6 +37,8 @@ type setting struct {
 	check func(value string) (why string, apply func(*Node))
 	// checkAt is check for what depends on the node.
 	checkAt func(n *Node, value string) (why string, apply func(*Node))
+	// moves says that it is one of the migrator's, which checks and applies it.
+	moves bool
 }
 
 func fixed(value string) func(*Node) string { return func(*Node) string { return value } }
@@ -151,10 +153,22 @@ func checkThrottle(n *Node, value string) (string, func(*Node)) {
 	return "", func(n *Node) { _, _ = n.migrator.Throttle(0, &value) } // checked above
 }
 
+// allSettings are the parameters of this node: settings, and those of its migrator.
+func (n *Node) allSettings() []setting {
+	list := settings()
+	if n.migrator == nil {
+		return list
+	}
+	for _, s := range n.migrator.Settings() {
+		list = append(list, setting{name: s.Name, get: fixed(s.Value), moves: true})
+	}
+	return list
+}
+
 // configGet answers CONFIG GET pattern [pattern …].
 func (s *Session) configGet(patterns [][]byte) {
 	var found []setting
-	for _, p := range settings() {
+	for _, p := range s.n.allSettings() {
 		for _, pattern := range patterns {
 			if command.MatchGlob(pattern, []byte(p.name), true) {
 				found = append(found, p)
@@ -177,11 +191,12 @@ func (s *Session) configSet(pairs [][]byte) {
 		return
 	}
 	known := map[string]setting{}
-	for _, p := range settings() {
+	for _, p := range s.n.allSettings() {
 		known[p.name] = p
 	}
 	seen := map[string]bool{}
 	var apply []func(*Node)
+	var moves []Setting
 	for i := 0; i < len(pairs); i += 2 {
 		name := strings.ToLower(string(pairs[i]))
 		p, ok := known[name]
@@ -192,11 +207,15 @@ func (s *Session) configSet(pairs [][]byte) {
 		case seen[name]:
 			s.out.Error(errConfig(name, whyDuplicate))
 			return
+		case p.moves:
+			moves = append(moves, Setting{Name: name, Value: string(pairs[i+1])})
 		case p.check == nil && p.checkAt == nil:
 			s.out.Error(errConfig(name, whyImmutable))
 			return
 		}
-		seen[name] = true
+		if seen[name] = true; p.moves {
+			continue
+		}
 		check := p.check
 		if p.checkAt != nil {
 			check = func(value string) (string, func(*Node)) { return p.checkAt(s.n, value) }
@@ -207,6 +226,13 @@ func (s *Session) configSet(pairs [][]byte) {
 			return
 		}
 		apply = append(apply, fn)
+	}
+	if len(moves) > 0 {
+		if err := s.n.migrator.CheckSettings(moves); err != nil {
+			s.out.Error(errConfig(moves[0].Name, err.Error()))
+			return
+		}
+		s.n.migrator.Set(moves)
 	}
 	for _, fn := range apply {
 		fn(s.n)

@@ -29,6 +29,7 @@ const (
 	errMigration  = "ERR GODWIT MIGRATION takes PLAN, START, STATUS, THROTTLE, PAUSE, RESUME, CUTOVER, CANCEL, ROLLBACK, CLEAN, HISTORY or HELP: see GODWIT MIGRATION HELP for their arguments"
 	errThrottled  = "ERR THROTTLE takes the counter of a job, as GODWIT MIGRATION START answered it, or NODE"
 	errOverload   = "ERR ON-OVERLOAD takes SLOW or KEEP"
+	errTiming     = "ERR PAUSE-TARGET, PAUSE-DEADLINE and CONVERGE-WITHIN take a time such as 50ms or 1s"
 	errPriority   = "ERR PRIORITY takes a whole number from -100 to 100"
 	errPayload    = "ERR PAYLOAD takes auto, raw, command or sst"
 	errHoldSource = "ERR HOLD-SOURCE takes a duration such as 10m, of a millisecond to 30 days"

@@ -26,6 +26,11 @@ type Migrator interface {
 	Plan(ranges []slot.Range, to cluster.NodeID, opts PlanOptions, done func(PlanReport)) error
 	// Metrics is what the migrator counts, always in the same order.
 	Metrics() []Counter
+	// Settings lists what operators may set of the migrator while it runs, by name; CheckSettings says what would be wrong with changes of them,
+	// together, and Set makes changes that were checked. They last until the process ends.
+	Settings() []Setting
+	CheckSettings(changes []Setting) error
+	Set(changes []Setting)
 	// CheckThrottle says what is wrong with a limit.
 	CheckThrottle(limit string) error
 	// History says what became of a job, over restarts.
@@ -48,6 +53,9 @@ type Migrator interface {
 	Close()
 }
 
+// Setting is a limit of the migrator that operators may set.
+type Setting struct{ Name, Value string }
+
 // JobOptions say how a job is to go on.
 type JobOptions struct {
 	// Hold makes each slot wait before its handover, copied and verified, until VerbCutOver.
@@ -64,6 +72,8 @@ type JobOptions struct {
 	Throttle string
 	// OnOverload says what is done about a slot that is written faster than it can be sent.
 	OnOverload Overload
+	// PauseTarget, PauseDeadline and ConvergeWithin are for the job what the settings of these names are for the node; 0 leaves it to those.
+	PauseTarget, PauseDeadline, ConvergeWithin time.Duration
 }
 
 // Overload is what is done about a slot that is written faster than it can be sent.
@@ -240,6 +250,8 @@ type JobStatus struct {
 	Priority, Position int
 	// Throttle is the job's own limit, "" if it has none.
 	Throttle string
+	// PauseTarget, PauseDeadline and ConvergeWithin are what counts for the job.
+	PauseTarget, PauseDeadline, ConvergeWithin time.Duration
 	// Percent is how much of the job is done, by its slots, and within a slot by what usually takes time. LeftMs is how long the rest takes if it
 	// goes on as it did since it was started, 0 if nobody knows.
 	Percent float64

@@ -354,18 +354,19 @@ func (l *testLink) deliver(b []byte) {
 
 // fakeMigrator is a Migrator of which a test sets what it says.
 type fakeMigrator struct {
-	n        *Node
-	w        *world
-	err      error // of Start and Tell
-	jobs     []JobStatus
-	imports  []ImportStatus
-	waits    map[uint64]func(JobStatus)
-	timeout  time.Duration
-	limits   []slot.Slot
-	options  JobOptions
-	told     []string
-	throttle string
-	peer     func(PeerInfo, []byte) ([]byte, store.Position, error)
+	pauseTarget string
+	n           *Node
+	w           *world
+	err         error // of Start and Tell
+	jobs        []JobStatus
+	imports     []ImportStatus
+	waits       map[uint64]func(JobStatus)
+	timeout     time.Duration
+	limits      []slot.Slot
+	options     JobOptions
+	told        []string
+	throttle    string
+	peer        func(PeerInfo, []byte) ([]byte, store.Position, error)
 }
 
 func (m *fakeMigrator) Recover() error { return nil }
@@ -408,6 +409,16 @@ func (m *fakeMigrator) Plan(ranges []slot.Range, to cluster.NodeID, opts PlanOpt
 }
 
 func (m *fakeMigrator) Metrics() []Counter { return []Counter{{"migration_pauses", 7}} }
+
+func (m *fakeMigrator) Settings() []Setting { return []Setting{{"pause-target", m.pauseTarget}} }
+
+func (m *fakeMigrator) CheckSettings([]Setting) error { return m.err }
+
+func (m *fakeMigrator) Set(list []Setting) {
+	for _, s := range list {
+		m.pauseTarget = s.Value
+	}
+}
 
 func (m *fakeMigrator) CheckThrottle(string) error { return m.err }
 

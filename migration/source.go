@@ -73,6 +73,17 @@ func (c *Config) Validate() error {
 	return nil
 }
 
+// Timing is the part of a Config that can be changed while a slot is on its way.
+type Timing struct{ PauseTarget, PauseDeadline, ConvergeWithin time.Duration }
+
+// Timing is the part of the configuration that can be changed.
+func (c *Config) Timing() Timing { return Timing{c.PauseTarget, c.PauseDeadline, c.ConvergeWithin} }
+
+// SetTiming changes it.
+func (c *Config) SetTiming(t Timing) {
+	c.PauseTarget, c.PauseDeadline, c.ConvergeWithin = t.PauseTarget, t.PauseDeadline, t.ConvergeWithin
+}
+
 // afterStart says what an attempt was begun for.
 type afterStart uint8
 
@@ -473,6 +484,9 @@ func (s *Source) openRound(k RoundKind) {
 	s.opened, s.reading, s.exhausted, s.differed = false, false, false, false
 	s.emit(EfOpenRound{k})
 }
+
+// Retime lets the slot go on by other times from the next decision on: a pause that has begun keeps its deadline.
+func (s *Source) Retime(t Timing) { s.cfg.SetTiming(t) }
 
 // Window is how many bytes are on their way to the target unanswered, and how many of them the message has that was sent
 // last: the others are fewer than Config.WindowBytes, since nothing is read while the window is full.

@@ -59,6 +59,7 @@ func newMigrateStartCommand() *cobra.Command {
 	var payloadName string
 	var overload string
 	var limit limitFlags
+	var timing engine.JobOptions
 	c := &cobra.Command{
 		Use:   "start --node HOST:PORT --slots RANGES --to NODE",
 		Short: "Start a job that moves slots",
@@ -87,7 +88,7 @@ limit what the job sends and compares: see godwit migrate throttle, which change
 			if !ok {
 				return fmt.Errorf("--payload is %q: want auto, raw, command or sst", payloadName)
 			}
-			counter, err := startJob(f, slots, to, engine.JobOptions{Payload: payload, Hold: hold, KeepSource: holdSource, Priority: priority, Throttle: throttle, OnOverload: engine.Overload(overload)})
+			counter, err := startJob(f, slots, to, engine.JobOptions{Payload: payload, Hold: hold, KeepSource: holdSource, Priority: priority, Throttle: throttle, OnOverload: engine.Overload(overload), PauseTarget: timing.PauseTarget, PauseDeadline: timing.PauseDeadline, ConvergeWithin: timing.ConvergeWithin})
 			if err != nil {
 				return err
 			}
@@ -120,6 +121,9 @@ limit what the job sends and compares: see godwit migrate throttle, which change
 	c.Flags().IntVar(&priority, "priority", 0, "go before jobs of a smaller `NUMBER`, -100 to 100")
 	limit.add(c.Flags())
 	c.Flags().Var(choice{&overload, []string{"slow", "keep"}}, "on-overload", "when a slot is written faster than it can be sent: `slow` its writers down (default), or keep the slot and fail")
+	c.Flags().DurationVar(&timing.PauseTarget, "pause-target", 0, "hand a slot over when what is left to send takes at most this `TIME` (default: the node's, 50ms)")
+	c.Flags().DurationVar(&timing.PauseDeadline, "pause-deadline", 0, "give the pause of a slot's writers up after this `TIME`, and try again later (default: the node's, 1s)")
+	c.Flags().DurationVar(&timing.ConvergeWithin, "converge-within", 0, "fail when a slot has been written faster than it can be sent for this `TIME` (default: the node's, 1m)")
 	c.Flags().BoolVar(&wait, "wait", false, "show the progress and return when the job has ended")
 	c.Flags().BoolVar(&newMap, "update-map", false, "when the job has succeeded, give all nodes a map that says so")
 	_ = c.MarkFlagRequired("slots")
@@ -336,6 +340,14 @@ func startJob(f jobFlags, slots, to string, opts engine.JobOptions) (uint64, err
 	if opts.Throttle != "" {
 		args = append(args, "THROTTLE", opts.Throttle)
 	}
+	for _, t := range []struct {
+		word string
+		time time.Duration
+	}{{"PAUSE-TARGET", opts.PauseTarget}, {"PAUSE-DEADLINE", opts.PauseDeadline}, {"CONVERGE-WITHIN", opts.ConvergeWithin}} {
+		if t.time != 0 {
+			args = append(args, t.word, t.time.String())
+		}
+	}
 	text, err := c.text(args...)
 	if err != nil {
 		var refused errReply
@@ -484,6 +496,9 @@ func printJob(out io.Writer, j engine.JobReport) {
 	if j.Throttle != "" {
 		show(out, "throttle  %s\n", j.Throttle)
 	}
+	if !j.Ended {
+		show(out, "limits    pauses of %s if possible and of %s at most; gives up after %s of more writes than can be sent\n", msText(j.PauseTargetMs), msText(j.PauseDeadlineMs), msText(j.ConvergeWithinMs))
+	}
 	if j.Waiting != "" {
 		show(out, "waits     %s\n", j.Waiting)
 	}
@@ -491,6 +506,9 @@ func printJob(out io.Writer, j engine.JobReport) {
 		show(out, "error     %s\n", j.Error)
 	}
 }
+
+// msText is a time in milliseconds for people.
+func msText(ms float64) string { return (time.Duration(ms*1000) * time.Microsecond).String() }
 
 // jobResult prints how a job ended; the error says that it did not move everything.
 func jobResult(out io.Writer, j engine.JobReport) error {

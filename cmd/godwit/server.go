@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,11 +113,43 @@ func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.Var(sizeWithin{&o.maxPipeline, 1 << 10, 1 << 40}, "max-pipeline", "how much a connection may send ahead of a command that is not finished")
 	f.Var(sizeWithin{&o.maxOutput, 1 << 20, 1 << 40}, "max-output", "how much may wait for a connection that does not read its replies before it is closed")
 	f.StringVar(&o.throttle, "migration-throttle", "", "how fast moves may send and compare records: a `LIMIT` such as \"20MB/s 23:00-07:00=200MB/s zone=+02:00 auto=20%\"")
-	f.DurationVar(&o.moves.Source.PauseTarget, "pause-target", cmp.Or(o.moves.Source.PauseTarget, 50*time.Millisecond), "hand a slot over when what is left to send takes at most this `TIME`")
-	f.DurationVar(&o.moves.Source.PauseDeadline, "pause-deadline", cmp.Or(o.moves.Source.PauseDeadline, time.Second), "give the pause of a slot's writers up after this `TIME`, and try again later")
+	addMoveSettings(f, &o.moves)
 	f.Var(choice{&o.logLevel, []string{"debug", "info", "warn", "error"}}, "log-level", "log `debug`, info, warn or error and what is worse")
 	f.Var(choice{&o.logFormat, []string{"text", "json"}}, "log-format", "write the log as `text` or json, to standard error")
 }
+
+// moveSetting is a flag for a setting of moves.
+type moveSetting struct {
+	cfg         *driver.Config
+	name, value string
+}
+
+var _ pflag.Value = (*moveSetting)(nil)
+
+// addMoveSettings adds a flag for each setting of moves. The configuration's zero fields take their defaults.
+func addMoveSettings(f *pflag.FlagSet, cfg *driver.Config) {
+	if err := cfg.Validate(); err != nil {
+		panic(err) // it is this program's
+	}
+	for _, s := range cfg.Settings() {
+		f.Var(&moveSetting{cfg, s.Name, s.Value}, s.Name, s.Usage)
+	}
+}
+
+// String implements pflag.Value.
+func (s *moveSetting) String() string { return s.value }
+
+// Set implements pflag.Value.
+func (s *moveSetting) Set(text string) error {
+	if err := s.cfg.Set(s.name, text); err != nil {
+		return err
+	}
+	s.value = text
+	return nil
+}
+
+// Type implements pflag.Value.
+func (s *moveSetting) Type() string { return "VALUE" }
 
 // hostConfig checks the options; the log goes to w.
 func (o *serverOptions) hostConfig(w io.Writer) (host.Config, error) {
@@ -145,6 +176,9 @@ func (o *serverOptions) hostConfig(w io.Writer) (host.Config, error) {
 	}
 	if o.cluster {
 		o.moves.Throttle = o.throttle
+		if err := o.moves.CheckSettings(); err != nil {
+			return host.Config{}, err
+		}
 		if cfg.NewMigrator, err = driver.New(o.moves); err != nil {
 			return host.Config{}, err
 		}

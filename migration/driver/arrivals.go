@@ -74,13 +74,16 @@ func (a *arrivals) noRoom() string {
 			return why
 		}
 	}
+	d.mu.Lock()
+	most := int64(d.cfg.ImportBytes)
+	d.mu.Unlock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if now := d.env.Clock.Mono(); !a.lookedAt || now-a.looked >= lookEvery {
 		a.looked, a.lookedAt, a.pressure = now, true, d.node.Store().Pressure()
 	}
 	switch {
-	case a.undone >= int64(d.cfg.ImportBytes):
+	case a.undone >= most:
 		return fmt.Sprintf("%d kB that have arrived are not on its disk yet", a.undone/1000)
 	case a.pressure != "":
 		return a.pressure

@@ -23,7 +23,7 @@ import (
 	"godwit/migration"
 )
 
-// Config bounds what a driver does. Zero fields take the defaults.
+// Config bounds what a driver does. Zero fields take the defaults. Driver.mu guards those that operators may set, see settings.go.
 type Config struct {
 	// Source bounds each slot's machine.
 	Source migration.Config
@@ -224,6 +224,9 @@ func (d *Driver) Start(ranges []slot.Range, to cluster.NodeID, opts engine.JobOp
 	h := header{KeepMs: min(opts.KeepSource, engine.MaxKeepSource).Milliseconds(), Priority: opts.Priority, OnOverload: opts.OnOverload, Payload: opts.Payload}
 	if !limit.None() {
 		h.Throttle = limit.String()
+	}
+	if err := d.ownTiming(&h, &opts); err != nil {
+		return cluster.JobID{}, err
 	}
 	if opts.Hold {
 		h.Held = ranges

@@ -47,6 +47,10 @@ type header struct {
 	Priority int `json:"priority,omitempty"`
 	// Throttle is the job's limit, as migration.ParseLimit reads it; "" for none.
 	Throttle string `json:"throttle,omitempty"`
+	// PauseTargetUs, PauseDeadlineUs and ConvergeWithinUs are what the job was started with, in microseconds; 0: what the node has.
+	PauseTargetUs    int64 `json:"pause_target_us,omitempty"`
+	PauseDeadlineUs  int64 `json:"pause_deadline_us,omitempty"`
+	ConvergeWithinUs int64 `json:"converge_within_us,omitempty"`
 	// OnOverload says what is done about a slot that is written faster than it can be sent; "" slows its writers.
 	OnOverload engine.Overload `json:"on_overload,omitempty"`
 	// KeepMs is how long copies are kept after the takeover, 0: not at all. Cleaned says that operators want them gone.
@@ -421,6 +425,8 @@ func (j *job) status() engine.JobStatus {
 		account.addTo(&st)
 	}
 	st.Payload, st.Tables = h.Payload, h.TableSlots
+	t := j.timing()
+	st.PauseTarget, st.PauseDeadline, st.ConvergeWithin = t.PauseTarget, t.PauseDeadline, t.ConvergeWithin
 	if h.RollbackOf != nil {
 		st.RollbackOf = *h.RollbackOf
 	}

@@ -150,9 +150,9 @@ func (p *planning) finish() {
 		times = 2
 	}
 	perSlot := 20 * time.Millisecond // starts, pauses and their syncs
-	r.EstimatedMs = int64(1000*times*float64(r.Bytes)/rate) + (time.Duration(r.Slots) * perSlot / time.Duration(d.cfg.SlotsAtOnce)).Milliseconds()
 	r.PauseMs, r.PausesMeasured = d.expectedPause()
 	d.mu.Lock()
+	r.EstimatedMs = int64(1000*times*float64(r.Bytes)/rate) + (time.Duration(r.Slots) * perSlot / time.Duration(d.cfg.SlotsAtOnce)).Milliseconds()
 	for _, j := range d.jobs {
 		if j.header.EndedMs == 0 {
 			r.JobsBefore++

@@ -38,6 +38,7 @@ type sourceSlot struct {
 	machine *migration.Source
 	stream  stream
 	link    link
+	timing  migration.Timing
 	size    uint64 // of the slot in tables, when its copy was begun
 	timers  [2]env.Timer
 	keeping env.Timer     // ends the time for which the copy is kept
@@ -78,7 +79,7 @@ func newSourceSlot(d *Driver, j *job, sl slot.Slot) *sourceSlot {
 func (s *sourceSlot) begin() {
 	d := s.d
 	d.mu.Lock()
-	p, stopped, orders := *s.job.slots[s.slot], s.job.header.Error, s.orders()
+	p, stopped, orders, timing := *s.job.slots[s.slot], s.job.header.Error, s.orders(), s.job.timing()
 	d.mu.Unlock()
 	r := d.node.Record(s.slot)
 	released := r.State == cluster.Released && r.Job == s.id
@@ -87,7 +88,10 @@ func (s *sourceSlot) begin() {
 		epoch--
 	}
 	s.before = p.slotAccount
-	s.machine = migration.NewSource(d.cfg.Source, s.slot, s.id, epoch, p.attempt, d.env.Clock.Mono())
+	cfg := d.cfg.Source
+	cfg.SetTiming(timing)
+	s.timing = timing
+	s.machine = migration.NewSource(cfg, s.slot, s.id, epoch, p.attempt, d.env.Clock.Mono())
 	s.machine.Step(d.env.Clock.Mono(), migration.EvOrders{Orders: orders}) // it has no effects before the slot begins
 	switch {
 	case released && !p.moved():
@@ -342,7 +346,7 @@ func (s *sourceSlot) measure() {
 	}
 	s.d.mu.Unlock()
 	keys, spans, lagBytes := s.stream.lag()
-	whole, err := s.stream.wholeBytes(s.link.within(s.d.cfg.Source.PauseTarget))
+	whole, err := s.stream.wholeBytes(s.link.within(s.timing.PauseTarget))
 	if err != nil {
 		s.readFailed(err)
 		return

@@ -237,9 +237,10 @@ func (j *job) cutOver(ranges []slot.Range) (bool, string, error) {
 			}
 		}
 	}
-	n := 0
+	n, atOnce := 0, 0
 	changed := j.told("cut over", func(h *header) bool {
 		var left slot.Set
+		atOnce = j.d.cfg.SlotsAtOnce
 		for _, sl := range j.order {
 			switch {
 			case !within(h.Held, sl):
@@ -255,7 +256,7 @@ func (j *job) cutOver(ranges []slot.Range) (bool, string, error) {
 	if !changed {
 		return false, "none of these slots is held", nil
 	}
-	return true, fmt.Sprintf("%d slots are not held any more: each is handed over when it is copied and verified, %d at once", n, j.d.cfg.SlotsAtOnce), nil
+	return true, fmt.Sprintf("%d slots are not held any more: each is handed over when it is copied and verified, %d at once", n, atOnce), nil
 }
 
 // cancel gives up what is not decided.

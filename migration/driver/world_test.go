@@ -418,4 +418,6 @@ func (n *node) records(span key.Span) map[string]string {
 // keyOf is user key i of the slot of tests.
 func keyOf(i int) string { return fmt.Sprintf("{t}%d", i) }
 
+var testRanges = []slot.Range{{First: testSlot, Last: testSlot}}
+
 var testSlot = slot.OfKey([]byte("{t}"))

@@ -272,12 +272,22 @@ func (l *links) parts(ins []*input, unixMs, errorMs int64) []*part {
 		place[n] = len(p.keys)
 		p.keys = append(p.keys, l.keys[n])
 	}
-	for _, in := range ins {
-		var p *part
+	counts := make([]int, len(l.keys))
+	roots := make([]int, len(ins))
+	for i, in := range ins {
 		in.eachKey(func(_ string, at *int) {
-			p = byRoot[l.root(*at)]
+			roots[i] = l.root(*at)
 			*at = place[*at]
 		})
+		counts[roots[i]]++
+	}
+	room := make([]*input, len(ins))
+	for i, in := range ins {
+		p := byRoot[roots[i]]
+		if p.ins == nil {
+			n := counts[roots[i]]
+			p.ins, room = room[:0:n], room[n:]
+		}
 		p.ins = append(p.ins, in)
 	}
 	return parts

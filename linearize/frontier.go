@@ -23,6 +23,7 @@ type frontier struct {
 	// of all that has returned; nil: there is no such order.
 	reach [1 << maxUnderWay]states
 	steps int
+	room  states // for what a step leads to, until it is kept
 }
 
 // begin judges operations, sorted by their calls, as far as that needs no search. It returns the state at the last moment when nothing was
@@ -93,13 +94,16 @@ func (f *frontier) returned(b *budget, at int) bool {
 			if f.steps++; f.steps > frontierSteps || !b.take() {
 				return false
 			}
-			after := step(f.reach[set], in, f.keys)
+			after := stepInto(f.room[:0], f.reach[set], in, f.keys)
+			f.room = after[:0]
 			if len(after) == 0 {
 				continue
 			}
 			to := &f.reach[set|1<<next]
-			if *to == nil {
-				*to = after
+			if *to == nil && slices.Equal(f.reach[set], after) { // as where it only reads
+				*to = f.reach[set]
+			} else if *to == nil {
+				*to = slices.Clone(after)
 			} else if !slices.Equal(*to, after) {
 				*to = canonical(slices.Concat(*to, after), f.keys)
 			}

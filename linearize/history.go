@@ -119,9 +119,9 @@ func (in *input) keys() []string {
 }
 
 // Changes returns the Keys of an operation that Mutates; nil for others, and if no model knows the command.
-func (op Operation) Changes() []string {
+func (op *Operation) Changes() []string {
 	var in input
-	if in.parse(&op) != nil || in.reads() {
+	if in.parse(op) != nil || in.reads() {
 		return nil
 	}
 	if in.parts == nil && in.target == "" && !in.moves() && op.Cmd != "EXEC" && in.kind != kindNothing {
@@ -200,7 +200,7 @@ func (op *Operation) validateEnd() error {
 		return fmt.Errorf("%w: outcome ok without a reply", ErrHistory)
 	}
 	if op.Reply.Kind == ArrayReply {
-		if _, ok := parseItems(op.Reply.Text, 1); !ok {
+		if !eachItem(op.Reply.Text, 1, nil) {
 			return fmt.Errorf("%w: a reply that is no array of replies, or too deep", ErrHistory)
 		}
 	}

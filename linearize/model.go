@@ -100,7 +100,12 @@ const maxWorlds = 1 << 12
 // step returns the states after in, empty if none of the states before can give in's reply, more than maxWorlds if there
 // would be too many. keys is how many there are.
 func step(before states, in *input, keys int) states {
-	after := make(states, 0, len(before))
+	return stepInto(make(states, 0, len(before)), before, in, keys)
+}
+
+// stepInto is step, whose result may stand in room, which is empty.
+func stepInto(room, before states, in *input, keys int) states {
+	after := room
 	for i := 0; i < len(before) && len(after) <= maxWorlds*keys; i += keys {
 		after = in.run(after, before[i:i+keys])
 	}

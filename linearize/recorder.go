@@ -51,9 +51,6 @@ func NewRecorder(unixMs int64) *Recorder {
 // the operation cannot be judged, or ErrRecorder when MaxOperations are recorded; then nothing was recorded.
 func (r *Recorder) Begin(op Operation) (ID, error) {
 	op.Return, op.Outcome, op.Reply = Open, Unknown, Reply{}
-	if err := op.validate(); err != nil {
-		return 0, err
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.len()
@@ -65,6 +62,12 @@ func (r *Recorder) Begin(op Operation) (ID, error) {
 	}
 	last := &r.pages[len(r.pages)-1]
 	*last = append(*last, recorded{op: op})
+	at := len(*last) - 1
+	if err := (*last)[at].op.validate(); err != nil { // where it stands: elsewhere it would need memory of its own
+		(*last)[at] = recorded{}
+		*last = (*last)[:at]
+		return 0, err
+	}
 	return ID(n), nil
 }
 
@@ -104,12 +107,13 @@ func (r *Recorder) end(id ID, outcome Outcome, reply Reply, at int64) error {
 	if is.ended {
 		return fmt.Errorf("%w: operation %d (%s) ended twice", ErrRecorder, id, is.op)
 	}
-	op := is.op
+	op := &is.op
 	op.Return, op.Outcome, op.Reply = at, outcome, reply
 	if err := op.validateEnd(); err != nil { // Begin has parsed the command
+		op.Return, op.Outcome, op.Reply = Open, Unknown, Reply{}
 		return err
 	}
-	*is = recorded{op, true}
+	is.ended = true
 	if outcome == Unknown {
 		for _, key := range op.Changes() {
 			r.unknown[key]++
@@ -143,11 +147,18 @@ func (r *Recorder) Len() int {
 // caller owns it, except the arguments of operations, which nobody may change.
 func (r *Recorder) History() *History {
 	r.mu.Lock()
-	h := &History{UnixMs: r.unixMs, Operations: make([]Operation, 0, r.len()), Events: slices.Clone(r.events)}
+	ops := make([]*Operation, 0, r.len())
 	for _, page := range r.pages {
 		for i := range page {
-			h.Operations = append(h.Operations, page[i].op)
+			ops = append(ops, &page[i].op)
 		}
+	}
+	if !slices.IsSortedFunc(ops, compareOperations) { // before they are copied, since they are large
+		slices.SortStableFunc(ops, compareOperations)
+	}
+	h := &History{UnixMs: r.unixMs, Operations: make([]Operation, len(ops)), Events: slices.Clone(r.events)}
+	for i, op := range ops {
+		h.Operations[i] = *op
 	}
 	r.mu.Unlock()
 	h.Sort()

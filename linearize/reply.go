@@ -248,7 +248,10 @@ func cutItem(code string) (kind byte, text, rest string, ok bool) {
 
 // decode is the inverse of encode, for codes that encode has made.
 func decode(code string) []string {
-	var texts []string
+	if code == "" {
+		return nil
+	}
+	texts := make([]string, 0, countItems(code))
 	for code != "" {
 		_, text, rest, ok := cutItem(code)
 		if !ok {
@@ -275,12 +278,24 @@ func countItems(code string) (n int) {
 
 // parseItems decodes a code; false if it is none, or nested deeper than MaxDepth.
 func parseItems(code string, depth int) ([]Reply, bool) {
-	var items []Reply
+	if code == "" {
+		return nil, true
+	}
+	items := make([]Reply, 0, countItems(code))
+	if !eachItem(code, depth, func(item Reply) { items = append(items, item) }) {
+		return nil, false
+	}
+	return items, true
+}
+
+// eachItem decodes a code and calls fn, unless it is nil, with the items; false, once it has come to what is wrong, if it is none, or nested
+// deeper than MaxDepth.
+func eachItem(code string, depth int, fn func(Reply)) bool {
 	for code != "" {
 		kind, text, rest, ok := cutItem(code)
 		k := strings.IndexByte(itemKinds, kind)
 		if !ok || k < int(NilReply) {
-			return nil, false
+			return false
 		}
 		item := Reply{Kind: ReplyKind(k), Text: text}
 		switch item.Kind {
@@ -293,17 +308,19 @@ func parseItems(code string, depth int) ([]Reply, bool) {
 		case ArrayReply:
 			ok = depth < MaxDepth
 			if ok {
-				_, ok = parseItems(text, depth+1)
+				ok = eachItem(text, depth+1, nil)
 			}
 		default:
 		}
 		if !ok {
-			return nil, false
+			return false
 		}
-		items = append(items, item)
+		if fn != nil {
+			fn(item)
+		}
 		code = rest
 	}
-	return items, true
+	return true
 }
 
 // shownItems bounds how many items of an array texts for people show.

@@ -18,6 +18,7 @@ func (in *input) parseSeveral() (bool, error) {
 		in.kind = kindEach
 		argv := in.argv()
 		replies, err := in.replies(len(argv))
+		in.expect(len(argv))
 		for i, key := range argv {
 			if err == nil {
 				err = in.part(replies(i), "GET", key)
@@ -37,6 +38,7 @@ func (in *input) parseSeveral() (bool, error) {
 			in.kind = kindAllNew
 		}
 		in.impossible = !in.free && in.kind == kindEach && op.Reply != Status("OK")
+		in.expect(len(argv) / 2)
 		for i := 0; i < len(argv); i += 2 {
 			if err := in.part(nil, "SET", argv[i], argv[i+1]); err != nil {
 				return true, err
@@ -129,13 +131,17 @@ func (in *input) part(r *Reply, argv ...string) error {
 		return in.refuse("command %q has no key", argv)
 	}
 	if in.dry {
-		own, p := Operation{Key: argv[1], Cmd: argv[0], Args: argv[2:]}, input{dry: true}
-		return p.parse(&own)
+		if in.part0 == nil {
+			in.part0 = new(partInput)
+		}
+		*in.part0 = partInput{input: input{dry: true}, own: Operation{Key: argv[1], Cmd: argv[0], Args: argv[2:]}}
+		return in.part0.parse(&in.part0.own)
 	}
-	var p struct {
-		input
-		own Operation
+	if len(in.room) == 0 {
+		in.expect(1)
 	}
+	p := &in.room[0]
+	in.room = in.room[1:]
 	p.own = Operation{Client: in.op.Client, Key: argv[1], Cmd: argv[0], Args: argv[2:], Call: in.op.Call, Return: in.op.Return}
 	if r != nil {
 		p.own.Outcome, p.own.Reply = Ok, *r
@@ -144,9 +150,23 @@ func (in *input) part(r *Reply, argv ...string) error {
 	return p.parse(&p.own)
 }
 
+// partInput is a part and its command.
+type partInput struct {
+	input
+	own Operation
+}
+
+// expect makes room for so many parts.
+func (in *input) expect(n int) {
+	if !in.dry {
+		in.parts, in.room = slices.Grow(in.parts, n), make([]partInput, n)
+	}
+}
+
 // sum makes parts of a command that counts the keys for which it does something.
 func (in *input) sum() error {
 	in.kind = kindSum
+	in.expect(1 + len(in.op.Args))
 	for _, key := range in.argv() {
 		if err := in.part(nil, in.op.Cmd, key); err != nil {
 			return err
@@ -165,6 +185,7 @@ func (in *input) transaction() error {
 	if err != nil {
 		return err
 	}
+	in.expect(len(in.op.Commands))
 	for i, argv := range in.op.Commands {
 		if len(argv) > 0 && argv[0] == "EXEC" {
 			return in.refuse("a transaction within a transaction")
@@ -226,10 +247,21 @@ func (in *input) run(after states, w []value) states {
 	case kindLMove, kindSMove, kindRename, kindCopyKey:
 		return in.settle(after, w, in.places(), in.applyMove)
 	default:
-		var room [2]value
-		for _, v := range in.settled(room[:0], w[in.at]) {
-			after = append(after, w...)
-			after[len(after)-len(w)+in.at] = v
+		first := len(after)
+		after = in.settled(after, w[in.at])
+		switch n := len(after) - first; {
+		case n == 0 || len(w) == 1: // a value is a world
+		case n == 1:
+			v := after[first]
+			after = append(after[:first], w...)
+			after[first+in.at] = v
+		default:
+			values := slices.Clone(after[first:])
+			after = after[:first]
+			for _, v := range values {
+				after = append(after, w...)
+				after[len(after)-len(w)+in.at] = v
+			}
 		}
 		return after
 	}
@@ -237,15 +269,20 @@ func (in *input) run(after states, w []value) states {
 
 // runEach runs the parts one after another.
 func (in *input) runEach(after states, w []value) states {
-	worlds := slices.Clone(w)
-	for _, p := range in.parts {
-		var next states
+	worlds := w
+	var room [2]states // in turn: one has the worlds before a part, the other those after it
+	for n, p := range in.parts {
+		next := room[n%2][:0]
+		if next == nil {
+			next = make(states, 0, len(w))
+		}
 		for i := 0; i < len(worlds) && len(next) <= maxWorlds*len(w); i += len(w) {
 			next = p.run(next, worlds[i:i+len(w)])
 		}
 		if len(next) > maxWorlds*len(w) {
 			return append(after, next...)
 		}
+		room[n%2] = next
 		worlds = canonical(next, len(w))
 	}
 	return append(after, worlds...)

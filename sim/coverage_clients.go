@@ -34,7 +34,7 @@ func (c *coverage) ran(p *process, sl slot.Slot, commands ...[]string) {
 		return
 	}
 	for _, argv := range commands {
-		if len(operation(argv).Changes()) > 0 {
+		if op := operation(argv); len(op.Changes()) > 0 {
 			c.changed[sl] |= 1 << typeOfCommand(argv[0])
 		}
 	}

@@ -366,8 +366,10 @@ func (l *ledger) end(d *deed, reply, shown linearize.Reply, shows bool) {
 	a := d.a
 	settled := d.undisturbed()
 	if d.kind == deedRead {
-		if n, err := strconv.ParseInt(shown.Text, 10, 64); err == nil {
-			a.count = max(a.count, n)
+		if couldCount(shown.Text) { // the error of the others would take memory
+			if n, err := strconv.ParseInt(shown.Text, 10, 64); err == nil {
+				a.count = max(a.count, n)
+			}
 		}
 		if shows && (settled || a.only(shown)) {
 			a.settle(l.w.now, shown.Kind == linearize.BulkReply, shown.Text)
@@ -409,6 +411,11 @@ func (l *ledger) end(d *deed, reply, shown linearize.Reply, shows bool) {
 		}
 	default:
 	}
+}
+
+// couldCount reports whether a text can be what a counter shows.
+func couldCount(text string) bool {
+	return text != "" && (text[0] == '-' || '0' <= text[0] && text[0] <= '9') && len(text) <= 20
 }
 
 // only reports whether a reply shows the value of a write that nobody has been answered yet, but that is the only mutation since

@@ -13,11 +13,14 @@ import (
 )
 
 // confirm compares the source's copy, which no longer changes, with the target's takeover snapshot: chunk by chunk, halving
-// those that differ until the keys are known. It steps on the workers, one call at a time.
+// those that differ until the keys are known. It steps on the slot's worker, and reads on while some chunks are on their way.
 type confirm struct {
 	s      *sourceSlot
-	walks  []walk
+	walks  []walk     // still to be read, the first next
 	differ []key.Span // small spans that differ
+	asked  int        // chunks that have been sent and not been answered
+	turn   bool       // a turn to read was asked for
+	over   bool
 	failed time.Duration
 	tries  int
 }
@@ -25,17 +28,21 @@ type confirm struct {
 // reportSpans bounds how many differing spans are named.
 const reportSpans = 16
 
+// confirmAhead is how many chunks are on their way at once: while the target reads one, the source reads another.
+const confirmAhead = 4
+
 func newConfirm(s *sourceSlot) *confirm {
 	return &confirm{s: s, walks: []walk{{span: key.DataSpan(s.slot), how: walkCompare, limits: s.stream.digestLimits()}}}
 }
 
-// next compares the next chunk, or ends.
+// next compares the next chunk when its turn comes, or ends.
 func (c *confirm) next() {
-	if !c.s.frozen() {
-		c.end(migration.ConfirmGone)
-		return
-	}
-	if len(c.walks) == 0 {
+	switch {
+	case c.over || c.turn:
+	case len(c.walks) > 0 && c.asked < confirmAhead:
+		c.turn = true
+		c.s.readPaced()
+	case len(c.walks) == 0 && c.asked == 0:
 		outcome := migration.ConfirmEqual
 		if len(c.differ) > 0 {
 			outcome = migration.ConfirmDiffer
@@ -44,17 +51,36 @@ func (c *confirm) next() {
 			}
 		}
 		c.end(outcome)
-		return
 	}
-	w := c.walks[0]
-	chunk, kind, err := c.read(w)
+}
+
+// later takes a step on the slot's worker.
+func (c *confirm) later(step func()) { c.s.enqueue(queued{step: step}) }
+
+// piece reads and sends the next chunk, and returns how many bytes it has.
+func (c *confirm) piece() int {
+	c.turn = false
+	if c.over || len(c.walks) == 0 {
+		return 0
+	}
+	w := &c.walks[0]
+	chunk, kind, err := c.read(*w)
+	if !c.s.frozen() { // asked after the read: what was read of a copy that is replaced says nothing
+		c.end(migration.ConfirmGone)
+		return 0
+	}
 	if err != nil {
 		c.s.d.env.Log.Error("reading a copy that the target has taken over failed", "slot", c.s.slot, "error", err)
-		c.again(func() { c.s.d.env.Workers.Submit(c.next) })
-		return
+		c.again(c.next)
+		return 0
 	}
-	body := appendOp(nil, kind, spanBytes(chunk.Covers), chunk.Digest.Append(nil))
-	c.ask(body, func(r migration.Reply) { c.compared(chunk, r) })
+	if w.span.Lo = chunk.Covers.Hi; chunk.Last {
+		c.walks = c.walks[1:]
+	}
+	c.asked++
+	c.ask(appendOp(nil, kind, spanBytes(chunk.Covers), chunk.Digest.Append(nil)), chunk)
+	c.later(c.next)
+	return chunk.Bytes
 }
 
 // read digests the next chunk of a walk: of records, or of items if the payload was commands. Nobody writes to the copy.
@@ -70,13 +96,11 @@ func (c *confirm) read(w walk) (store.Chunk, byte, error) {
 
 // compared goes on after the target's answer about a chunk.
 func (c *confirm) compared(chunk store.Chunk, r migration.Reply) {
+	c.asked--
+	c.tries = 0
 	if r.Gone {
 		c.end(migration.ConfirmGone)
 		return
-	}
-	w := &c.walks[0]
-	if w.span.Lo = chunk.Covers.Hi; chunk.Last {
-		c.walks = c.walks[1:]
 	}
 	if r.Differ {
 		switch n := int(chunk.Digest.Records); {
@@ -88,23 +112,23 @@ func (c *confirm) compared(chunk store.Chunk, r migration.Reply) {
 			c.walks = nil // enough is known
 		}
 	}
-	c.s.d.env.Workers.Submit(c.next)
+	c.next()
 }
 
 // ask sends a confirm message until it is answered or given up.
-func (c *confirm) ask(body []byte, then func(migration.Reply)) {
+func (c *confirm) ask(body []byte, chunk store.Chunk) {
 	s := c.s
 	m := migration.Message{Kind: migration.MsgConfirm, Slot: s.slot, Job: s.id, Attempt: s.machine.Attempt(), Body: body}
 	s.d.call(s.job.header.Target, env.Bulk, &m, func(r migration.Reply, err error) {
-		if s.d.isClosed() {
-			return
-		}
-		if err == nil && r.Kind == migration.ReplyConfirm {
-			c.tries = 0
-			then(r)
-			return
-		}
-		c.again(func() { c.ask(body, then) })
+		c.later(func() {
+			switch {
+			case c.over:
+			case err == nil && r.Kind == migration.ReplyConfirm:
+				c.compared(chunk, r)
+			default:
+				c.again(func() { c.ask(body, chunk) })
+			}
+		})
 	})
 }
 
@@ -121,14 +145,17 @@ func (c *confirm) again(do func()) {
 		return
 	}
 	d.env.Clock.AfterFunc(d.cfg.Source.RetryMax, func() {
-		if !d.isClosed() {
-			do()
-		}
+		c.later(func() {
+			if !c.over {
+				do()
+			}
+		})
 	})
 }
 
 // end reports the outcome; the target may drop its snapshot.
 func (c *confirm) end(o migration.ConfirmOutcome) {
+	c.over = true
 	if o != migration.ConfirmGone {
 		m := migration.Message{Kind: migration.MsgConfirm, Slot: c.s.slot, Job: c.s.id, Attempt: c.s.machine.Attempt()}
 		c.s.d.call(c.s.job.header.Target, env.Bulk, &m, func(migration.Reply, error) {})

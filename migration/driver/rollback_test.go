@@ -177,6 +177,7 @@ func TestNotHandedBack(t *testing.T) {
 	w.until("the target has refused", func() bool { return strings.Contains(w.nodes[0].job(job).Error, "has had to do with other jobs since") })
 	w.tell(w.nodes[0], job, engine.VerbClean, true, "deleted now")
 	w.ended(w.nodes[0], job)
+	w.pass(time.Second) // until the end is durable
 	w.nodes[0].crash()
 	if st := w.nodes[0].job(job); st.State != engine.JobSuccess || !strings.Contains(st.Error, "has had to do with other jobs since") {
 		t.Errorf("the job has ended without saying why the slot did not come back: %+v", st)

@@ -367,8 +367,11 @@ func (s *sourceSlot) openRound(k migration.RoundKind) {
 	}
 }
 
-// readPiece reads the next piece of the round and returns how many bytes it took.
+// readPiece reads the next piece of the round, or of the comparison after takeover, and returns how many bytes it took.
 func (s *sourceSlot) readPiece() int {
+	if s.confirm != nil {
+		return s.confirm.piece()
+	}
 	if t := s.stream.tables; t != nil {
 		n, err := t.next()
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"godwit/engine"
@@ -22,16 +23,37 @@ type targetSlot struct {
 	heard  time.Duration // when the source last spoke
 	live   bool          // importing or prepared
 	// takeover is the slot at the moment it was taken over, for the comparison; nil when there is none.
-	takeover *store.Snapshot
+	takeover *sharedSnapshot
 	expiry   env.Timer
 	job      cluster.JobID
 	attempt  cluster.Attempt
 	staging  *store.Staging // tables that arrive; nil if there are none
 }
 
+// sharedSnapshot is a snapshot that is closed when the last of its users has left.
+type sharedSnapshot struct {
+	*store.Snapshot
+	users atomic.Int32
+}
+
+func newSharedSnapshot(s *store.Snapshot) *sharedSnapshot {
+	out := &sharedSnapshot{Snapshot: s}
+	out.users.Store(1)
+	return out
+}
+
+// join adds a user. The caller knows of one that will not leave before it returns.
+func (s *sharedSnapshot) join() { s.users.Add(1) }
+
+func (s *sharedSnapshot) leave() {
+	if s.users.Add(-1) == 0 {
+		s.Close()
+	}
+}
+
 func (t *targetSlot) dropSnapshot() {
 	if t.takeover != nil {
-		t.takeover.Close()
+		t.takeover.leave()
 		t.takeover = nil
 	}
 	if t.expiry != nil {
@@ -289,7 +311,7 @@ func wholeSeconds(records []byte, nowMs int64) []byte {
 
 // keepSnapshot takes the takeover snapshot. The slot's stripe is held: nothing has been written since the data arrived.
 func (d *Driver) keepSnapshot(t *targetSlot, sl slot.Slot) {
-	snap := d.node.Store().NewSnapshot()
+	snap := newSharedSnapshot(d.node.Store().NewSnapshot())
 	t.takeover = snap
 	t.expiry = d.env.Clock.AfterFunc(d.cfg.SnapshotKept, func() {
 		d.node.Exclusive(sl, func(*engine.Owned) {
@@ -311,7 +333,7 @@ func (d *Driver) confirmChunk(m migration.Message) (migration.Reply, error) {
 		return reply, fmt.Errorf("%w: confirm takes one digest", migration.ErrMessage)
 	}
 	t := d.targetOf(m.Slot)
-	// The stripe is held over the scan of the chunk: the snapshot must not be closed under it. Chunks are small.
+	var at *sharedSnapshot
 	d.node.Exclusive(m.Slot, func(*engine.Owned) {
 		switch {
 		case t.takeover == nil || t.job != m.Job || t.attempt != m.Attempt:
@@ -319,9 +341,14 @@ func (d *Driver) confirmChunk(m migration.Message) (migration.Reply, error) {
 		case len(ops) == 0:
 			t.dropSnapshot()
 		default:
-			reply.Differ, err = spanDigest(t.takeover, m.Slot, &ops[0])
+			at = t.takeover
+			at.join()
 		}
 	})
+	if at != nil { // clients of the slot do not wait for the scan
+		reply.Differ, err = spanDigest(at, m.Slot, &ops[0])
+		at.leave()
+	}
 	return reply, err
 }
 

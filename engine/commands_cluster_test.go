@@ -382,6 +382,8 @@ func TestGodwit(t *testing.T) {
 	}
 	n.mig.err = errors.New("no")
 	c.want("(error) ERR no", "GODWIT", "MIGRATION", "HISTORY", "1")
+	c.want("(error) ERR no", "GODWIT", "MIGRATION", "REPORT", "1")
+	c.want("(error) "+errJobCounter, "GODWIT", "MIGRATION", "REPORT", "x")
 	c.want("(error) "+errJobCounter, "GODWIT", "MIGRATION", "HISTORY", "x")
 	c.want("(error) ERR no", "GODWIT", "MIGRATION", "START", "7", string(id("b")), "hold", "hold-source", "10m", "priority", "-3", "throttle", "5MB/s",
 		"pause-target", "20ms", "PAUSE-DEADLINE", "2s", "converge-within", "5m")

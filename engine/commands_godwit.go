@@ -245,6 +245,8 @@ func (s *Session) runMigration(args [][]byte) {
 		s.throttle(args[1:])
 	case sub == "history" && len(args) == 2:
 		s.jobHistory(args[1])
+	case sub == "report" && len(args) == 2:
+		s.jobReport(args[1])
 	case sub == "help" && len(args) == 1:
 		s.out.Array(len(migrationHelp))
 		for _, line := range migrationHelp {
@@ -287,6 +289,8 @@ var migrationHelp = []string{
 	"    The jobs of this node, or one of them, as JSON.",
 	"HISTORY <job>",
 	"    What became of a job, with times, as JSON; the phases of each slot only in jobs of at most 16.",
+	"REPORT <job>",
+	"    All that is known of a job, as JSON: its settings, pauses, the time of each step, what each slot sent and sent again, its history.",
 	"PAUSE <job>, RESUME <job>",
 	"    Send nothing for slots that are not handed over; go on.",
 	"CUTOVER <job> [<ranges>]",
@@ -485,6 +489,21 @@ func (s *Session) jobHistory(arg []byte) {
 		return
 	}
 	s.writeJSON(h)
+}
+
+// jobReport runs REPORT job.
+func (s *Session) jobReport(arg []byte) {
+	counter, err := strconv.ParseUint(string(arg), 10, 64)
+	if err != nil {
+		s.out.Error(errJobCounter)
+		return
+	}
+	r, err := s.n.migrator.Report(counter)
+	if err != nil {
+		s.out.Error("ERR " + err.Error())
+		return
+	}
+	s.writeJSON(r)
 }
 
 func (s *Session) writeJSON(v any) {

@@ -35,6 +35,8 @@ type Migrator interface {
 	CheckThrottle(limit string) error
 	// History says what became of a job, over restarts.
 	History(counter uint64) (JobHistory, error)
+	// Report says all that is known of a job, over restarts.
+	Report(counter uint64) (JobDetails, error)
 	// Jobs lists the jobs of this node as source, oldest first.
 	Jobs() []JobStatus
 	// WhenDone runs fn when the job has ended or after the timeout (0: none); fn gets the status then. A job that has
@@ -207,6 +209,71 @@ type JobHistory struct {
 	Job       JobReport  `json:"job"`
 	Events    []JobEvent `json:"events"`
 	Forgotten int        `json:"forgotten"` // events that were dropped from the beginning
+}
+
+// JobDetails is all that is known of a job, as GODWIT MIGRATION REPORT answers it in JSON.
+type JobDetails struct {
+	Job      JobReport    `json:"job"`
+	Settings JobSettings  `json:"settings"`
+	Pauses   PauseSummary `json:"pauses"`
+	// Steps is how long the slots were at each step, all together: of slots that move side by side the times add up.
+	Steps []StepTime `json:"steps"`
+	// ResumedRecords and ResumedBytes are the part of what was sent that a comparison of whole slots had found to differ, which is how a job goes on
+	// after a loss of its source; RepeatedBytes what was sent again since no answer came or the target was busy, which is not a part of bytes_sent.
+	ResumedRecords uint64        `json:"resumed_records"`
+	ResumedBytes   uint64        `json:"resumed_bytes"`
+	RepeatedBytes  uint64        `json:"repeated_bytes"`
+	PerSlot        []SlotDetails `json:"per_slot"`
+	// Events is what became of the job, oldest first; Forgotten counts those that were dropped from the beginning.
+	Events    []JobEvent `json:"events"`
+	Forgotten int        `json:"forgotten"`
+}
+
+// JobSettings is what counts for a job: what it was started with, or what the node has.
+type JobSettings struct {
+	PauseTargetMs    float64  `json:"pause_target_ms"`
+	PauseDeadlineMs  float64  `json:"pause_deadline_ms"`
+	ConvergeWithinMs float64  `json:"converge_within_ms"`
+	SlotsAtOnce      int      `json:"slots_at_once"`
+	Throttle         string   `json:"throttle"`
+	Payload          string   `json:"payload"`
+	Priority         int      `json:"priority"`
+	OnOverload       Overload `json:"on_overload"`
+	HoldSourceMs     int64    `json:"hold_source_ms"` // 0: the copies are deleted when they were compared
+}
+
+// PauseSummary is how long writers of slots were paused at the handovers of a job, by the nearest rank, and how many pauses were given up since
+// the node was started.
+type PauseSummary struct {
+	Count     int     `json:"count"`
+	P50Ms     float64 `json:"p50_ms"`
+	P90Ms     float64 `json:"p90_ms"`
+	P99Ms     float64 `json:"p99_ms"`
+	LongestMs float64 `json:"longest_ms"`
+	GivenUp   int     `json:"given_up"`
+}
+
+// StepTime is how long something was at a step. The step at which it is at present is not counted before it is over.
+type StepTime struct {
+	Step string  `json:"step"`
+	Ms   float64 `json:"ms"`
+}
+
+// SlotDetails is what became of a slot of a job.
+type SlotDetails struct {
+	Slot     slot.Slot `json:"slot"`
+	Step     string    `json:"step"` // at which it is, or the phase that is stored if it is not on its way
+	Moved    bool      `json:"moved"`
+	Attempts uint32    `json:"attempts"`
+	Records  uint64    `json:"records_sent"`
+	Bytes    uint64    `json:"bytes_sent"`
+	PauseMs  float64   `json:"pause_ms"` // 0 before the handover
+	Compared string    `json:"compared"` // after takeover: equal, different, before cutover only; "" while it was not
+	// ResumedRecords, ResumedBytes and RepeatedBytes are as in JobDetails.
+	ResumedRecords uint64     `json:"resumed_records"`
+	ResumedBytes   uint64     `json:"resumed_bytes"`
+	RepeatedBytes  uint64     `json:"repeated_bytes"`
+	Steps          []StepTime `json:"steps"`
 }
 
 // PeerInfo says who is at the other end of a peer link, as established by the handshake.

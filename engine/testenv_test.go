@@ -426,6 +426,10 @@ func (m *fakeMigrator) History(counter uint64) (JobHistory, error) {
 	return JobHistory{Job: JobReport{Counter: counter}, Events: []JobEvent{{1, "begun"}}}, m.err
 }
 
+func (m *fakeMigrator) Report(counter uint64) (JobDetails, error) {
+	return JobDetails{Job: JobReport{Counter: counter}, RepeatedBytes: 7}, m.err
+}
+
 func (m *fakeMigrator) Jobs() []JobStatus { return m.jobs }
 
 func (m *fakeMigrator) WhenDone(counter uint64, timeout time.Duration, fn func(JobStatus)) {

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"fmt"
 	"time"
 
 	"godwit/engine/cluster"
@@ -138,6 +139,15 @@ const (
 	// PhaseReturning: likewise, and the target has answered that it hands the slot back.
 	PhaseReturning
 )
+
+var phaseNames = [...]string{"pending", "active", "decided", "committed", "cleaning", "done", "aborting", "failed", "keeping", "returning"}
+
+func (p Phase) String() string {
+	if int(p) < len(phaseNames) {
+		return phaseNames[p]
+	}
+	return fmt.Sprintf("phase(%d)", uint8(p))
+}
 
 // Ended reports that nothing is left to do for the slot.
 func (p Phase) Ended() bool { return p == PhaseDone || p == PhaseFailed }

@@ -85,6 +85,7 @@ func TestNamesOfKinds(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{MsgAsk.String(), "ask"}, {MessageKind(99).String(), "message(99)"},
 		{ReplyDead.String(), "dead"}, {ReplyKind(99).String(), "reply(99)"},
+		{PhaseReturning.String(), "returning"}, {Phase(99).String(), "phase(99)"},
 		{StepFailed.String(), "failed"}, {Step(99).String(), "step(99)"},
 		{RoundFinal.String(), "final"}, {RoundKind(99).String(), "final"},
 	} {

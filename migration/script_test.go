@@ -232,8 +232,6 @@ func showEffect(ef Effect) string {
 	}
 }
 
-var phaseNames = [...]string{"pending", "active", "decided", "committed", "cleaning", "done", "aborting", "failed", "keeping", "returning"}
-
 // TestSourceScripts runs the scripts, and requires that together they take every transition of the table and no other.
 func TestSourceScripts(t *testing.T) {
 	sc := &script{seen: map[[2]Step]bool{}}

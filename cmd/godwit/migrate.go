@@ -34,7 +34,7 @@ func newMigrateCommand() *cobra.Command {
 		Long:  "Move slots to another node while both go on serving. A job belongs to the node that serves the slots, its source: --node names that one.",
 		RunE:  groupOnly,
 	}
-	c.AddCommand(newMigratePlanCommand(), newMigrateStartCommand(), newMigrateStatusCommand(), newMigrateHistoryCommand(), newMigrateThrottleCommand())
+	c.AddCommand(newMigratePlanCommand(), newMigrateStartCommand(), newMigrateStatusCommand(), newMigrateHistoryCommand(), newMigrateReportCommand(), newMigrateThrottleCommand())
 	for _, v := range jobVerbs {
 		c.AddCommand(v.command())
 	}
@@ -219,6 +219,36 @@ func newMigrateHistoryCommand() *cobra.Command {
 	}
 	f.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func newMigrateReportCommand() *cobra.Command {
+	var f jobFlags
+	c := &cobra.Command{
+		Use:   "report JOB --node HOST:PORT",
+		Short: "Print all that is known of a job, as JSON",
+		Long: `Print all that is known of a job, as JSON: what counted for it, how long writers were paused, how long it was at each step, what each
+slot sent, and sent again after a crash or to a busy target, how the copies compared, and what became of it, and when. It is there while the
+job runs, and as long as its node remembers the job. JOB is its number or its id. migration/DESIGN.md lists the fields.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			counter, err := parseJob(args[0])
+			if err != nil {
+				return err
+			}
+			node, err := dial(f.node, f.password)
+			if err != nil {
+				return err
+			}
+			defer node.close()
+			var r engine.JobDetails
+			if err := node.json(&r, "GODWIT", "MIGRATION", "REPORT", strconv.FormatUint(counter, 10)); err != nil {
+				return explain(f.node, err)
+			}
+			return printJSON(c.OutOrStdout(), r)
+		},
+	}
+	f.add(c)
 	return c
 }
 

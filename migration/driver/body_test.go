@@ -71,14 +71,14 @@ func someBodies(sl slot.Slot) map[string][]byte {
 	}
 }
 
-// TestBodiesGolden pins the bytes of version 1 of bodies and of version 2 of the stored progress of a slot. Version 1 of that still
-// reads.
+// TestBodiesGolden pins the bytes of version 1 of bodies and of version 3 of the stored progress of a slot. Versions 1 and 2 of that still
+// read.
 func TestBodiesGolden(t *testing.T) {
 	var out strings.Builder
 	for _, name := range []string{"put", "delete", "replace", "digest", "several", "commands", "append", "content", "tables"} {
 		fmt.Fprintf(&out, "%s %x\n", name, someBodies(0x1234)[name])
 	}
-	p := slotProgress{phase: migration.PhaseCommitted, attempt: 0x01020304, stored: true, slotAccount: slotAccount{records: 5, bytes: 0x600, pauseUs: 7, outcome: migration.ConfirmEqual}, keptUntilMs: 0x0809}
+	p := slotProgress{phase: migration.PhaseCommitted, attempt: 0x01020304, stored: true, slotAccount: slotAccount{records: 5, bytes: 0x600, pauseUs: 7, outcome: migration.ConfirmEqual, costs: costs{10, 11, 12, stepTimes{1: 13, len(timedSteps) - 1: 14}}}, keptUntilMs: 0x0809}
 	fmt.Fprintf(&out, "progress %x under %x\n", p.encode(), progressKey(7, 0x1234))
 	if got, err := decodeProgress(p.encode()); err != nil || got != p {
 		t.Errorf("progress reads back as %+v, %v", got, err)
@@ -86,6 +86,11 @@ func TestBodiesGolden(t *testing.T) {
 	first, err := hex.DecodeString("01030102030400000000000000050000000000000600000000000000000701")
 	if err != nil {
 		t.Fatal(err)
+	}
+	p.costs = costs{}
+	second := append(append([]byte{2}, first[1:]...), 0, 0, 0, 0, 0, 0, 8, 9)
+	if got, err := decodeProgress(second); err != nil || got != p {
+		t.Errorf("progress of version 2 reads as %+v, %v", got, err)
 	}
 	p.keptUntilMs = 0
 	if got, err := decodeProgress(first); err != nil || got != p {
@@ -195,12 +200,13 @@ func FuzzDecodeBody(f *testing.F) {
 	})
 }
 
-// FuzzDecodeProgress: what reads is the one way to write it, but for version 1, which is written again as version 2 without a copy
-// that is kept.
+// FuzzDecodeProgress: what reads is the one way to write it, but for earlier versions, which are written again with zeros for what they do not
+// have.
 func FuzzDecodeProgress(f *testing.F) {
 	p := slotProgress{phase: migration.PhaseActive, attempt: 3}
 	f.Add(p.encode())
 	f.Add(append([]byte{1}, p.encode()[1:progressSizeV1]...))
+	f.Add(append([]byte{2}, p.encode()[1:progressSizeV2]...))
 	f.Add([]byte{1, 99, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := decodeProgress(b)
@@ -208,8 +214,8 @@ func FuzzDecodeProgress(f *testing.F) {
 			return
 		}
 		want := b
-		if len(b) == progressSizeV1 {
-			want = append(append([]byte{progressVersion}, b[1:]...), make([]byte, progressSize-progressSizeV1)...)
+		if len(b) < progressSize {
+			want = append(append([]byte{progressVersion}, b[1:]...), make([]byte, progressSize-len(b))...)
 		}
 		if got := p.encode(); !bytes.Equal(got, want) {
 			t.Fatalf("%x is %+v, written as %x, want %x", b, p, got, want)

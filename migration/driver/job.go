@@ -24,7 +24,7 @@ import (
 // and delete what is kept. It is read still.
 const (
 	jobVersion      = 2
-	progressVersion = 2
+	progressVersion = 3
 )
 
 // header is what is stored of a job, as JSON under key.Job(counter).
@@ -71,7 +71,7 @@ type header struct {
 //
 //	| offset | size | field                     |
 //	|--------|------|---------------------------|
-//	| 0      | 1    | version, 2                |
+//	| 0      | 1    | version, 3                |
 //	| 1      | 1    | phase                     |
 //	| 2      | 4    | attempt, big-endian, as all that follow  |
 //	| 6      | 8    | records sent              |
@@ -79,6 +79,7 @@ type header struct {
 //	| 22     | 8    | pause in µs; 0 before the handover |
 //	| 30     | 1    | how the comparison after takeover ended (migration.ConfirmOutcome); 0 before it did |
 //	| 31     | 8    | wall clock in ms until which the copy is kept; 0 if it is not (version 1 ends before this) |
+//	| 39     | 136  | costs, as costs.append writes them (version 2 ends before this) |
 type slotProgress struct {
 	phase   migration.Phase
 	attempt cluster.Attempt
@@ -93,12 +94,14 @@ type slotAccount struct {
 	records, bytes uint64
 	pauseUs        uint64
 	outcome        migration.ConfirmOutcome
+	costs
 }
 
-// progressSize is the length of an encoded slotProgress in bytes, progressSizeV1 that of its first version.
+// progressSize is the length of an encoded slotProgress in bytes, the others those of its first versions.
 const (
-	progressSize   = 39
+	progressSize   = progressSizeV2 + costsSize
 	progressSizeV1 = 31
+	progressSizeV2 = 39
 )
 
 func (p slotProgress) encode() []byte {
@@ -109,13 +112,14 @@ func (p slotProgress) encode() []byte {
 	b = binary.BigEndian.AppendUint64(b, p.bytes)
 	b = binary.BigEndian.AppendUint64(b, p.pauseUs)
 	b = append(b, byte(p.outcome))
-	return binary.BigEndian.AppendUint64(b, uint64(p.keptUntilMs))
+	return p.costs.append(binary.BigEndian.AppendUint64(b, uint64(p.keptUntilMs)))
 }
 
 func decodeProgress(b []byte) (slotProgress, error) {
 	first := len(b) == progressSizeV1 && b[0] == 1 && b[1] <= byte(migration.PhaseFailed)
-	second := len(b) == progressSize && b[0] == progressVersion && b[1] <= byte(migration.PhaseReturning)
-	if !first && !second || b[30] > byte(migration.ConfirmGone) {
+	second := len(b) == progressSizeV2 && b[0] == 2 && b[1] <= byte(migration.PhaseReturning)
+	third := len(b) == progressSize && b[0] == progressVersion && b[1] <= byte(migration.PhaseReturning)
+	if !first && !second && !third || b[30] > byte(migration.ConfirmGone) {
 		return slotProgress{}, fmt.Errorf("migration: the stored progress of a slot has %d bytes beginning %x", len(b), b[:min(len(b), 2)])
 	}
 	p := slotProgress{
@@ -129,8 +133,11 @@ func decodeProgress(b []byte) (slotProgress, error) {
 		},
 		stored: true,
 	}
-	if second {
+	if second || third {
 		p.keptUntilMs = int64(binary.BigEndian.Uint64(b[31:]))
+	}
+	if third {
+		p.costs.decode(b[progressSizeV2:])
 	}
 	return p, nil
 }

@@ -39,6 +39,8 @@ type sourceSlot struct {
 	stream  stream
 	link    link
 	timing  migration.Timing
+	watch   stopwatch
+	resent  resent
 	size    uint64 // of the slot in tables, when its copy was begun
 	timers  [2]env.Timer
 	keeping env.Timer     // ends the time for which the copy is kept
@@ -161,7 +163,9 @@ func (s *sourceSlot) work() {
 		if e, ok := q.event.(migration.EvConfirmed); ok {
 			s.before.outcome = e.Outcome
 		}
-		effects := s.machine.Step(s.d.env.Clock.Mono(), q.event)
+		now := s.d.env.Clock.Mono()
+		effects := s.machine.Step(now, q.event)
+		s.watch.at(stepName(s.machine.Now()), now, &s.before.times)
 		s.entered(false)
 		for _, ef := range effects {
 			s.execute(ef)
@@ -320,6 +324,9 @@ func (s *sourceSlot) send(m migration.Message) {
 		if _, round := s.machine.Now(); round != migration.RoundFinal {
 			lane = env.Bulk
 		}
+		if s.resent.sent(uint64(m.Attempt), m.Seq) {
+			s.before.repeatedBytes += uint64(len(m.Body))
+		}
 		if mutant.On(mutant.RebuiltResend) {
 			m.Body = s.stream.rebuilt(m.Seq, m.Body)
 		}
@@ -382,7 +389,12 @@ func (s *sourceSlot) readPiece() int {
 	if s.link.waited > 0 {
 		s.stream.large = 0 // a limit makes the round wait: it is kept by small pieces
 	}
+	records, bytes := s.stream.records, s.stream.bytes
 	body, last, err := s.stream.read()
+	if s.stream.kind == migration.RoundResume {
+		s.before.resumedRecords += s.stream.records - records
+		s.before.resumedBytes += s.stream.bytes - bytes
+	}
 	if err != nil {
 		s.readFailed(err)
 		return 0

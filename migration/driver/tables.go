@@ -149,6 +149,7 @@ func (t *tables) sendLater(b tableBlock) {
 	s.d.env.Clock.AfterFunc(s.d.cfg.Source.RetryMax/4, func() {
 		s.enqueue(queued{step: func() {
 			if s.stream.tables == t {
+				s.before.repeatedBytes += uint64(len(b.body))
 				t.send(b)
 			}
 		}})

@@ -52,6 +52,9 @@ const (
 // settleRest is how long it waits when it may not delete yet, because a slot or all clients are paused.
 const settleRest = 5 * time.Millisecond
 
+// Password is the password that clients must give now, "" if they need none. Nodes that are no peers are given it, as by Kvrocks.
+func (n *Node) Password() string { return n.password() }
+
 // migrateOut answers a MIGRATE to another server.
 func (s *Session) migrateOut(spec *command.Spec, args [][]byte, m migrateRequest) {
 	n := s.n

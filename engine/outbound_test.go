@@ -22,6 +22,9 @@ type otherServer struct {
 	timeout time.Duration // of the last call
 }
 
+// Open is not what MIGRATE uses.
+func (o *otherServer) Open(string) env.ServerConn { return nil }
+
 func (o *otherServer) Do(addr string, commands [][][]byte, timeout time.Duration, done func([][]byte, error)) {
 	o.timeout = timeout
 	var said [][]string

@@ -70,6 +70,25 @@ func WholeKeys(s slot.Slot, span key.Span) key.Span {
 // KeysFrom moves a bound of items that lies within a user key to behind that key.
 func KeysFrom(s slot.Slot, bound []byte) []byte { return wholeKey(s, bound, contentAfter) }
 
+// OneKey is the user key of which a span covers all items, if it covers those of one key and nothing else.
+func OneKey(s slot.Slot, span key.Span) (user []byte, ok bool) {
+	p := parsePlace(s, span.Lo)
+	if !p.exact || len(p.element) > 0 {
+		return nil, false
+	}
+	whole := ContentSpan(s, p.user)
+	return p.user, bytes.Equal(whole.Lo, span.Lo) && bytes.Equal(whole.Hi, span.Hi)
+}
+
+// Index is the place of an element of a list, from 0; other elements have none.
+func (i *Item) Index() uint64 {
+	if i.Record.Type != List {
+		return 0
+	}
+	index, _ := listIndex(i.Element)
+	return index
+}
+
 // wholeKey moves a bound that lies within the items of a user key to one of their ends.
 func wholeKey(s slot.Slot, bound []byte, end byte) []byte {
 	p := parsePlace(s, bound)

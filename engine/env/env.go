@@ -13,6 +13,7 @@ package env
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -91,6 +92,18 @@ type Servers interface {
 	// wait for the connection and each wait for the other side to take bytes or to send some. After ErrConnect nothing was sent;
 	// after another error any of the commands may have been executed, or may yet be. The commands must not be changed until done runs.
 	Do(addr string, commands [][][]byte, timeout time.Duration, done func(replies [][]byte, err error))
+	// Open returns a connection to addr that lasts. It is made by the first ServerConn.Do.
+	Open(addr string) ServerConn
+}
+
+// ServerConn is a connection to a server that is no peer, for servers to which it matters what is said on one connection. Once it has
+// broken it stays so. It is safe for concurrent use.
+type ServerConn interface {
+	// Do is Servers.Do on this connection: what is given first is sent and answered first. A reply may have limit bytes. After an error
+	// the connection is broken.
+	Do(commands [][][]byte, limit int, timeout time.Duration, done func(replies [][]byte, err error))
+	// Close breaks the connection; what is under way ends with an error. It may be called again.
+	Close()
 }
 
 // ErrConnect says that Servers could not reach a server.
@@ -100,6 +113,9 @@ var ErrConnect = errors.New("the server could not be reached")
 var (
 	// ErrLink says that the link could not be made, failed its handshake, or broke; the outcome is unknown.
 	ErrLink = errors.New("peer link failed")
+	// ErrNotPeer is an ErrLink: what answers there has refused the handshake, so it has executed nothing. It is no node, or does not let
+	// this one in.
+	ErrNotPeer = fmt.Errorf("%w: no peer", ErrLink)
 	// ErrTimeout says that no answer came in time; the outcome is unknown.
 	ErrTimeout = errors.New("peer call timed out")
 )

@@ -196,6 +196,9 @@ func (l *link) connect() (net.Conn, error) {
 	return conn, nil
 }
 
+// errHandshake says that the other side answered the handshake with an error.
+var errHandshake = errors.New("refused")
+
 func (l *link) shake(conn net.Conn, h env.Handshake) error {
 	if err := conn.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
 		return err
@@ -223,7 +226,7 @@ func (l *link) shake(conn net.Conn, h env.Handshake) error {
 		case err != nil:
 			return err
 		case v.Kind == resp.ErrorKind:
-			return &env.RemoteError{Text: v.Str}
+			return fmt.Errorf("%w: %s", errHandshake, v.Str)
 		case v.Kind != resp.BulkKind || len(rest) > 0:
 			return fmt.Errorf("the reply is %s", v)
 		}
@@ -374,7 +377,11 @@ func (l *link) fail(cause error) (ended bool) {
 	}
 	l.mu.Unlock()
 	// The cause is for people: were it wrapped, a refused handshake would look like a refused call.
-	err := fmt.Errorf("%w: %s: %s", env.ErrLink, l.key.to.Addr, cause.Error())
+	kind := env.ErrLink
+	if errors.Is(cause, errHandshake) {
+		kind = env.ErrNotPeer
+	}
+	err := fmt.Errorf("%w: %s: %s", kind, l.key.to.Addr, cause.Error())
 	for _, c := range failed {
 		l.finish(c, nil, err)
 	}

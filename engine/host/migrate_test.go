@@ -217,10 +217,57 @@ func TestServers(t *testing.T) {
 			t.Errorf("%.30q: %s, %v", x.answer, got, o.err)
 		}
 	}
+	testServerConn(t, servers)
 	_ = listener.Close()
 	if o := ask(listener.Addr().String()); o.err == nil || !strings.Contains(o.err.Error(), "could not be reached") {
 		t.Errorf("a server that is not there: %v", o.err)
 	}
 	servers.Close()
 	servers.Do(listener.Addr().String(), nil, time.Second, func([][]byte, error) { t.Error("something happened after Close") })
+}
+
+// testServerConn is what a connection that lasts says: things in the order given, replies up to the limit, and nothing more once it has broken.
+func testServerConn(t *testing.T, servers *Servers) {
+	t.Helper()
+	s := start(t, nil)
+	conn := servers.Open(s.Addr().String())
+	got := make(chan string, 10)
+	say := func(limit int, commands ...[][]byte) {
+		conn.Do(commands, limit, 10*time.Second, func(replies [][]byte, err error) { got <- fmt.Sprintf("%q %v", replies, err != nil) })
+	}
+	expect := func(want string) {
+		t.Helper()
+		select {
+		case g := <-got:
+			if g != want {
+				t.Errorf("a lasting connection: %s, want %s", g, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("no outcome")
+		}
+	}
+	word := func(s ...string) (out [][]byte) {
+		for _, w := range s {
+			out = append(out, []byte(w))
+		}
+		return out
+	}
+	say(100, word("CLIENT", "SETNAME", "lasting"), word("SET", "k", strings.Repeat("x", 300_000)))
+	say(100, word("CLIENT", "GETNAME"))
+	expect(`["+OK\r\n" "+OK\r\n"] false`)
+	expect(`["$7\r\nlasting\r\n"] false`)
+	say(100, word("STRLEN", "k"), word("GET", "k"))
+	expect(`[":300000\r\n"] true`)
+	say(1000, word("PING"))
+	expect(`[] true`)
+	conn = servers.Open(s.Addr().String())
+	say(100, word("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no"))
+	say(100, word("PING"))
+	<-got
+	expect(`[] true`)
+	conn = servers.Open(s.Addr().String())
+	conn.Close()
+	say(100, word("PING"))
+	expect(`[] true`)
+	conn.Close()
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 	"godwit/engine/resp"
 )
 
-// Servers runs commands on servers that are no peers, over TCP, on a connection for each call.
+// Servers runs commands on servers that are no peers, over TCP, on a connection for each call of Do, and on those of Open.
 type Servers struct {
 	life life
 	stop context.Context
@@ -44,19 +45,35 @@ func (s *Servers) Close() {
 // replyLimit is the longest reply that is waited for.
 const replyLimit = 64 << 10
 
-// talk has one connection from beginning to end. What it sends is not collected first: it may be large.
+// talk has one connection from beginning to end.
 func (s *Servers) talk(addr string, commands [][][]byte, timeout time.Duration) ([][]byte, error) {
+	conn, err := s.dial(addr, timeout)
+	if err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(s.stop, func() { _ = conn.Close() })()
+	defer conn.Close()
+	return exchange(conn, commands, replyLimit, timeout)
+}
+
+func (s *Servers) dial(addr string, timeout time.Duration) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: timeout}
 	conn, err := dialer.DialContext(s.stop, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", env.ErrConnect, err.Error())
 	}
-	defer context.AfterFunc(s.stop, func() { _ = conn.Close() })()
-	defer conn.Close()
+	return conn, nil
+}
+
+// exchange sends commands and reads their replies. What it sends is not collected first: it may be large. After an error the connection
+// is closed.
+func exchange(conn net.Conn, commands [][][]byte, limit int, timeout time.Duration) ([][]byte, error) {
 	sent := make(chan error, 1)
 	go func() { sent <- sendCommands(conn, commands, timeout) }()
-	replies, err := readReplies(conn, len(commands), timeout)
-	_ = conn.Close()
+	replies, err := readReplies(conn, len(commands), limit, timeout)
+	if err != nil {
+		_ = conn.Close() // ends the sender, too
+	}
 	if werr := <-sent; werr != nil && err != nil {
 		err = errors.Join(err, werr)
 	}
@@ -80,22 +97,22 @@ func sendCommands(conn net.Conn, commands [][][]byte, timeout time.Duration) err
 	return nil
 }
 
-// readReplies reads so many replies.
-func readReplies(conn net.Conn, count int, timeout time.Duration) (replies [][]byte, err error) {
+// readReplies reads so many replies, of at most limit bytes each.
+func readReplies(conn net.Conn, count, limit int, timeout time.Duration) (replies [][]byte, err error) {
 	buf := make([]byte, 0, readBuffer)
-	for len(replies) < count {
-		_, rest, err := resp.ParseReply(buf)
+	for next := buf; len(replies) < count; {
+		_, rest, err := resp.ParseReply(next)
 		switch {
 		case err == nil:
-			end := len(buf) - len(rest)
-			replies = append(replies, buf[:end:end])
-			buf = append(make([]byte, 0, max(readBuffer, len(rest))), rest...)
+			replies = append(replies, bytes.Clone(next[:len(next)-len(rest)]))
+			next = rest
 			continue
 		case !errors.Is(err, resp.ErrIncomplete):
 			return replies, fmt.Errorf("%w: %s", env.ErrLink, err.Error())
-		case len(buf) >= replyLimit:
-			return replies, fmt.Errorf("%w: a reply of more than %d bytes", env.ErrLink, replyLimit)
+		case len(next) >= limit:
+			return replies, fmt.Errorf("%w: a reply of more than %d bytes", env.ErrLink, limit)
 		}
+		buf = buf[:copy(buf[:cap(buf)], next)]
 		if len(buf) == cap(buf) {
 			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
 		}
@@ -104,6 +121,7 @@ func readReplies(conn net.Conn, count int, timeout time.Duration) (replies [][]b
 		}
 		n, err := conn.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
+		next = buf
 		var late net.Error
 		switch {
 		case errors.As(err, &late) && late.Timeout():

@@ -22,6 +22,9 @@ import (
 // readItems builds the next message of the first walk, of commands or of a logical digest.
 func (s *stream) readItems() ([]byte, error) {
 	w := &s.walks[0]
+	if w.how == walkCompare && s.outside != nil {
+		return s.readExpected()
+	}
 	if w.how == walkCompare {
 		c, err := data.ReadContent(s.snap, s.slot, w.span, w.limits, store.WithDigest)
 		if err != nil {
@@ -105,6 +108,10 @@ func (s *stream) resolve() error {
 	}
 	if err := s.addOwners(users, generations); err != nil {
 		return err
+	}
+	if s.outside != nil && (whole || len(walks) > 0) {
+		s.anew("so much has changed that nobody knows which keys have been deleted")
+		walks, whole = nil, false
 	}
 	switch {
 	case len(s.walks) > 0: // all of the slot is walked anyway

@@ -136,6 +136,7 @@ type Driver struct {
 	// arrived.
 	importing map[slot.Slot]time.Duration
 	announces map[announceKey]*announce
+	kvrocks   map[cluster.NodeID]*kvrocks // targets that are no peers
 	ask       env.Timer
 	tables    int // made of messages that arrived: names for their files
 
@@ -158,7 +159,7 @@ func New(cfg Config) (func(*engine.Node) engine.Migrator, error) {
 	return func(n *engine.Node) engine.Migrator {
 		d := &Driver{
 			node: n, env: n.Options(), cfg: cfg,
-			sources: map[slot.Slot]*sourceSlot{}, targets: map[slot.Slot]*targetSlot{}, importing: map[slot.Slot]time.Duration{}, announces: map[announceKey]*announce{},
+			sources: map[slot.Slot]*sourceSlot{}, targets: map[slot.Slot]*targetSlot{}, importing: map[slot.Slot]time.Duration{}, announces: map[announceKey]*announce{}, kvrocks: map[cluster.NodeID]*kvrocks{},
 		}
 		d.arrivals.d = d
 		d.pacer.d, d.pacer.node.limit, d.pacer.latency = d, limit, n.TakeLatency
@@ -177,6 +178,9 @@ func (d *Driver) Close() {
 	}
 	for _, sl := range sortedSlots(d.sources) {
 		d.sources[sl].close()
+	}
+	for _, k := range d.kvrocks { //det:ok each is closed, in any order
+		k.close()
 	}
 	for _, sl := range sortedSlots(d.targets) {
 		d.targets[sl].dropStaging()

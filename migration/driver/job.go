@@ -43,6 +43,8 @@ type header struct {
 	// Payload is how the data travel; TableSlots counts the slots whose base was sent as sorted tables.
 	Payload    engine.Payload `json:"payload,omitempty"`
 	TableSlots int            `json:"table_slots,omitempty"`
+	// Kvrocks says that the target is a Kvrocks, and so takes commands.
+	Kvrocks bool `json:"kvrocks,omitempty"`
 	// Priority orders the jobs that wait: the greater first.
 	Priority int `json:"priority,omitempty"`
 	// Throttle is the job's limit, as migration.ParseLimit reads it; "" for none.
@@ -442,6 +444,9 @@ func (j *job) status() engine.JobStatus {
 	}
 	if st.Position = j.position; st.Position > 0 && st.Waiting == "" {
 		st.Waiting = j.queued()
+	}
+	if st.Waiting == "" {
+		st.Waiting = j.outsideWaiting()
 	}
 	if st.Waiting == "" {
 		st.Waiting = d.pacer.waiting(j)

@@ -73,7 +73,7 @@ type sourceView struct {
 // newSourceSlot makes the machine of a slot. Driver.mu is held.
 func newSourceSlot(d *Driver, j *job, sl slot.Slot) *sourceSlot {
 	s := &sourceSlot{d: d, job: j, slot: sl, id: d.jobID(j.header.Counter), running: true, letGo: !within(j.header.Held, sl), resting: j.header.Paused}
-	s.stream = stream{d: d, slot: sl, content: j.header.Payload == engine.PayloadCommand, stale: j.header.RollbackOf != nil, later: func(fn func()) { s.enqueue(queued{step: fn}) }}
+	s.stream = stream{d: d, slot: sl, outside: j.outside(), content: j.header.Payload == engine.PayloadCommand, stale: j.header.RollbackOf != nil, later: func(fn func()) { s.enqueue(queued{step: fn}) }}
 	return s
 }
 
@@ -275,8 +275,7 @@ func (s *sourceSlot) executeCutover(ef migration.Effect) {
 		s.d.node.Exclusive(s.slot, func(o *engine.Owned) { o.Unpause() })
 		s.pauseEnded(true)
 	case migration.EfConfirm:
-		s.confirm = newConfirm(s)
-		s.confirm.next()
+		s.beginConfirm()
 	case migration.EfKeep:
 		s.keep()
 	case migration.EfNotReturned:
@@ -335,7 +334,7 @@ func (s *sourceSlot) send(m migration.Message) {
 		m.Body = []byte(s.job.header.Payload) // the way back compares what this one has compared
 	}
 	kind, attempt, seq := m.Kind, m.Attempt, m.Seq
-	s.d.call(s.job.header.Target, lane, &m, func(r migration.Reply, err error) {
+	s.deliver(lane, &m, func(r migration.Reply, err error) {
 		if err != nil {
 			s.post(migration.EvSendFailed{Message: kind, Attempt: attempt, Seq: seq, Err: err.Error()})
 			return

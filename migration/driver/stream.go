@@ -30,6 +30,8 @@ type stream struct {
 
 	tables  *tables       // the base goes as tables, whose sender reads the round; nil otherwise
 	content bool          // the payload is commands: walks are over items, and keys is empty
+	outside *kvrocks      // the target is a Kvrocks, and content is true; nil otherwise
+	broken  error         // why nothing more is read; nil mostly
 	taken   store.Changes // with content: taken from the tracker, and not made walks yet
 	keys    [][]byte      // still to be read, ascending
 	walks   []walk        // still to be walked, the first next
@@ -51,6 +53,7 @@ type walk struct {
 	how    walkHow
 	limits store.ChunkLimits
 	key    []byte // of the record whose items the span is; nil: none, or several
+	again  bool   // with outside: what is compared was just replaced
 }
 
 type walkHow uint8
@@ -66,6 +69,7 @@ type covered struct {
 	changes store.Changes
 	records int // in the span of a digest
 	digest  bool
+	again   bool          // of a walk that is
 	copied  bool          // it is of the base
 	sentAt  time.Duration // if it is of the base
 }
@@ -114,6 +118,7 @@ func (s *stream) open(k migration.RoundKind, opened func()) {
 	case migration.RoundBase:
 		s.cut(walk{span: key.DataSpan(s.slot), how: walkCopy, limits: s.chunkLimits()}, opened)
 	case migration.RoundResume:
+		s.anew("nobody knows which keys the source has deleted meanwhile")
 		s.cut(walk{span: key.DataSpan(s.slot), how: walkCompare, limits: s.digestLimits()}, opened)
 	default:
 		s.openChanges(k, opened)
@@ -188,6 +193,9 @@ func (s *stream) openChanges(k migration.RoundKind, opened func()) {
 // read reads the next piece of the round: a body, or nil when nothing is left; last says that nothing follows.
 func (s *stream) read() (body []byte, last bool, err error) {
 	s.cost = 0
+	if s.broken != nil {
+		return nil, false, s.broken
+	}
 	if !s.taken.Empty() {
 		if err := s.resolve(); err != nil {
 			return nil, false, err
@@ -323,6 +331,9 @@ func (s *stream) redo(seq uint64) (span key.Span, surprise bool) {
 		s.beginKeyAgain()
 	}
 	s.walks = append([]walk{w}, s.walks...)
+	if s.outside != nil {
+		s.compareAgain(c.again)
+	}
 	return w.span, surprise
 }
 

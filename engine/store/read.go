@@ -24,7 +24,7 @@ type Reader interface {
 // Get implements Reader.
 func (s *Store) Get(k []byte) ([]byte, bool, error) { return s.Append(nil, k) }
 
-// Append implements Reader. It looks into the row cache first.
+// Append implements Reader. It looks into the row cache first, and into the roster then.
 func (s *Store) Append(dst, k []byte) ([]byte, bool, error) {
 	if s.rows == nil {
 		return s.kv.get(k, dst)
@@ -33,9 +33,17 @@ func (s *Store) Append(dst, k []byte) ([]byte, bool, error) {
 	if found {
 		return value, true, nil
 	}
+	absent, helpless := s.names.absent(k)
+	if absent {
+		return dst, false, nil
+	}
 	value, found, err := s.kv.get(k, dst)
-	if found && err == nil {
+	switch {
+	case err != nil:
+	case found:
 		s.rows.fill(token, k, value[len(dst):])
+	case helpless:
+		s.names.learn(k, s.kv)
 	}
 	return value, found, err
 }

@@ -160,7 +160,13 @@ func (g *Staging) Ingest(span key.Span, sums []TableSum) (bool, error) {
 
 // ingest takes tables of a span in.
 func (s *Store) ingest(paths []string, span key.Span) error {
+	if s.names != nil {
+		s.names.ingesting(span)
+	}
 	b, err := s.kv.ingest(paths)
+	if s.names != nil {
+		s.names.committed()
+	}
 	if err != nil {
 		return fmt.Errorf("store: ingest: %w", err)
 	}

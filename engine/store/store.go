@@ -48,7 +48,7 @@ type Options struct {
 	// CacheBytes is the size of the block cache in bytes; 0 means 256 MiB.
 	CacheBytes int64
 	// RowCacheBytes is the size of the cache of records and elements in bytes; 0 means 256 MiB, or 8 KiB in the simulator. Less
-	// than 4 KiB, a negative number for one, means none.
+	// than 4 KiB, a negative number for one, means none. The roster, which knows what is not there, takes an eighth of that more.
 	RowCacheBytes int64
 	// MemTableBytes is the size of a memtable in bytes; 0 means 64 MiB.
 	MemTableBytes uint64
@@ -115,6 +115,7 @@ func (c *Caches) Close() {
 type Store struct {
 	kv    kv
 	rows  *rowCache // nil if there is none
+	names *roster   // nil if there are no rows
 	fatal func(error)
 	fs    vfs.FS // and dir, to stage tables
 	dir   string
@@ -149,14 +150,13 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("store: make directory %s: %w", o.Dir, err)
 	}
 	s := &Store{fatal: o.Fatal, syncer: o.Syncer, fs: o.FS, dir: o.Dir}
-	switch {
-	case o.RowCacheBytes != 0:
-		s.rows = newRowCache(o.RowCacheBytes)
-	case o.Sim != nil:
-		s.rows = newRowCache(8 << 10) // so small that rows are pushed out
-	default:
-		s.rows = newRowCache(256 << 20)
+	if o.RowCacheBytes == 0 {
+		o.RowCacheBytes = 256 << 20
+		if o.Sim != nil {
+			o.RowCacheBytes = 8 << 10 // so small that rows are pushed out
+		}
 	}
+	s.rows = newRowCache(o.RowCacheBytes)
 	word, open := formatPebble, openPebble
 	if o.Sim != nil && o.Sim.Memory {
 		word, open = formatMemory, openMemory
@@ -170,7 +170,11 @@ func Open(o Options) (*Store, error) {
 		}
 		return nil, fmt.Errorf("store: open %s: %w", o.Dir, err)
 	}
-	if err := dropStaged(o.FS, o.Dir); err != nil {
+	err = dropStaged(o.FS, o.Dir)
+	if err == nil && s.rows != nil {
+		s.names, err = openRoster(o.RowCacheBytes/8, s.kv)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store: open %s: %w", o.Dir, err), s.kv.close())
 	}
 	return s, nil
@@ -206,8 +210,14 @@ func (s *Store) Abandon() {
 func (s *Store) Commit(b *Batch) Position {
 	tracked := s.trackers.collect(b.b)
 	ops := b.b.Reader() // Pebble takes the bytes of a large batch away
+	if s.names != nil {
+		s.names.committing(b)
+	}
 	if err := s.kv.apply(b); err != nil {
 		s.fatal(fmt.Errorf("store: commit: %w", err))
+	}
+	if s.names != nil {
+		s.names.committed()
 	}
 	if tracked != nil {
 		s.trackers.record(tracked)

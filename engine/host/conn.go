@@ -25,6 +25,8 @@ const (
 	flushEveryBytes = 64 << 10
 	// outputBytes is how much may wait to be written before the connection runs no further command.
 	outputBytes = 1 << 20
+	// putOffBytes is how much may wait for other connections before it is written.
+	putOffBytes = 64 << 10
 	// sendBytes is how much is written at once, which the client must have taken before the deadline.
 	sendBytes = 1 << 20
 	// aheadCommands is how many commands may be ahead of the replies, which wait for the disk or for a slot.
@@ -178,6 +180,16 @@ func (c *conn) write() {
 		}
 		c.written(b, err)
 	}
+}
+
+// putOff has the loop write what was delivered when it has run what has arrived on other connections, so that a client is not woken
+// by each reply by itself, and what runs commands stays in the processor's cache. The caller is the writer, and is it no more.
+func (c *conn) putOff() {
+	if n, _ := c.unwritten(); n > 0 && n < putOffBytes {
+		c.looped.writeSoon()
+		return
+	}
+	c.write()
 }
 
 // writeRest writes all but the first n bytes of a buffer, and what is delivered meanwhile, and waits for a client that does not read.
@@ -386,7 +398,8 @@ func (c *conn) read(from func([]byte) (int, error)) error {
 }
 
 // runBatch runs the complete commands that have been read, some at a time, and writes the replies that are ready. When the client
-// is too far ahead it waits, or returns tooFar if that is not nil: called again, it goes on.
+// is too far ahead it waits, or returns tooFar if that is not nil, as on a loop: called again, it goes on. A loop writes the last
+// replies later.
 func (c *conn) runBatch(tooFar error) error {
 	if c.from == len(c.in) && len(c.commands) == 0 {
 		return nil
@@ -397,7 +410,11 @@ func (c *conn) runBatch(tooFar error) error {
 		}
 		c.ran += c.session.ExecuteAll(c.commands[c.ran:])
 		c.session.Flush()
-		if mine {
+		switch {
+		case !mine:
+		case tooFar != nil && c.ran == len(c.commands) && !c.cutMore: // a loop, and nothing is left to run
+			c.putOff()
+		default:
 			c.write()
 		}
 		if c.ran == len(c.commands) {

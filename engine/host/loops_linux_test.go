@@ -65,6 +65,60 @@ func TestLongCommandHoldsUpNobody(t *testing.T) {
 	}
 }
 
+// TestPutOffReplyIsNotHeldUp: a reply that is to be written when other connections have had their turns does not wait for one whose
+// command does not come to its end.
+func TestPutOffReplyIsNotHeldUp(t *testing.T) {
+	s := start(t, func(c *Config) { c.Loops = 1 })
+	l := s.loops.all[0]
+	first, other, stuck := dial(t, s), dial(t, s), dial(t, s)
+	for _, c := range []*client{first, other, stuck} {
+		c.send("PING\r\n")
+		c.expect("+PONG\r\n")
+	}
+	if !until(s.looped) {
+		t.Fatal("the loop does not have the connections")
+	}
+	s.Node().Exclusive(slot.OfKey([]byte("a")), func(*engine.Owned) { // a command on it takes as long as this
+		l.mu.Lock() // the loop sees the first connection, and then waits here until the others can be seen together
+		first.send("PING\r\n")
+		other.send("ECHO b\r\n")
+		stuck.send("SET a 1\r\n")
+		l.mu.Unlock()
+		first.expect("+PONG\r\n")
+		other.expect("$1\r\nb\r\n")
+	})
+	stuck.expect("+OK\r\n")
+}
+
+// TestPosted: sockets are looked after in the order in which they were posted, and the list keeps no more room than it needs.
+func TestPosted(t *testing.T) {
+	l := &loop{}
+	socks := make([]sock, 5)
+	next := 0
+	take := func() {
+		t.Helper()
+		if s := l.nextPosted(); s != &socks[next%5] {
+			t.Fatalf("the socket after %d others is not the one that was posted then", next)
+		}
+		next++
+	}
+	for i := range 1000 {
+		l.post(&socks[i%5])
+		if i >= 4 {
+			take()
+		}
+	}
+	if cap(l.posted) > 16 {
+		t.Errorf("a list of at most five has room for %d", cap(l.posted))
+	}
+	for range 4 {
+		take()
+	}
+	if s := l.nextPosted(); s != nil {
+		t.Error("an empty list has something")
+	}
+}
+
 // TestTakeover: a runner is taken over in a turn only, and ends with it; a turn that has ended just before leaves it the loop's.
 func TestTakeover(t *testing.T) {
 	l := &loop{of: &loops{wake: make(chan struct{}, 1)}}

@@ -39,10 +39,11 @@ const (
 
 // loop is one of the loops.
 type loop struct {
-	of    *loops
-	log   *slog.Logger
-	epoll int
-	pipe  [2]int // a byte in it wakes the loop
+	of     *loops
+	log    *slog.Logger
+	syncer *Syncer
+	epoll  int
+	pipe   [2]int // a byte in it wakes the loop
 
 	runner atomic.Pointer[runner]
 
@@ -51,6 +52,7 @@ type loop struct {
 	posted  []*sock // posted[looked:] are to be looked after, in this order
 	looked  int
 	polling bool // the runner waits, or is about to: it must be woken
+	holding bool // the syncer waits for the loop
 	closing bool
 }
 
@@ -66,10 +68,10 @@ type runner struct {
 const takenOver = ^uint64(0)
 
 // startLoops starts n loops.
-func startLoops(n int, log *slog.Logger) (*loops, error) {
+func startLoops(n int, syncer *Syncer, log *slog.Logger) (*loops, error) {
 	ls := &loops{wake: make(chan struct{}, 1), stop: make(chan struct{})}
 	for range n {
-		l := &loop{of: ls, log: log, socks: map[int32]*sock{}}
+		l := &loop{of: ls, log: log, syncer: syncer, socks: map[int32]*sock{}}
 		if err := l.open(); err != nil {
 			ls.close()
 			return nil, err
@@ -217,6 +219,7 @@ func (l *loop) run(r *runner) {
 			if !l.turn(r, func() { h.s.happened(h.events) }) {
 				return
 			}
+			l.syncer.hurry()
 		}
 		clear(batch[:])
 	}
@@ -235,16 +238,22 @@ func (l *loop) turn(r *runner, do func()) bool {
 	return r.beat.CompareAndSwap(beat, beat+1)
 }
 
-// wait waits until there is something to do.
+// wait waits until there is something to do. Before it sleeps, sync rounds begin that waited for the loop.
 func (l *loop) wait(events []syscall.EpollEvent) (n int, open bool) {
+	if l.syncer.waits() {
+		if n = l.poll(events, 0); n > 0 { // what has arrived meanwhile goes with the round
+			return n, true
+		}
+	}
 	l.mu.Lock()
 	if l.closing {
+		l.hold(false)
 		l.mu.Unlock()
 		return 0, false
 	}
-	l.polling = l.looked == len(l.posted)
 	timeout := 0
-	if l.polling {
+	if l.polling = l.looked == len(l.posted); l.polling {
+		l.hold(false)
 		timeout = -1
 	}
 	l.mu.Unlock()
@@ -252,7 +261,20 @@ func (l *loop) wait(events []syscall.EpollEvent) (n int, open bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.polling = false
+	l.hold(!l.closing)
 	return n, !l.closing
+}
+
+// hold tells the syncer whether the loop has requests to run. l.mu is held.
+func (l *loop) hold(on bool) {
+	switch {
+	case on == l.holding:
+	case on:
+		l.syncer.hold()
+	default:
+		l.syncer.letGo()
+	}
+	l.holding = on
 }
 
 func (l *loop) poll(events []syscall.EpollEvent, timeout int) int {

@@ -10,7 +10,7 @@ import (
 // loops are for systems with epoll. Elsewhere each connection has a goroutine.
 type loops struct{}
 
-func startLoops(int, *slog.Logger) (*loops, error) { return &loops{}, nil }
+func startLoops(int, *Syncer, *slog.Logger) (*loops, error) { return &loops{}, nil }
 
 func (*loops) adopt(*conn, net.Conn) looped { return nil }
 

@@ -152,7 +152,7 @@ func (s *Server) startLoops(n int) (err error) {
 	if n == 0 {
 		n = runtime.GOMAXPROCS(0) / 2
 	}
-	s.loops, err = startLoops(max(n, 0), s.log)
+	s.loops, err = startLoops(max(n, 0), s.syncer, s.log)
 	return err
 }
 

@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 		if file := os.Getenv(haltVariable); file != "" {
 			moves = haltHere(file)
 		}
+		if file := os.Getenv(latencyVariable); file != "" {
+			moves.Latency = latencyIn(file)
+		}
 		runProgram(moves)
 		os.Exit(0)
 	}

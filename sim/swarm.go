@@ -287,7 +287,7 @@ func drawDriver(d dice) driver.Config {
 		SlotsAtOnce:  pick(d, 1, 2, 4),
 		CallTimeout:  pick(d, 100*time.Millisecond, 300*time.Millisecond, 700*time.Millisecond),
 		AskAfter:     pick(d, 40*time.Millisecond, 150*time.Millisecond, 500*time.Millisecond),
-		SnapshotKept: pick(d, 2*time.Second, time.Minute),
+		SnapshotKept: pick(d, 2*time.Second, time.Minute), SmallSlotBytes: 1,
 	}
 	if c.ChunkBytes > 1000 && c.ChunkRecords == 8 {
 		c.IngestBytes = 600 // a message of the base becomes a table at the target

@@ -43,6 +43,9 @@ type Config struct {
 	// SlotsAtOnce is how many slots of a job move at the same time: also of those that were held and are told to cut over, that rested
 	// and go on, and that were on their way before a restart. Default 4.
 	SlotsAtOnce int
+	// SmallSlotBytes is up to which size, in bytes of keys and values, a slot counts for a quarter of one in SlotsAtOnce: four times as many small
+	// slots move at a time. Default 256 KiB; 1 means that none is small.
+	SmallSlotBytes int
 	// JobsAtOnce is how many jobs of the node move slots at the same time; the others wait, see pumpJobs. Jobs that rest, or of which
 	// all slots are held or only copies are kept, are not among them. Default 4.
 	JobsAtOnce int
@@ -99,6 +102,7 @@ func (c *Config) Validate() error {
 	def(&c.TablesFrom, 64<<20)
 	def(&c.TrackerBytes, 16<<20)
 	def(&c.SlotsAtOnce, 4)
+	def(&c.SmallSlotBytes, 256<<10)
 	def(&c.JobsAtOnce, 4)
 	def(&c.ImportsAtOnce, 16)
 	def(&c.ImportBytes, 64<<20)
@@ -107,7 +111,7 @@ func (c *Config) Validate() error {
 	defDur(&c.CallTimeout, 2*time.Second)
 	defDur(&c.AskAfter, 2*time.Second)
 	defDur(&c.SnapshotKept, 10*time.Minute)
-	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TableBytes, c.IngestBytes, c.TablesFrom, c.TrackerBytes, c.SlotsAtOnce, c.JobsAtOnce, c.ImportsAtOnce, c.ImportBytes, c.HeldAtOnce, c.JobsKept} {
+	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TableBytes, c.IngestBytes, c.TablesFrom, c.TrackerBytes, c.SlotsAtOnce, c.SmallSlotBytes, c.JobsAtOnce, c.ImportsAtOnce, c.ImportBytes, c.HeldAtOnce, c.JobsKept} {
 		if n < 0 {
 			return errors.New("migration: a limit of the driver is negative")
 		}

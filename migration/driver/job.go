@@ -89,6 +89,8 @@ type slotProgress struct {
 	keptUntilMs int64
 	// stored says that the phase is in the store; a slot that is not begun has no entry.
 	stored bool
+	// size is for the queue.
+	size sizeClass
 }
 
 // slotAccount is what the move of a slot has done so far. What was done since the last change of phase is lost with a crash.

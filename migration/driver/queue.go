@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"slices"
 
+	"godwit/engine/key"
 	"godwit/engine/mutant"
 	"godwit/engine/slot"
+	"godwit/engine/store"
 	"godwit/migration"
 )
 
@@ -16,11 +18,79 @@ type share struct {
 	// active slots are on their way, held ones stand copied before their handover. Neither those that rest nor those of which only a
 	// copy is kept count.
 	active, held int
+	// weight is that of the active slots: smallShare for each small one, and 1 for each other.
+	weight float64
 	// told slots were held and may be handed over, resting ones may go on, open ones have to be begun: when there is room.
 	told, resting []*sourceSlot
 	open          []slot.Slot
 	// must are begun whatever the limits: they are decided, or given up, and somebody waits for them; or they are to rest.
 	must []slot.Slot
+}
+
+// smallShare is what a small slot counts for where slots that move at a time are counted: its way is a matter of round trips and syncs, which it shares
+// with others, and it holds next to nothing in memory.
+const smallShare = 0.25
+
+// begun counts a slot that is on its way.
+func (s *share) begun(sl slot.Slot) {
+	s.active++
+	s.weight += s.j.slots[sl].weight()
+}
+
+// room reports whether a slot may go on its way.
+func (s *share) room(sl slot.Slot) bool {
+	return s.weight+s.j.slots[sl].weight() <= float64(s.j.d.cfg.SlotsAtOnce)
+}
+
+// sizeClass is what is known of a slot's size.
+type sizeClass uint8
+
+const (
+	sizeUnknown sizeClass = iota
+	sizeSmall             // at most Config.SmallSlotBytes
+	sizeLarge
+)
+
+func (p *slotProgress) weight() float64 {
+	if p.size == sizeSmall {
+		return smallShare
+	}
+	return 1
+}
+
+// lookAhead finds out whether the next slots of each job are small.
+func (d *Driver) lookAhead() {
+	if d.cfg.SmallSlotBytes <= 1 {
+		return
+	}
+	var next []*slotProgress
+	var slots []slot.Slot
+	d.mu.Lock()
+	for _, j := range d.jobs {
+		if j.header.EndedMs != 0 {
+			continue
+		}
+		open := 0
+		for _, sl := range j.order {
+			if p := j.slots[sl]; d.sources[sl] == nil && !p.ended() {
+				if p.size == sizeUnknown {
+					next, slots = append(next, p), append(slots, sl)
+				}
+				if open++; float64(open)*smallShare >= float64(d.cfg.SlotsAtOnce) {
+					break
+				}
+			}
+		}
+	}
+	d.mu.Unlock()
+	for i, p := range next {
+		c, err := store.ReadChunk(d.node.Store(), key.DataSpan(slots[i]), store.ChunkLimits{Bytes: d.cfg.SmallSlotBytes, Records: 1 << 30}, 0)
+		d.mu.Lock()
+		if p.size = sizeLarge; err == nil && c.Last && c.Bytes <= d.cfg.SmallSlotBytes {
+			p.size = sizeSmall
+		}
+		d.mu.Unlock()
+	}
 }
 
 // waits reports that slots of the job wait for room.
@@ -32,6 +102,7 @@ func (s *share) waits() bool { return len(s.told)+len(s.resting)+len(s.open) > 0
 func (d *Driver) pumpJobs() {
 	var begin []*sourceSlot
 	var over []*job
+	d.lookAhead()
 	d.mu.Lock()
 	if d.closed {
 		d.mu.Unlock()
@@ -102,7 +173,7 @@ func (j *job) share() share {
 		case p.stored && (p.phase != migration.PhaseActive || h.Error != "" || h.Paused || mutant.On(mutant.QueueForgotten)):
 			s.must = append(s.must, sl)
 			if !h.Paused && !p.kept() {
-				s.active++
+				s.begun(sl)
 			}
 		case !h.Paused:
 			s.open = append(s.open, sl)
@@ -129,29 +200,29 @@ func (s *share) count(src *sourceSlot, seen sourceView) {
 			s.told = append(s.told, src)
 		}
 	default:
-		s.active++
+		s.begun(src.slot)
 	}
 }
 
 // letIn lets slots of a job go on, and begins others, until there is no more room. Driver.mu is held.
 func (d *Driver) letIn(s *share) (begin []*sourceSlot) {
 	j := s.j
-	for ; len(s.resting) > 0 && s.active < d.cfg.SlotsAtOnce; s.resting = s.resting[1:] {
+	for ; len(s.resting) > 0 && s.room(s.resting[0].slot); s.resting = s.resting[1:] {
 		src := s.resting[0]
 		src.resting = false
 		src.post(migration.EvOrders{Orders: src.orders()}) // a queue's mutex nests in Driver.mu
-		s.active++
+		s.begun(src.slot)
 	}
-	for ; len(s.told) > 0 && s.active < d.cfg.SlotsAtOnce; s.told = s.told[1:] {
+	for ; len(s.told) > 0 && s.room(s.told[0].slot); s.told = s.told[1:] {
 		src := s.told[0]
 		src.letGo = true
 		src.post(migration.EvOrders{Orders: src.orders()})
-		s.active++
+		s.begun(src.slot)
 		s.held--
 	}
-	for ; len(s.open) > 0 && s.active < d.cfg.SlotsAtOnce && s.held < d.cfg.HeldAtOnce; s.open = s.open[1:] {
+	for ; len(s.open) > 0 && s.room(s.open[0]) && s.held < d.cfg.HeldAtOnce; s.open = s.open[1:] {
 		begin = append(begin, d.addSource(j, s.open[0]))
-		s.active++
+		s.begun(s.open[0])
 	}
 	return begin
 }

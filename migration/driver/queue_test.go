@@ -146,3 +146,47 @@ func TestHeldTakesNoPlace(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// TestSmallSlots: four times as many slots move at a time when they are small, and not when one record makes them large.
+func TestSmallSlots(t *testing.T) {
+	cfg := quick()
+	cfg.SlotsAtOnce, cfg.SmallSlotBytes = 2, 1000
+	for _, large := range []bool{false, true} {
+		w := newWorld(t, 3)
+		w.inOrder = true
+		w.born(2, cfg)
+		from := w.nodes[0]
+		var slots []slot.Slot
+		for i := range 20 {
+			k := fmt.Sprint("key", i)
+			slots = append(slots, slot.OfKey([]byte(k)))
+			value := "v"
+			if large {
+				value = strings.Repeat("v", 1000)
+			}
+			if got := w.do(from, "SET", k, value).String(); got != "OK" {
+				t.Fatal(got)
+			}
+		}
+		w.inOrder = false
+		job := w.start(0, 1, slots...)
+		most := 0
+		w.until("the job ends", func() bool {
+			on := 0
+			for _, sl := range slots {
+				if s := from.stepOf(sl); s != migration.StepIdle && !s.Ended() {
+					on++
+				}
+			}
+			most = max(most, on)
+			return from.job(job).State.Ended()
+		})
+		if want := map[bool]int{false: 8, true: 2}[large]; most != want {
+			t.Errorf("large %v: %d slots were on their way at once, want %d", large, most, want)
+		}
+		if st := from.job(job); st.State != engine.JobSuccess || st.Moved.Len() != len(slots) {
+			t.Errorf("large %v: %+v", large, st)
+		}
+		w.close()
+	}
+}

@@ -32,6 +32,7 @@ type sourceSlot struct {
 	queue   []queued
 	running bool
 	closed  bool
+	hurries bool // writers wait: steps do not take turns with those of other slots
 	view    sourceView
 
 	// What follows belongs to the worker that steps the machine.
@@ -132,6 +133,19 @@ func (s *sourceSlot) first(ev migration.Event) {
 // post queues an event and makes sure that a worker takes it.
 func (s *sourceSlot) post(ev migration.Event) { s.enqueue(queued{event: ev}) }
 
+// postNow is post for callers that hold no lock and need not return soon: while writers wait it steps the machine before it returns.
+func (s *sourceSlot) postNow(ev migration.Event) {
+	s.mu.Lock()
+	if s.closed || !s.hurries || s.running {
+		s.mu.Unlock()
+		s.post(ev)
+		return
+	}
+	s.queue, s.running = append(s.queue, queued{event: ev}), true
+	s.mu.Unlock()
+	s.work()
+}
+
 func (s *sourceSlot) enqueue(q queued) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,13 +159,19 @@ func (s *sourceSlot) enqueue(q queued) {
 	}
 }
 
-// work steps the machine with one event and carries out the effects, then makes room for others.
+// work steps the machine with one event and carries out the effects, then makes room for others, unless writers wait.
 func (s *sourceSlot) work() {
+	for s.workOnce() {
+	}
+}
+
+// workOnce reports whether the next event is to be taken at once.
+func (s *sourceSlot) workOnce() (more bool) {
 	s.mu.Lock()
 	if s.closed || len(s.queue) == 0 {
 		s.running = false
 		s.mu.Unlock()
-		return
+		return false
 	}
 	q := s.queue[0]
 	s.queue = slices.Delete(s.queue, 0, 1) // not s.queue[1:], which would take new memory for each event; the queue is short
@@ -188,9 +208,21 @@ func (s *sourceSlot) work() {
 	if now := s.view.step; now != before && (now == migration.StepHolding || now == migration.StepKeeping) {
 		s.d.env.Workers.Submit(s.d.pumpJobs) // it makes room for another slot
 	}
-	if s.running = len(s.queue) > 0 && !s.closed; s.running {
+	s.running = len(s.queue) > 0 && !s.closed
+	if s.running && s.hurries {
+		return true
+	}
+	if s.running {
 		s.d.env.Workers.Submit(s.work)
 	}
+	return false
+}
+
+// hurry says whether writers wait for the slot.
+func (s *sourceSlot) hurry(now bool) {
+	s.mu.Lock()
+	s.hurries = now
+	s.mu.Unlock()
 }
 
 // waiting says what the slot waits for beside the work itself, "" if it does not.
@@ -339,7 +371,7 @@ func (s *sourceSlot) send(m migration.Message) {
 			s.post(migration.EvSendFailed{Message: kind, Attempt: attempt, Seq: seq, Err: err.Error()})
 			return
 		}
-		s.post(migration.EvReply{Message: kind, Attempt: attempt, Seq: seq, Reply: r})
+		s.postNow(migration.EvReply{Message: kind, Attempt: attempt, Seq: seq, Reply: r})
 	})
 }
 
@@ -420,6 +452,7 @@ func (s *sourceSlot) setTimer(e migration.EfTimer) {
 // pause parks writes. Those that were admitted have finished when the lock is held.
 func (s *sourceSlot) pause() {
 	s.paused, s.pausing = s.d.env.Clock.Mono(), true
+	s.hurry(true)
 	park := func() { s.d.node.Exclusive(s.slot, func(o *engine.Owned) { o.Pause() }) }
 	if mutant.On(mutant.NoDrain) {
 		s.d.env.Workers.Submit(park)
@@ -434,6 +467,7 @@ func (s *sourceSlot) pauseEnded(handedOver bool) {
 		return
 	}
 	s.pausing = false
+	s.hurry(false)
 	if !handedOver {
 		s.d.mu.Lock()
 		s.job.givenUp++
@@ -496,7 +530,7 @@ func (s *sourceSlot) decide() {
 		s.post(migration.EvOverruled{Why: overruled})
 		return
 	}
-	d.node.Store().WhenDurable(at, func() { s.post(migration.EvDecided{}) })
+	d.node.Store().WhenDurable(at, func() { s.postNow(migration.EvDecided{}) })
 }
 
 // keep waits for the end of the time for which the copy is kept. A wall clock that was set back does not make it longer than the

@@ -218,7 +218,7 @@ func (s *Session) serve(w *work) (again bool) {
 	}
 	tx := s.begin(w, mode)
 	start := s.out.Len()
-	s.ctx = command.Context{Args: w.args, Out: &s.out, Tx: tx, Rand: n.opts.Rand.Uint64, Cluster: n.opts.Cluster}
+	s.ctx = command.Context{Args: w.args, Out: &s.out, Tx: tx, Rand: n.random, Cluster: n.opts.Cluster}
 	if spec.Flags&command.Blocking != 0 {
 		s.ctx.Waiter = s
 	}

@@ -11,12 +11,12 @@ import (
 // the batch must be discarded.
 func (o *Owned) Import(b *store.Batch, drop key.Span, commands []byte) (expires int64, err error) {
 	tx := data.BeginImport(o.n.store, b)
-	tx.SetRand(o.n.opts.Rand.Uint64)
+	tx.SetRand(o.n.random)
 	tx.DropKeys(o.slot, drop)
 	if err := tx.Err(); err != nil {
 		return data.NoExpiry, err
 	}
-	if err := o.n.table.Import(&tx, commands, o.n.opts.Rand.Uint64); err != nil {
+	if err := o.n.table.Import(&tx, commands, o.n.random); err != nil {
 		return data.NoExpiry, err
 	}
 	return tx.Expires(), nil

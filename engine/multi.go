@@ -271,7 +271,7 @@ func (s *Session) tearExec(m *transaction, start int) {
 func (s *Session) executeOne(q *queuedCommand) {
 	n := s.n
 	began := n.opts.Clock.Mono()
-	s.ctx = command.Context{Args: q.args, Out: &s.out, Tx: &s.tx, Rand: n.opts.Rand.Uint64, Cluster: n.opts.Cluster}
+	s.ctx = command.Context{Args: q.args, Out: &s.out, Tx: &s.tx, Rand: n.random, Cluster: n.opts.Cluster}
 	q.spec.Handler(&s.ctx)
 	if n.monitors.count.Load() != 0 {
 		n.monitors.tell(s, q.spec, q.args)

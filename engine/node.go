@@ -58,6 +58,7 @@ type Node struct {
 	stats     stats
 	config    config
 	started   time.Duration
+	random    func() uint64 // of Options.Rand
 
 	// change serializes changes of the id and the map. It is taken before stripes.
 	change sync.Mutex
@@ -84,7 +85,7 @@ func Open(o Options) (*Node, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{opts: o, table: o.Commands, hints: map[slot.Slot]cluster.Hint{}, wished: map[slot.Slot]cluster.NodeID{}, opening: map[slot.Slot]cluster.JobID{}, started: o.Clock.Mono()}
+	n := &Node{opts: o, table: o.Commands, hints: map[slot.Slot]cluster.Hint{}, wished: map[slot.Slot]cluster.NodeID{}, opening: map[slot.Slot]cluster.JobID{}, started: o.Clock.Mono(), random: o.Rand.Uint64}
 	n.expiring.unknown.Store(true)
 	n.config.init(&n.opts)
 	n.slow.init()

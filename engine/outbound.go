@@ -304,7 +304,7 @@ func (o *outbound) may() verdictKind {
 func (o *outbound) remove() {
 	n := o.n
 	var tx data.Tx
-	tx.SetRand(n.opts.Rand.Uint64)
+	tx.SetRand(n.random)
 	tx.Reset(n.store, data.Write, n.opts.Clock.WallMs())
 	for i := range o.items {
 		if e := tx.Load(o.items[i].user); e.Found {

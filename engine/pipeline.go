@@ -203,7 +203,7 @@ func (s *Session) serveMember(m *groupMember, args [][]byte, nowMs int64) bool {
 	}
 	tx, start := &s.tx, s.out.Len()
 	tx.ResetIn(&s.group.Group, mode, nowMs)
-	s.ctx = command.Context{Args: args, Out: &s.out, Tx: tx, Rand: s.n.opts.Rand.Uint64, Cluster: s.n.opts.Cluster}
+	s.ctx = command.Context{Args: args, Out: &s.out, Tx: tx, Rand: s.n.random, Cluster: s.n.opts.Cluster}
 	m.spec.Handler(&s.ctx)
 	switch {
 	case tx.Err() != nil:

@@ -37,18 +37,19 @@ type Session struct {
 	id   uint64
 	opts SessionOptions
 
-	mu      sync.Mutex
-	out     resp.Writer    // replies of the commands since the last Flush
-	need    store.Position // what the replies in out depend on
-	held    []heldReplies  // flushed, waiting for the gate, oldest first
-	pending *parkedCommand // the command that waits; those behind it are in queue
-	resumed *parkedCommand // the one that runs again after a wait
-	slot    slot.Slot      // for which pending waits
-	queue   [][][]byte
-	queued  int    // bytes in queue
-	failure string // of the protocol: to be answered after the commands before it
-	closing bool   // after QUIT or a fatal protocol error: deliver what is there, then close
-	closed  bool
+	mu       sync.Mutex
+	out      resp.Writer    // replies of the commands since the last Flush
+	need     store.Position // what the replies in out depend on
+	releases func()         // release, once it was needed
+	held     []heldReplies  // flushed, waiting for the gate, oldest first
+	pending  *parkedCommand // the command that waits; those behind it are in queue
+	resumed  *parkedCommand // the one that runs again after a wait
+	slot     slot.Slot      // for which pending waits
+	queue    [][][]byte
+	queued   int    // bytes in queue
+	failure  string // of the protocol: to be answered after the commands before it
+	closing  bool   // after QUIT or a fatal protocol error: deliver what is there, then close
+	closed   bool
 
 	// What the client told about itself, and what it may do.
 	authed  bool
@@ -92,7 +93,7 @@ func (n *Node) NewSession(o SessionOptions) (*Session, error) {
 	s.active.Store(int64(s.created))
 	s.shown.Store(&clientInfo{protocol: resp.V2})
 	s.out.Reset(nil, resp.V2)
-	s.tx.SetRand(n.opts.Rand.Uint64)
+	s.tx.SetRand(n.random)
 	s.group.commit = s.commitGroup
 	if err := n.sessions.add(s, n.maxClients()); err != nil {
 		return nil, err
@@ -285,7 +286,10 @@ func (s *Session) flush() {
 	h := heldReplies{at: s.need, began: time.Duration(s.active.Load()), bytes: bytes.Clone(s.out.Bytes())}
 	s.emptyOut()
 	s.held = append(s.held, h)
-	s.n.store.WhenDurable(h.at, s.release)
+	if s.releases == nil {
+		s.releases = s.release
+	}
+	s.n.store.WhenDurable(h.at, s.releases)
 }
 
 // emptyOut forgets the replies that were handed on, and the memory of large ones. s.mu is held.

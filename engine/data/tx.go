@@ -179,7 +179,11 @@ const valuesRoom = 4 << 10
 // get reads the value of a key of the store. It is valid until the transaction ends, and may be changed by who reads it.
 func (t *Tx) get(k []byte) (value []byte, found bool, err error) {
 	if cap(t.values)-len(t.values) < valuesRoom/8 {
-		t.values = make([]byte, 0, valuesRoom)
+		room := valuesRoom
+		if t.values == nil {
+			room /= 4 // many connections read little
+		}
+		t.values = make([]byte, 0, room)
 	}
 	free := t.values[len(t.values):]
 	value, found, err = t.Reader().Append(free, k)

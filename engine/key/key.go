@@ -78,6 +78,9 @@ func (s Span) Covers(o Span) bool {
 	return bytes.Compare(s.Lo, o.Lo) <= 0 && bytes.Compare(o.Hi, s.Hi) <= 0
 }
 
+// prefixBytes is the length of what appendPrefix appends.
+const prefixBytes = 5
+
 // appendPrefix appends namespace, slot and kind.
 func appendPrefix(dst []byte, s slot.Slot, k Kind) []byte {
 	return append(dst, 1, namespace, byte(s>>8), byte(s), byte(k))
@@ -167,28 +170,37 @@ func SplitExpiry(rest []byte) (expireMs int64, user []byte, ok bool) {
 
 // KindSpan is the span of the keys of one kind in a slot.
 func KindSpan(s slot.Slot, k Kind) Span {
-	lo := appendPrefix(nil, s, k)
-	return Span{Lo: lo, Hi: successor(lo)}
+	return prefixSpan(appendPrefix(make([]byte, 0, 2*prefixBytes), s, k))
 }
 
 // SlotSpan is the span of all keys of a slot, bookkeeping included.
 func SlotSpan(s slot.Slot) Span {
-	lo := []byte{1, namespace, byte(s >> 8), byte(s)}
-	return Span{Lo: lo, Hi: successor(lo)}
+	return prefixSpan(append(make([]byte, 0, 2*prefixBytes), 1, namespace, byte(s>>8), byte(s)))
 }
 
 // DataSpan is the span of the keys of a slot that move with it.
 func DataSpan(s slot.Slot) Span {
 	all := SlotSpan(s)
-	return Span{Lo: successor(appendPrefix(nil, s, Book)), Hi: all.Hi}
+	return Span{Lo: succeed(appendPrefix(nil, s, Book)), Hi: all.Hi}
 }
 
 // UserSpan is the span of all slots.
 func UserSpan() Span { return Span{Lo: []byte{1, namespace}, Hi: []byte{1, namespace + 1}} }
 
+// prefixSpan is the span of the keys that start with p. It stands where p does, if there is room.
+func prefixSpan(p []byte) Span {
+	n := len(p)
+	both := append(p, p...)
+	return Span{Lo: both[:n:n], Hi: succeed(both[n:])}
+}
+
 // successor is the smallest key greater than every key that starts with p.
 func successor(p []byte) []byte {
-	out := bytes.Clone(p)
+	return succeed(bytes.Clone(p))
+}
+
+// succeed makes p its successor.
+func succeed(out []byte) []byte {
 	for i := len(out) - 1; i >= 0; i-- {
 		if out[i] < 0xff {
 			out[i]++

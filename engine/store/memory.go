@@ -170,7 +170,7 @@ func (m *memory) apply(b *Batch) error {
 	defer m.mu.Unlock()
 	payload, err := m.log.append(b.b.Repr())
 	m.version++
-	if err := m.records.change(batchrepr.Reader(payload[batchrepr.HeaderLen:]), int(b.b.Count())); err != nil {
+	if err := m.records.change(batchrepr.Reader(payload[batchrepr.HeaderLen:]), max(int(b.b.Count()), leastRoom)); err != nil {
 		panic(err) // the batch was built by this process
 	}
 	return err

@@ -62,7 +62,11 @@ type memoryLog struct {
 	end       int64 // where the next record goes
 	installed int64 // length of the file when it was put in place
 	synced    int64
+	room      []byte // what was written last, and the memory for more
 }
+
+// leastPiece is how much memory is taken at once at least for what is written. It is kept while a record that stands in it is.
+const leastPiece = 4 << 10
 
 // openMemoryLog locks the directory, reads its log into c and replaces it by one that holds c: a record that was given up
 // must not be found behind new ones later.
@@ -122,7 +126,7 @@ func readLog(b []byte, c *records) error {
 		}
 		const leastBytes = 3 // of an operation: the file's word for their number is not enough to take memory
 		count := int(binary.LittleEndian.Uint32(r.batch[batchrepr.HeaderLen-4:]))
-		if err := c.change(batchrepr.Reader(r.batch[batchrepr.HeaderLen:]), min(count, len(r.batch)/leastBytes)); err != nil {
+		if err := c.change(batchrepr.Reader(r.batch[batchrepr.HeaderLen:]), max(min(count, len(r.batch)/leastBytes), leastRoom)); err != nil {
 			return fmt.Errorf("%w: record at %d: %w", ErrDamaged, at, err)
 		}
 		at = r.end
@@ -192,7 +196,13 @@ func appendSet(dst []byte, r *record) []byte {
 
 // append writes a batch to the end of the file and returns the copy of it that was written, also on an error.
 func (l *memoryLog) append(batch []byte) ([]byte, error) {
-	b := appendLogRecord(make([]byte, 0, recordHead+len(batch)), l.end, l.synced, batch)
+	size := recordHead + len(batch)
+	if size > cap(l.room)-len(l.room) {
+		l.room = make([]byte, 0, max(size, leastPiece))
+	}
+	from := len(l.room)
+	l.room = appendLogRecord(l.room, l.end, l.synced, batch)
+	b := l.room[from:len(l.room):len(l.room)]
 	payload := b[recordHead:]
 	if len(batch) > maxBatchSize {
 		return payload, fmt.Errorf("a batch of %d bytes: the limit is %d", len(batch), maxBatchSize)

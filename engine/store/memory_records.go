@@ -28,6 +28,7 @@ type records struct {
 	tree    *tree
 	readers int // of tree as it is
 	probe   record
+	room    []record // for those to come
 }
 
 func newRecords() records {
@@ -69,7 +70,6 @@ func (c *records) get(k, dst []byte) ([]byte, bool) {
 // an error for was not written by a batch of this package. It takes the memory of so many new records at once.
 func (c *records) change(ops batchrepr.Reader, atOnce int) error {
 	c.detach()
-	room := make([]record, 0, atOnce)
 	for {
 		kind, k, v, ok, err := ops.Next()
 		switch {
@@ -78,11 +78,13 @@ func (c *records) change(ops batchrepr.Reader, atOnce int) error {
 		case !ok:
 			return nil
 		case kind == pebble.InternalKeyKindSet:
-			if len(room) == cap(room) {
-				room = make([]record, 0, 1)
+			if len(c.room) == 0 {
+				c.room = make([]record, max(atOnce, 1))
 			}
-			room = append(room, record{k, v})
-			c.tree.Set(&room[len(room)-1])
+			r := &c.room[0]
+			c.room = c.room[1:]
+			*r = record{k, v}
+			c.tree.Set(r)
 		case kind == pebble.InternalKeyKindDelete:
 			c.probe.key = k
 			c.tree.Delete(&c.probe)
@@ -95,6 +97,9 @@ func (c *records) change(ops batchrepr.Reader, atOnce int) error {
 		}
 	}
 }
+
+// leastRoom is how many records the engine makes at once at least. The memory is kept while one of them is.
+const leastRoom = 16
 
 // detach leaves the tree to its readers.
 func (c *records) detach() {
@@ -131,9 +136,13 @@ type memoryIter struct {
 
 // newMemoryIter makes an iterator. c's mutex is held.
 func newMemoryIter(mu *sync.Mutex, c *records, span key.Span) *Iter {
-	i := &memoryIter{mu: mu, c: c, tree: c.pin(), span: span, side: -1}
-	i.it = i.tree.Iter()
-	return &Iter{m: i}
+	both := &struct {
+		Iter
+		in memoryIter
+	}{in: memoryIter{mu: mu, c: c, tree: c.pin(), span: span, side: -1}}
+	both.in.it = both.in.tree.Iter()
+	both.m = &both.in
+	return &both.Iter
 }
 
 func (i *memoryIter) first() bool {

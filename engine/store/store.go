@@ -127,6 +127,7 @@ type Store struct {
 	last    atomic.Uint64 // position of the latest commit
 	durable atomic.Uint64
 	syncer  env.Syncer
+	round   func() // syncRound, as the syncer takes it
 
 	mu        sync.Mutex
 	waiters   []waiter // in the order of their calls
@@ -150,6 +151,7 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("store: make directory %s: %w", o.Dir, err)
 	}
 	s := &Store{fatal: o.Fatal, syncer: o.Syncer, fs: o.FS, dir: o.Dir}
+	s.round = s.syncRound
 	if o.RowCacheBytes == 0 {
 		o.RowCacheBytes = 256 << 20
 		if o.Sim != nil {
@@ -254,7 +256,7 @@ func (s *Store) WhenDurable(p Position, fn func()) {
 	s.waiters = append(s.waiters, waiter{p, fn})
 	if !s.scheduled {
 		s.scheduled = true
-		s.syncer.Schedule(s.syncRound)
+		s.syncer.Schedule(s.round)
 	}
 }
 

@@ -31,7 +31,7 @@ func (w *world) settle(when string) {
 func (w *world) unsettled() string {
 	for _, c := range w.clients {
 		if c.busy {
-			return fmt.Sprintf("client %d waits for %q", c.index, c.argv)
+			return fmt.Sprintf("client %d waits for %q", c.index, c.words())
 		}
 	}
 	for _, p := range w.procs {
@@ -40,6 +40,9 @@ func (w *world) unsettled() string {
 		}
 		if p.stalled() {
 			return fmt.Sprintf("node %d stands still", p.index)
+		}
+		if p.ended() {
+			continue
 		}
 		for _, j := range p.node.Migrator().Jobs() {
 			if !j.State.Ended() {

@@ -23,7 +23,7 @@ type client struct {
 	conns []*conn
 	over  bool // ends after the operation that is underway
 	busy  bool
-	argv  []string     // of a transaction, for people
+	argv  []string     // nil for a transaction
 	tx    *transaction // nil unless it is one
 	reads [][]string   // that travel together; nil unless they do
 	slot  int
@@ -67,12 +67,15 @@ func (c *client) next() {
 	}
 	slot := c.w.oper.focus(c.dice)
 	e := c.w.drawErrand(c.dice, slot)
-	if !c.w.plan.act(c.class, e.argv) {
+	if p := c.w.plan; p != nil && !p.act(c.class, e.words()) {
 		c.rest()
 		return
 	}
 	c.run(slot, e, nil)
 }
+
+// words is the operation for people.
+func (c *client) words() []string { return errand{argv: c.argv, tx: c.tx}.words() }
 
 // do begins a command on a slot.
 func (c *client) do(slot int, argv []string, then func(resp.Value, bool)) {
@@ -161,7 +164,7 @@ func (c *client) begin(op linearize.Operation) (linearize.ID, bool) {
 	op.Client, op.Slot, op.Call = c.id, uint16(w.keys.slots[c.slot]), int64(w.now)
 	id, err := w.history.Begin(op)
 	if err != nil {
-		w.violate(propertyHarness, "command %q: %v", c.argv, err)
+		w.violate(propertyHarness, "command %q: %v", c.words(), err)
 	}
 	return id, err == nil
 }

@@ -239,16 +239,7 @@ func (p *process) ended() bool {
 	if !p.ready() {
 		return false
 	}
-	m := p.node.Migrator()
-	if !m.Busy() { // which takes less time than a list of all jobs
-		return true
-	}
-	for _, j := range m.Jobs() {
-		if !j.State.Ended() {
-			return false
-		}
-	}
-	return true
+	return !p.node.Migrator().(*driver.Driver).Live()
 }
 
 // pointWatch counts the points of a move as they are passed, and takes the power away at one of them. The methods of a nil

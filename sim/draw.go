@@ -7,9 +7,17 @@ import (
 
 // errand is what a client does in one operation of its own.
 type errand struct {
-	argv  []string     // a command; of a transaction, for people
+	argv  []string     // a command; nil for a transaction
 	tx    *transaction // nil for a command
 	reads [][]string   // commands that travel in one packet, argv the first of them; nil for one by itself
+}
+
+// words is what the client does, for people.
+func (e errand) words() []string {
+	if e.tx != nil {
+		return e.tx.words()
+	}
+	return e.argv
 }
 
 // shareFiller is the part of the operations that go to the filler.

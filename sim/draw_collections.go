@@ -292,7 +292,7 @@ func (w *world) drawTransaction(d dice, h *hotKey, names []string) errand {
 		tx.commands = append(tx.commands, w.drawCommand(d, h, names))
 	}
 	tx.discarded = d.chance(0.05)
-	return errand{argv: tx.words(), tx: tx}
+	return errand{tx: tx}
 }
 
 // typeAt is the type as which a key of its is read.

@@ -13,13 +13,15 @@ import (
 type history struct {
 	*linearize.Recorder
 	ledger *ledger
+	begun  linearize.Operation // the latest: the ledger looks at it here, where it takes no memory of its own
 }
 
 // Begin records the beginning of an operation, as linearize.Recorder does.
 func (h *history) Begin(op linearize.Operation) (linearize.ID, error) {
 	id, err := h.Recorder.Begin(op)
 	if err == nil {
-		h.ledger.begin(&op)
+		h.begun = op
+		h.ledger.begin(&h.begun)
 	}
 	return id, err
 }

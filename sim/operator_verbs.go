@@ -125,7 +125,7 @@ func (v *verbs) recorded(p *process, r cluster.Record) {
 // letGo makes everything go on that waits for operators.
 func (v *verbs) letGo() {
 	for _, p := range v.w.procs {
-		if !p.ready() || p.stalled() {
+		if p.ended() || !p.ready() || p.stalled() {
 			continue
 		}
 		for _, j := range p.node.Migrator().Jobs() {

@@ -205,7 +205,7 @@ func (t *trace) ends(c *client, v resp.Value, ok bool) {
 func (t *trace) operations(c *client, kind traceKind, text func(argv []string) string) {
 	all := c.reads
 	if all == nil {
-		all = [][]string{c.argv}
+		all = [][]string{c.words()}
 	}
 	for i, argv := range all {
 		t.watch(&Moment{

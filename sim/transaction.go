@@ -130,7 +130,7 @@ func (t *transaction) dropped(c *client, conn *conn, v resp.Value, err error) {
 	case err != nil:
 		c.lost(v)
 	case v.Kind != resp.SimpleKind:
-		c.w.violate("replies", "%q was answered %s", c.argv, v)
+		c.w.violate("replies", "%q was answered %s", c.words(), v)
 	default:
 		conn.watches = false
 		c.succeed(conn, v)
@@ -158,7 +158,7 @@ func (t *transaction) answered(c *client, k *call, id linearize.ID, v resp.Value
 	}
 	reply, ok := t.reply(v)
 	if !ok {
-		w.violate("replies", "%q was answered %s", c.argv, v)
+		w.violate("replies", "%q was answered %s", c.words(), v)
 		return
 	}
 	w.must(w.history.End(id, reply, int64(w.now)))

@@ -80,7 +80,7 @@ func newWorldOf(seed uint64, s swarm, caches *store.Caches, out io.Writer) *worl
 		caches: caches, commands: command.NewTable(), engine: EnginePebble, cover: newCoverage(),
 	}
 	w.configs = w.configurations()
-	w.history = &history{linearize.NewRecorder(unixMs), newLedger(w)}
+	w.history = &history{Recorder: linearize.NewRecorder(unixMs), ledger: newLedger(w)}
 	w.keys = newKeyspace(&w.swarm)
 	w.net = newNetwork(w)
 	for i := range w.swarm.nodes {

@@ -145,7 +145,9 @@ type Driver struct {
 	announces map[announceKey]*announce
 	kvrocks   map[cluster.NodeID]*kvrocks // targets that are no peers
 	ask       env.Timer
-	tables    int // made of messages that arrived: names for their files
+	askAgain  func()    // what ask runs
+	words     [2][]byte // that every call begins with
+	tables    int       // made of messages that arrived: names for their files
 
 	pacer    pacer
 	arrivals arrivals
@@ -165,7 +167,7 @@ func New(cfg Config) (func(*engine.Node) engine.Migrator, error) {
 	}
 	return func(n *engine.Node) engine.Migrator {
 		d := &Driver{
-			node: n, env: n.Options(), cfg: cfg,
+			node: n, env: n.Options(), cfg: cfg, words: [2][]byte{[]byte("PEER"), []byte("MIGRATION")},
 			sources: map[slot.Slot]*sourceSlot{}, targets: map[slot.Slot]*targetSlot{}, importing: map[slot.Slot]time.Duration{}, announces: map[announceKey]*announce{}, kvrocks: map[cluster.NodeID]*kvrocks{},
 		}
 		d.arrivals.d = d
@@ -394,13 +396,14 @@ func (d *Driver) ParkLimit(sl slot.Slot) {
 
 // Busy implements engine.Migrator.
 func (d *Driver) Busy() bool {
+	return d.Live() || len(d.Importing()) > 0
+}
+
+// Live reports whether any job of this node as source has not ended, at less cost than Jobs.
+func (d *Driver) Live() bool {
 	d.mu.Lock()
-	live := false
-	for _, j := range d.jobs {
-		live = live || !j.ended()
-	}
-	d.mu.Unlock()
-	return live || len(d.Importing()) > 0
+	defer d.mu.Unlock()
+	return slices.ContainsFunc(d.jobs, func(j *job) bool { return !j.ended() })
 }
 
 // Importing implements engine.Migrator.
@@ -424,7 +427,7 @@ func (d *Driver) call(to cluster.NodeID, lane env.Lane, m *migration.Message, do
 		d.env.Workers.Submit(func() { done(migration.Reply{}, fmt.Errorf("node %s is not in the cluster map", to)) })
 		return
 	}
-	args := [][]byte{[]byte("PEER"), []byte("MIGRATION"), m.Encode()}
+	args := [][]byte{d.words[0], d.words[1], m.Encode()}
 	timeout := d.cfg.CallTimeout * time.Duration(1+len(m.Body)/d.cfg.ChunkBytes) // a large message is longer on its way
 	d.env.Peers.Call(p, lane, args, timeout, func(raw []byte, err error) {
 		if err != nil {

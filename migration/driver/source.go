@@ -32,6 +32,7 @@ type sourceSlot struct {
 	queue   []queued
 	running bool
 	closed  bool
+	worker  func() // work, as workers take it
 	hurries bool // writers wait: steps do not take turns with those of other slots
 	view    sourceView
 
@@ -75,6 +76,7 @@ type sourceView struct {
 func newSourceSlot(d *Driver, j *job, sl slot.Slot) *sourceSlot {
 	s := &sourceSlot{d: d, job: j, slot: sl, id: d.jobID(j.header.Counter), running: true, letGo: !within(j.header.Held, sl), resting: j.header.Paused}
 	s.stream = stream{d: d, slot: sl, outside: j.outside(), content: j.header.Payload == engine.PayloadCommand, stale: j.header.RollbackOf != nil, later: func(fn func()) { s.enqueue(queued{step: fn}) }}
+	s.worker = s.work
 	return s
 }
 
@@ -127,7 +129,7 @@ func (s *sourceSlot) first(ev migration.Event) {
 		return
 	}
 	s.queue = append([]queued{{event: ev}}, s.queue...)
-	s.d.env.Workers.Submit(s.work)
+	s.d.env.Workers.Submit(s.worker)
 }
 
 // post queues an event and makes sure that a worker takes it.
@@ -155,7 +157,7 @@ func (s *sourceSlot) enqueue(q queued) {
 	s.queue = append(s.queue, q)
 	if !s.running {
 		s.running = true
-		s.d.env.Workers.Submit(s.work)
+		s.d.env.Workers.Submit(s.worker)
 	}
 }
 
@@ -213,7 +215,7 @@ func (s *sourceSlot) workOnce() (more bool) {
 		return true
 	}
 	if s.running {
-		s.d.env.Workers.Submit(s.work)
+		s.d.env.Workers.Submit(s.worker)
 	}
 	return false
 }

@@ -386,10 +386,13 @@ func (d *Driver) armAsk() {
 	if d.closed {
 		return
 	}
-	d.ask = d.env.Clock.AfterFunc(d.cfg.AskAfter/2, func() {
-		d.askSilent()
-		d.armAsk()
-	})
+	if d.askAgain == nil {
+		d.askAgain = func() {
+			d.askSilent()
+			d.armAsk()
+		}
+	}
+	d.ask = d.env.Clock.AfterFunc(d.cfg.AskAfter/2, d.askAgain)
 }
 
 func (d *Driver) askSilent() {

@@ -85,7 +85,7 @@ func TestMoveReports(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows, err := csv.NewReader(bytes.NewReader(table)).ReadAll()
-	if err != nil || len(rows) != 4 || rows[1][5] != "200.00" || rows[3][5] != "0.00" || len(rows[0]) != len(rows[3]) {
+	if err != nil || len(rows) != 4 || rows[1][7] != "200.00" || rows[3][7] != "0.00" || len(rows[0]) != len(rows[3]) {
 		t.Fatalf("%v, %v", rows, err)
 	}
 	if n := rectangles(t, drawMoves(limits{}, moves)); n != 1+2*len(moves) {

@@ -24,7 +24,7 @@ type options struct {
 	godwit, redis, benchmark string // programs
 	keys, requests, rounds   int
 	clients, valueBytes      int
-	tests, modes             map[string]bool // nil: all
+	tests, modes, payloads   map[string]bool // nil: all
 	out                      string          // directory of the results
 	overwrite                time.Duration   // how long the overwrite run takes; 0: none
 	migration                bool            // measure moves instead of commands
@@ -88,7 +88,7 @@ func parseOptions(args []string) (*options, error) {
 	f.StringVar(&o.benchmark, "redis-benchmark", "redis-benchmark", "the `PROGRAM` that makes the load")
 	f.IntVar(&o.keys, "keys", 1_000_000, "keys that are there before, and from which requests draw")
 	f.IntVar(&o.requests, "requests", 300_000, "requests of a run")
-	f.IntVar(&o.rounds, "rounds", 3, "runs of each test on each system, in turn, of which the median counts")
+	f.IntVar(&o.rounds, "rounds", 3, "runs of each test on each system, in turn, of which the median counts; of moves 1 unless it is given")
 	f.IntVar(&o.clients, "clients", 50, "connections")
 	f.IntVar(&o.valueBytes, "bytes", 128, "bytes of a value")
 	f.StringVar(&o.out, "out", "bench-results", "`DIRECTORY` for the table (CSV) and the plot (SVG)")
@@ -97,6 +97,7 @@ func parseOptions(args []string) (*options, error) {
 	f.BoolVar(&o.quick, "quick", false, "fewer keys, requests and rounds")
 	tests := f.String("tests", "", "only these tests, such as set-p1,get-p16; of moves, only these loads, such as \"one slot\"")
 	modes := f.String("modes", "", "only these modes: never, always, small-cache")
+	payloads := f.String("payloads", "", "of moves, only these payloads: raw, sst, command")
 	extra := f.String("server-args", "", "further flags of godwit server, separated by spaces")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -104,7 +105,10 @@ func parseOptions(args []string) (*options, error) {
 	if o.quick {
 		o.keys, o.requests, o.rounds = quickKeys, quickRequests, 1
 	}
-	o.tests, o.modes, o.serverArgs = setOf(*tests), setOf(*modes), strings.Fields(*extra)
+	if o.migration && !given(f, "rounds") {
+		o.rounds = 1 // each fills two new nodes
+	}
+	o.tests, o.modes, o.payloads, o.serverArgs = setOf(*tests), setOf(*modes), setOf(*payloads), strings.Fields(*extra)
 	for _, p := range []*string{&o.godwit, &o.redis, &o.benchmark} {
 		path, err := exec.LookPath(*p)
 		if err != nil {
@@ -118,6 +122,12 @@ func parseOptions(args []string) (*options, error) {
 		return nil, errors.New("keys, requests, rounds, clients and bytes must be positive")
 	}
 	return o, nil
+}
+
+// given reports whether a flag was given.
+func given(f *flag.FlagSet, name string) (found bool) {
+	f.Visit(func(g *flag.Flag) { found = found || g.Name == name })
+	return found
 }
 
 func setOf(list string) map[string]bool {

@@ -20,23 +20,60 @@ import (
 type load struct {
 	name    string
 	slots   int
-	keys    int  // in each slot
-	members int  // of the one key of a slot; 0: the keys are strings
-	idle    bool // measured without writers only
+	keys    int // in each slot
+	members int // of the one key of a slot; 0: the keys are strings
 }
 
-var loads = []load{
-	{name: "one slot", slots: 1, keys: 1_000_000},
-	{name: "1,024 slots", slots: 1024, keys: 400},
-	{name: "one key", slots: 1, keys: 1, members: 1_000_000, idle: true},
+var (
+	oneSlot   = load{name: "one slot", slots: 1, keys: 1_000_000}
+	manySlots = load{name: "1024 slots", slots: 1024, keys: 400}
+	oneKey    = load{name: "one key", slots: 1, keys: 1, members: 1_000_000}
+)
+
+// way is a load and how it is moved: under so many writes a second into it, by which payload and under which throttle.
+type way struct {
+	load     load
+	rate     int
+	payload  engine.Payload
+	throttle string
 }
 
-// rates are writes a second into what moves.
-var rates = []int{0, 3_000, 5_000, 30_000}
+// throttleAuto keeps what clients wait within one and a half of what it is without a move.
+const throttleAuto = "auto=50%"
+
+// ways are what is measured.
+var ways = []way{
+	{oneSlot, 0, engine.PayloadRaw, ""}, {oneSlot, 3_000, engine.PayloadRaw, ""}, {oneSlot, 5_000, engine.PayloadRaw, ""}, {oneSlot, 30_000, engine.PayloadRaw, ""},
+	{oneSlot, 0, engine.PayloadTables, ""}, {oneSlot, 5_000, engine.PayloadTables, ""},
+	{oneSlot, 0, engine.PayloadCommand, ""}, {oneSlot, 5_000, engine.PayloadCommand, ""},
+	{oneSlot, 5_000, engine.PayloadRaw, throttleAuto},
+	{manySlots, 0, engine.PayloadRaw, ""}, {manySlots, 5_000, engine.PayloadRaw, ""}, {manySlots, 30_000, engine.PayloadRaw, ""},
+	{oneKey, 0, engine.PayloadRaw, ""}, {oneKey, 0, engine.PayloadTables, ""}, {oneKey, 0, engine.PayloadCommand, ""},
+}
+
+// shrink makes a load smaller that would take too long: all of them if the run is to be quick, and those of what is slow in any case.
+func (w *way) shrink(quick bool) {
+	if w.load.slots == 1 && (quick || w.payload == engine.PayloadCommand || w.throttle != "") {
+		w.load.keys, w.load.members = max(w.load.keys/5, 1), w.load.members/5
+	} else if quick {
+		w.load.keys /= 5
+	}
+}
+
+// name is the way for people.
+func (w *way) name() string {
+	text := fmt.Sprintf("%s, %s, %d writes/s", w.load.name, w.payload, w.rate)
+	if w.throttle != "" {
+		text += ", " + w.throttle
+	}
+	return text
+}
 
 // moved is what a move came to.
 type moved struct {
 	load       string
+	payload    string
+	throttle   string
 	rate       int
 	records    int     // that were loaded
 	megabytes  float64 // of their keys and values
@@ -61,22 +98,18 @@ func runMigration(ctx context.Context, o *options, dir string) error {
 	}
 	fmt.Printf("this machine: one stream over loopback %.0f MB/s, a file written and synced %.0f MB/s\n", l.loopbackMB, l.diskMB)
 	var all []moved
-	for _, d := range loads {
-		if o.quick {
-			d.keys, d.members = max(d.keys/5, 1), d.members/5
+	for n, w := range ways {
+		if o.tests != nil && !o.tests[w.load.name] || o.payloads != nil && !o.payloads[string(w.payload)] {
+			continue
 		}
-		for _, rate := range rates {
-			if o.tests != nil && !o.tests[d.name] || d.idle && rate > 0 {
-				continue
+		w.shrink(o.quick)
+		for round := range o.rounds {
+			m, err := moveOnce(ctx, o, filepath.Join(dir, fmt.Sprintf("%d-%d", n, round)), &w)
+			if err != nil {
+				return fmt.Errorf("%s: %w", w.name(), err)
 			}
-			for round := range o.rounds {
-				m, err := moveOnce(ctx, o, filepath.Join(dir, fmt.Sprintf("%s-%d-%d", strings.ReplaceAll(d.name, " ", "-"), rate, round)), d, rate)
-				if err != nil {
-					return fmt.Errorf("%s at %d writes/s: %w", d.name, rate, err)
-				}
-				fmt.Println("  " + m.line())
-				all = append(all, m)
-			}
+			fmt.Println("  " + m.line())
+			all = append(all, m)
 		}
 	}
 	if len(all) == 0 {
@@ -93,7 +126,7 @@ const (
 )
 
 // moveOnce loads two new nodes, and moves.
-func moveOnce(ctx context.Context, o *options, dir string, d load, rate int) (m moved, err error) {
+func moveOnce(ctx context.Context, o *options, dir string, w *way) (m moved, err error) {
 	source, target, err := startPair(ctx, o, dir)
 	if err != nil {
 		return m, err
@@ -103,22 +136,23 @@ func moveOnce(ctx context.Context, o *options, dir string, d load, rate int) (m 
 		target.stop()
 		err = errors.Join(err, os.RemoveAll(dir))
 	}()
+	d := &w.load
 	tags := tagsOf(d.slots)
-	m = moved{load: d.name, rate: rate}
+	m = moved{load: d.name, payload: string(w.payload), throttle: w.throttle, rate: w.rate}
 	if err := d.fill(ctx, o, source.addr(), tags, &m); err != nil {
 		return m, fmt.Errorf("load: %w", err)
 	}
-	w := startWriters(ctx, o, &d, source.addr(), tags, rate)
-	defer func() { _ = w.stop() }() // for the ways out before the one that looks at the error
-	if rate > 0 && !sleep(ctx, settleTime) {
+	writing := startWriters(ctx, o, d, source.addr(), tags, w.rate)
+	defer func() { _ = writing.stop() }() // for the ways out before the one that looks at the error
+	if w.rate > 0 && !sleep(ctx, settleTime) {
 		return m, ctx.Err()
 	}
-	m.before = w.take()
-	if err := d.move(ctx, source, target, &m); err != nil {
+	m.before = writing.take()
+	if err := w.move(ctx, source, target, &m); err != nil {
 		return m, err
 	}
-	m.during = w.take()
-	if err := w.stop(); err != nil {
+	m.during = writing.take()
+	if err := writing.stop(); err != nil {
 		return m, fmt.Errorf("a writer: %w", err)
 	}
 	return m, d.verify(ctx, target, &m)
@@ -203,7 +237,8 @@ func (d *load) write(tag string, i int, value string) []string {
 }
 
 // move moves the slots and waits until the job has ended.
-func (d *load) move(ctx context.Context, source, target *server, m *moved) error {
+func (w *way) move(ctx context.Context, source, target *server, m *moved) error {
+	d := &w.load
 	from, err := connect(ctx, source.addr())
 	if err != nil {
 		return err
@@ -219,7 +254,11 @@ func (d *load) move(ctx context.Context, source, target *server, m *moved) error
 		return err
 	}
 	began := time.Now()
-	if _, err := from.do("CLUSTERX", "MIGRATE", fmt.Sprintf("0-%d", d.slots-1), id, "ASYNC"); err != nil {
+	start := []string{"GODWIT", "MIGRATION", "START", fmt.Sprintf("0-%d", d.slots-1), id, "PAYLOAD", string(w.payload)}
+	if w.throttle != "" {
+		start = append(start, "THROTTLE", w.throttle)
+	}
+	if _, err := from.do(start...); err != nil {
 		return err
 	}
 	for deadline := began.Add(jobTime); ; {
@@ -287,7 +326,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func medianMoves(all []moved) (out []moved) {
 	for len(all) > 0 {
 		n := 1
-		for n < len(all) && all[n].load == all[0].load && all[n].rate == all[0].rate {
+		for n < len(all) && all[n].name() == all[0].name() {
 			n++
 		}
 		rounds := all[:n]

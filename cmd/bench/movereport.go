@@ -31,9 +31,18 @@ func (m *moved) copyMB() float64 {
 	return m.megabytes / m.copySec
 }
 
+// name says what was moved, and how.
+func (m *moved) name() string {
+	text := fmt.Sprintf("%s, %s, %d writes/s", m.load, m.payload, m.rate)
+	if m.throttle != "" {
+		text += ", " + m.throttle
+	}
+	return text
+}
+
 // line is a move for people.
 func (m *moved) line() string {
-	text := fmt.Sprintf("%-11s at %6d writes/s: %d records, %.0f MB;", m.load, m.rate, m.records, m.megabytes)
+	text := fmt.Sprintf("%s: %d records, %.0f MB;", m.name(), m.records, m.megabytes)
 	if m.copySec > 0 {
 		text += fmt.Sprintf(" copied in %.2f s (%.0f MB/s, %.0f records/s),", m.copySec, m.copyMB(), float64(m.records)/m.copySec)
 	}
@@ -68,12 +77,12 @@ func writeMoves(o *options, l limits, moves []moved) error {
 func formatMoves(l limits, moves []moved) ([]byte, error) {
 	var out bytes.Buffer
 	w := csv.NewWriter(&out)
-	rows := [][]string{{"load", "writes_per_second", "records", "megabytes", "copy_s", "copy_mb_per_second", "total_s", "total_mb_per_second", "total_records_per_second",
+	rows := [][]string{{"load", "payload", "throttle", "writes_per_second", "records", "megabytes", "copy_s", "copy_mb_per_second", "total_s", "total_mb_per_second", "total_records_per_second",
 		"pause_p50_ms", "pause_p99_ms", "pause_max_ms", "writes_before", "p50_before_ms", "p99_before_ms", "writes_during", "p50_during_ms", "p99_during_ms", "gap_during_ms",
 		"loopback_mb_per_second", "disk_mb_per_second"}}
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
 	for _, m := range moves {
-		row := []string{m.load, strconv.Itoa(m.rate), strconv.Itoa(m.records)}
+		row := []string{m.load, m.payload, m.throttle, strconv.Itoa(m.rate), strconv.Itoa(m.records)}
 		for _, v := range []float64{m.megabytes, m.copySec, m.copyMB(), m.totalSec, m.totalMB(), m.perSecond(), m.pause(0.5), m.pause(0.99), m.pause(1),
 			m.before.perSecond, m.before.p50Ms, m.before.p99Ms, m.during.perSecond, m.during.p50Ms, m.during.p99Ms, m.during.gapMs, l.loopbackMB, l.diskMB} {
 			row = append(row, number(v))
@@ -84,8 +93,11 @@ func formatMoves(l limits, moves []moved) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// moveUnit is the width of a bar of 100 MB/s, in pixels.
-const moveUnit = 200
+// moveUnit is the width of a bar of 100 MB/s, and moveLeft where bars begin, in pixels.
+const (
+	moveUnit = 140
+	moveLeft = 260
+)
 
 // drawMoves draws two bars for each move: the copy, and all of it with verification.
 func drawMoves(l limits, moves []moved) []byte {
@@ -98,12 +110,12 @@ func drawMoves(l limits, moves []moved) []byte {
 		for j, b := range []struct {
 			what, color string
 			mb          float64
-		}{{fmt.Sprintf("%s, %d writes/s", m.load, m.rate), "#4878a8", m.copyMB()}, {"verified", "#88a8c8", m.totalMB()}} {
+		}{{m.name(), "#4878a8", m.copyMB()}, {"verified", "#88a8c8", m.totalMB()}} {
 			y := plotHeader + plotRow*(2*i+j)
-			width := min(b.mb/100*moveUnit, plotWidth-plotLeft-60)
-			fmt.Fprintf(&out, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", plotLeft-8, y+plotBar-2, html.EscapeString(b.what))
-			fmt.Fprintf(&out, `<rect x="%d" y="%d" width="%.0f" height="%d" fill="%s"/>`+"\n", plotLeft, y, width, plotBar, b.color)
-			fmt.Fprintf(&out, `<text x="%.0f" y="%d">%.0f</text>`+"\n", plotLeft+width+6, y+plotBar-2, b.mb)
+			width := min(b.mb/100*moveUnit, plotWidth-moveLeft-60)
+			fmt.Fprintf(&out, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", moveLeft-8, y+plotBar-2, html.EscapeString(b.what))
+			fmt.Fprintf(&out, `<rect x="%d" y="%d" width="%.0f" height="%d" fill="%s"/>`+"\n", moveLeft, y, width, plotBar, b.color)
+			fmt.Fprintf(&out, `<text x="%.0f" y="%d">%.0f</text>`+"\n", moveLeft+width+6, y+plotBar-2, b.mb)
 		}
 	}
 	out.WriteString("</svg>\n")

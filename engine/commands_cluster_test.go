@@ -361,6 +361,8 @@ func TestGodwit(t *testing.T) {
 		{"GODWIT MIGRATION STATUS 9", "(error) " + errNoSuchJob},
 		{"GODWIT MIGRATION CANCEL x", "(error) " + errJobCounter},
 		{"GODWIT OWNERS 99-100", `"[{\"slot\":99,\"state\":\"serving\",\"epoch\":1},{\"slot\":100,\"state\":\"none\",\"epoch\":0}]"`},
+		{"GODWIT OWNERS 99-100 LOAD", `"[{\"slot\":99,\"state\":\"serving\",\"epoch\":1},{\"slot\":100,\"state\":\"none\",\"epoch\":0}]"`},
+		{"GODWIT OWNERS 99-100 ALL", "(error) ERR want GODWIT OWNERS <ranges> [SIZES|LOAD]"},
 		{"GODWIT OWNERS x", "(error) ERR Invalid slot id: encounter non-integer characters"},
 	})
 	for _, verb := range []string{"PAUSE 1", "RESUME 1", "CUTOVER 1", "CUTOVER 1 5-6", "CANCEL 1", "ROLLBACK 1", "CLEAN 1"} {

@@ -91,6 +91,10 @@ type OwnerReport struct {
 	// DiskBytes estimates what the slot takes on the disk of a node that serves it; it does not count what has not left memory yet.
 	// Only with SIZES.
 	DiskBytes uint64 `json:"disk_bytes,omitempty"`
+	// Writes and Reads count the commands that have written to the slot, and that have only read it, since the node was opened; reads are counted
+	// roughly. Only with LOAD.
+	Writes uint64 `json:"writes,omitempty"`
+	Reads  uint64 `json:"reads,omitempty"`
 }
 
 // Report is the job in the form that is sent.
@@ -192,16 +196,17 @@ func (s *Session) runGodwit(spec *command.Spec, args [][]byte) {
 	}
 }
 
-// owners answers GODWIT OWNERS ranges [SIZES].
+// owners answers GODWIT OWNERS ranges [SIZES|LOAD].
 func (s *Session) owners(args [][]byte) {
 	ranges, err := slot.ParseRanges(string(args[0]))
 	sizes := len(args) == 2 && strings.EqualFold(string(args[1]), "sizes")
+	load := len(args) == 2 && strings.EqualFold(string(args[1]), "load")
 	switch {
 	case err != nil:
 		s.out.Error("ERR " + err.Error())
 		return
-	case len(args) > 1 && !sizes:
-		s.out.Error("ERR want GODWIT OWNERS <ranges> [SIZES]")
+	case len(args) > 1 && !sizes && !load:
+		s.out.Error("ERR want GODWIT OWNERS <ranges> [SIZES|LOAD]")
 		return
 	}
 	set := slot.SetOf(ranges...)
@@ -214,6 +219,9 @@ func (s *Session) owners(args [][]byte) {
 				s.out.Error("ERR the size of slot " + strconv.Itoa(int(sl)) + " is not known: " + err.Error())
 				return
 			}
+		}
+		if load && r.State == cluster.Serving {
+			report.Writes, report.Reads = s.n.slotLoad(sl)
 		}
 		reports = append(reports, report)
 	}

@@ -290,11 +290,15 @@ func (s *Session) commit(w *work) {
 	}
 	for _, sl := range w.locks {
 		if wrote {
-			n.slots.change(sl).lastWrite = p
+			st := n.slots.change(sl)
+			st.lastWrite = p
+			st.writes++
 			n.wrote(sl, size)
 			if expires := s.tx.Expires(); expires != data.NoExpiry {
 				n.addExpiring(sl, expires)
 			}
+		} else {
+			s.countRead(sl)
 		}
 		s.dependOn(n.slots.get(sl).lastWrite, wrote)
 	}

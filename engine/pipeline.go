@@ -187,8 +187,12 @@ func (s *Session) serveGroup(commands [][][]byte, began time.Duration) (ran int)
 	for i := range g.members[:ran] {
 		m := &g.members[i]
 		if m.wrote {
-			n.slots.change(m.slot).lastWrite = g.last
+			st := n.slots.change(m.slot)
+			st.lastWrite = g.last
+			st.writes++
 			n.wrote(m.slot, argsBytes(commands[i]))
+		} else {
+			s.countRead(m.slot)
 		}
 		s.dependOn(n.slots.get(m.slot).lastWrite, m.wrote)
 	}

@@ -71,6 +71,7 @@ type Session struct {
 	waitsForKey   atomic.Bool  // pending waits for a key
 	doomed        atomic.Bool  // it is about to be closed, by another's CLIENT KILL or for what its client does not read: it runs nothing more
 
+	reads     uint64 // of slots, see countRead
 	tx        data.Tx
 	positions []int
 	ctx       command.Context

@@ -19,7 +19,7 @@ const stripeCount = 1024
 func stripeOf(s slot.Slot) int { return int(s) % stripeCount }
 
 // slotState is what the node knows of a slot while it runs. The slot's stripe guards it: reading needs the stripe shared,
-// changing needs it exclusively, except lastWrite, which commands that hold the stripe exclusively change.
+// changing needs it exclusively, except lastWrite and writes, which commands that hold the stripe exclusively change.
 type slotState struct {
 	// record is never changed in place; nil means None, as it does for most slots of most nodes.
 	record *cluster.Record
@@ -31,6 +31,8 @@ type slotState struct {
 	sending bool
 	// lastWrite is the position of the latest commit that touched the slot's data or record.
 	lastWrite store.Position
+	// writes counts the commands that have written to the slot, since the node was opened.
+	writes uint64
 	// expires is before all expiries of the slot's keys; see expiring.
 	expires int64
 	// parked is nil when nothing waits.
@@ -47,12 +49,19 @@ type parkedList struct {
 
 // slotTable is the states of all slots, by stripe. Those of a stripe are made when one of its slots first changes: a node that
 // is opened to have a few slots, as simulated ones are by the thousand, would else clear half a megabyte.
-type slotTable [stripeCount]*[slot.Count / stripeCount]slotState
+type slotTable [stripeCount]*slotsOfStripe
+
+// slotsOfStripe is what is known of the slots of a stripe.
+type slotsOfStripe struct {
+	states [slot.Count / stripeCount]slotState
+	// reads counts the commands that have only read the slots, since the node was opened: see Session.countRead. The stripe does not guard it.
+	reads [slot.Count / stripeCount]atomic.Uint64
+}
 
 // get is the state of a slot as it is now. The stripe is held.
 func (t *slotTable) get(s slot.Slot) slotState {
 	if of := t[stripeOf(s)]; of != nil {
-		return of[int(s)/stripeCount]
+		return of.states[int(s)/stripeCount]
 	}
 	return slotState{}
 }
@@ -61,9 +70,33 @@ func (t *slotTable) get(s slot.Slot) slotState {
 func (t *slotTable) change(s slot.Slot) *slotState {
 	of := &t[stripeOf(s)]
 	if *of == nil {
-		*of = new([slot.Count / stripeCount]slotState)
+		*of = new(slotsOfStripe)
 	}
-	return &(*of)[int(s)/stripeCount]
+	return &(*of).states[int(s)/stripeCount]
+}
+
+// readsCounted is how many reads of a session stand for one another: every so many-th is counted, for all of them, so that sessions that read the
+// same slot seldom touch the same memory. It is a prime, lest it be a multiple of how many slots a client goes round.
+const readsCounted = 61
+
+// countRead counts a read of a slot, roughly. The stripe is held.
+func (s *Session) countRead(sl slot.Slot) {
+	if s.reads++; s.reads%readsCounted == 0 {
+		if of := s.n.slots[stripeOf(sl)]; of != nil {
+			of.reads[int(sl)/stripeCount].Add(readsCounted)
+		}
+	}
+}
+
+// slotLoad is how many commands have written to a slot, and how many have only read it, since the node was opened; reads by countRead.
+func (n *Node) slotLoad(sl slot.Slot) (writes, reads uint64) {
+	i := stripeOf(sl)
+	n.stripes.lock(i, shared)
+	defer n.stripes.unlock(i, shared)
+	if of := n.slots[i]; of != nil {
+		writes, reads = of.states[int(sl)/stripeCount].writes, of.reads[int(sl)/stripeCount].Load()
+	}
+	return writes, reads
 }
 
 // rec is the slot's ownership record. The stripe is held.

@@ -25,38 +25,38 @@ import (
 // slotCost is what a slot weighs beside the bytes that it has on the disk, so that slots without data are spread, too.
 const slotCost = 4096
 
+// What makes a slot heavy.
+const (
+	bySize  = "size"
+	byLoad  = "load"
+	bySlots = "slots"
+)
+
 // rebalancer plans and watches the jobs of cluster rebalance and cluster drain.
 type rebalancer struct {
 	node, password string
-	weights        []string // NODE=WEIGHT, as given
-	drained        string   // the node that must keep nothing, or ""
-	tolerance      float64  // in percent
-	bySlots        bool
+	weights        []string      // NODE=WEIGHT, as given
+	drained        string        // the node that must keep nothing, or ""
+	tolerance      float64       // in percent
+	by             string        // what makes a slot heavy: size, load or slots
+	sample         time.Duration // for which the load is looked at
 	dryRun, yes    bool
 	asJSON         bool
 }
 
 func newClusterRebalanceCommand() *cobra.Command {
 	var r rebalancer
-	var by string
 	c := &cobra.Command{
 		Use:   "rebalance --node HOST:PORT",
 		Short: "Give every node its share of the slots and their data",
 		Long: `Show which slots would move so that every node has its share, ask, start a job for each pair of nodes, show the progress until
 all have ended, and give all nodes a map that says so.
 
-A slot weighs what it takes on the disk, and 4 KiB for itself; with --by slots all weigh the same. Nodes whose share is within
---tolerance are left alone. The jobs belong to the nodes and go on by themselves: the command can be interrupted, and
+A slot weighs what it takes on the disk, and 4 KiB for itself; with --by load what is read and written of it while the command looks (--sample);
+with --by slots all weigh the same. Nodes whose share is within --tolerance are left alone. The jobs belong to the nodes and go on by themselves: the command can be interrupted, and
 started again, which takes the jobs that run into account and watches them, too.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			switch by {
-			case "size":
-			case "slots":
-				r.bySlots = true
-			default:
-				return fmt.Errorf("--by %q is wrong: want size or slots", by)
-			}
 			if r.tolerance < 0 || r.tolerance > 100 {
 				return fmt.Errorf("--tolerance %v is wrong: want percent, from 0 to 100", r.tolerance)
 			}
@@ -64,7 +64,6 @@ started again, which takes the jobs that run into account and watches them, too.
 		},
 	}
 	r.addFlags(c)
-	c.Flags().StringVar(&by, "by", "size", "what makes a slot heavy: `size` or slots")
 	c.Flags().Float64Var(&r.tolerance, "tolerance", 2, "leave nodes alone that are within so many `PERCENT` of their share")
 	c.Flags().StringArrayVar(&r.weights, "weight", nil, "`NODE=WEIGHT`: a node that should have more or less than the others, which have weight 1; 0: nothing")
 	return c
@@ -95,6 +94,9 @@ func (r *rebalancer) addFlags(c *cobra.Command) {
 	c.Flags().BoolVar(&r.dryRun, "dry-run", false, "show the plan and do nothing")
 	c.Flags().BoolVar(&r.yes, "yes", false, "do not ask")
 	c.Flags().BoolVar(&r.asJSON, "json", false, "print the plan as JSON")
+	r.by = bySize
+	c.Flags().Var(choice{&r.by, []string{bySize, byLoad, bySlots}}, "by", "what makes a slot heavy: `size`, load or slots")
+	c.Flags().DurationVar(&r.sample, "sample", 5*time.Second, "look at the load for this `TIME`")
 }
 
 // balancePlan is what the command prints before it does anything.
@@ -111,6 +113,9 @@ type plannedNode struct {
 	SlotsAfter int            `json:"slots_after"`
 	Bytes      uint64         `json:"disk_bytes"`
 	BytesAfter uint64         `json:"disk_bytes_after"`
+	// Load is how many commands on its slots the node has run in a second, where the plan goes by that.
+	Load      float64 `json:"load"`
+	LoadAfter float64 `json:"load_after"`
 }
 
 type plannedMove struct {
@@ -132,7 +137,7 @@ func (r *rebalancer) run(c *cobra.Command) error {
 	ctx, stop := interruptible(c.Context())
 	defer stop()
 	out := c.OutOrStdout()
-	plan, err := r.plan()
+	plan, err := r.plan(ctx)
 	if err != nil {
 		return err
 	}
@@ -194,7 +199,7 @@ func confirm(in io.Reader, out io.Writer) error {
 }
 
 // plan asks all nodes and decides what should move.
-func (r *rebalancer) plan() (balancePlan, error) {
+func (r *rebalancer) plan(ctx context.Context) (balancePlan, error) {
 	members, err := membersThat(r.node, r.password, onlyMoving)
 	if err != nil {
 		return balancePlan{}, err
@@ -207,11 +212,27 @@ func (r *rebalancer) plan() (balancePlan, error) {
 	if err != nil {
 		return balancePlan{}, err
 	}
-	cost := func(sl slot.Slot) uint64 {
-		if r.bySlots {
-			return 1
+	var load []uint64
+	if r.by == byLoad {
+		if load, err = r.loads(ctx, members); err != nil {
+			return balancePlan{}, err
 		}
-		return bytes[sl] + slotCost
+	}
+	perSecond := func(set *slot.Set) float64 {
+		if load == nil {
+			return 0
+		}
+		return float64(sum(set, load)) / r.sample.Seconds()
+	}
+	cost := func(sl slot.Slot) uint64 {
+		switch r.by {
+		case bySlots:
+			return 1
+		case byLoad:
+			return loadCost*load[sl] + 1 // those without any are spread, too
+		default:
+			return bytes[sl] + slotCost
+		}
 	}
 	p := balancePlan{Nodes: []plannedNode{}, Moves: []plannedMove{}, Jobs: []plannedWatch{}}
 	nodes := make([]holding, len(members))
@@ -221,7 +242,7 @@ func (r *rebalancer) plan() (balancePlan, error) {
 			return p, fmt.Errorf("%s: %w", m.Addr, err)
 		}
 		nodes[i] = holding{m.ID, set, weights[m.ID]}
-		p.Nodes = append(p.Nodes, plannedNode{ID: m.ID, Address: m.Addr, Slots: set.Len(), Bytes: sum(&set, bytes)})
+		p.Nodes = append(p.Nodes, plannedNode{ID: m.ID, Address: m.Addr, Slots: set.Len(), Bytes: sum(&set, bytes), Load: perSecond(&set)})
 	}
 	pinned, err := arriving(members, nodes)
 	if err != nil {
@@ -245,7 +266,7 @@ func (r *rebalancer) plan() (balancePlan, error) {
 	}
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
-		n.SlotsAfter, n.BytesAfter = after[n.ID].Len(), sum(after[n.ID], bytes)
+		n.SlotsAfter, n.BytesAfter, n.LoadAfter = after[n.ID].Len(), sum(after[n.ID], bytes), perSecond(after[n.ID])
 	}
 	for _, m := range members {
 		for _, j := range m.Report.Jobs {
@@ -355,8 +376,46 @@ func arriving(members []member, nodes []holding) (slot.Set, error) {
 	return pinned, nil
 }
 
+// loadCost is what a command weighs, where a slot without any weighs 1.
+const loadCost = 100
+
+// loads is how many commands were run on every slot while the sample lasts.
+func (r *rebalancer) loads(ctx context.Context, members []member) ([]uint64, error) {
+	if r.sample < time.Second || r.sample > time.Hour {
+		return nil, fmt.Errorf("--sample %s is wrong: want a time from 1s to 1h", r.sample)
+	}
+	commands := func(o engine.OwnerReport) uint64 { return o.Writes + o.Reads }
+	before, err := ofSlots(members, r.password, "LOAD", commands)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-ctx.Done():
+		return nil, errors.New("interrupted: nothing was started")
+	case <-time.After(r.sample):
+	}
+	load, err := ofSlots(members, r.password, "LOAD", commands)
+	if err != nil {
+		return nil, err
+	}
+	total := uint64(0)
+	for sl := range load {
+		load[sl] -= min(before[sl], load[sl]) // a node that was restarted, and a slot that has moved meanwhile, begin anew
+		total += load[sl]
+	}
+	if total == 0 {
+		return nil, fmt.Errorf("nothing was read or written in %s, so there is no load to go by: use --by %s", r.sample, bySize)
+	}
+	return load, nil
+}
+
 // slotSizes asks every node what its slots take on the disk.
 func slotSizes(members []member, password string) ([]uint64, error) {
+	return ofSlots(members, password, "SIZES", func(o engine.OwnerReport) uint64 { return o.DiskBytes })
+}
+
+// ofSlots asks every node something about its slots.
+func ofSlots(members []member, password, word string, value func(engine.OwnerReport) uint64) ([]uint64, error) {
 	sizes := make([]uint64, slot.Count)
 	for _, m := range members {
 		if m.Report.Serving == "" {
@@ -367,14 +426,14 @@ func slotSizes(members []member, password string) ([]uint64, error) {
 			return nil, err
 		}
 		var owners []engine.OwnerReport
-		err = c.json(&owners, "GODWIT", "OWNERS", m.Report.Serving, "SIZES")
+		err = c.json(&owners, "GODWIT", "OWNERS", m.Report.Serving, word)
 		c.close()
 		if err != nil {
 			return nil, explain(m.Addr, err)
 		}
 		for _, o := range owners {
 			if int(o.Slot) < len(sizes) {
-				sizes[o.Slot] = o.DiskBytes
+				sizes[o.Slot] = value(o)
 			}
 		}
 	}
@@ -391,9 +450,13 @@ func sum(set *slot.Set, bytes []uint64) uint64 {
 
 func (p *balancePlan) print(out io.Writer) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	show(t, "NODE\tADDRESS\tSLOTS\tAFTER\tDISK\tAFTER\n")
+	show(t, "NODE\tADDRESS\tSLOTS\tAFTER\tDISK\tAFTER\tCOMMANDS/S\tAFTER\n")
 	for _, n := range p.Nodes {
-		show(t, "%s\t%s\t%d\t%d\t%s\t%s\n", n.ID.Short(), n.Address, n.Slots, n.SlotsAfter, bytesText(n.Bytes), bytesText(n.BytesAfter))
+		before, after := "-", "-"
+		if n.Load+n.LoadAfter > 0 {
+			before, after = fmt.Sprintf("%.0f", n.Load), fmt.Sprintf("%.0f", n.LoadAfter)
+		}
+		show(t, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", n.ID.Short(), n.Address, n.Slots, n.SlotsAfter, bytesText(n.Bytes), bytesText(n.BytesAfter), before, after)
 	}
 	if err := t.Flush(); err != nil {
 		return err

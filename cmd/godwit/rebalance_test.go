@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"godwit/engine"
 	"godwit/engine/slot"
 )
@@ -46,7 +48,7 @@ func TestClusterGrowsAndShrinks(t *testing.T) {
 	}
 	mustFail(t, "want NODE=WEIGHT", "cluster", "rebalance", "--node", first, "--weight", second+"=much")
 	mustFail(t, `no node is "nobody"`, "cluster", "drain", "nobody", "--node", first)
-	mustFail(t, "want size or slots", "cluster", "rebalance", "--node", first, "--by", "heart")
+	mustFail(t, "use size, load or slots", "cluster", "rebalance", "--node", first, "--by", "heart")
 
 	// A weight that moves some 300 slots, so that the test does not take long.
 	rebalance := []string{"cluster", "rebalance", "--node", first, "--yes", "--weight", third + "=0.04", "--by", "slots"}
@@ -107,5 +109,64 @@ func TestClusterGrowsAndShrinks(t *testing.T) {
 	s = statusOf(t, nodes[0])
 	if len(s.Nodes) != 2 || s.Nodes[0].Slots+s.Nodes[1].Slots != slot.Count || !s.Healthy {
 		t.Errorf("after the removal: %+v", s)
+	}
+}
+
+// TestRebalanceByLoad: a node all of whose hot slots are its own gives half of their load away, however little they hold.
+func TestRebalanceByLoad(t *testing.T) {
+	nodes := startNodes(t, 2)
+	mustRun(t, "cluster", "create", "--nodes", addrsOf(nodes))
+	mustFail(t, "there is no load to go by: use --by size", "cluster", "rebalance", "--node", nodes[0].addr, "--by", "load", "--sample", "1s", "--dry-run")
+	mustFail(t, "--sample 1ms is wrong", "cluster", "rebalance", "--node", nodes[0].addr, "--by", "load", "--sample", "1ms")
+	var tags []string // of slots of the first node, the load of each as large as that of another
+	first := slot.SetOf(slot.Range{First: 0, Last: slot.Count/2 - 1})
+	for i := 0; len(tags) < 8; i++ {
+		if tag := fmt.Sprint("t", i); first.Has(slot.OfKey([]byte("{" + tag + "}"))) {
+			tags = append(tags, tag)
+		}
+	}
+	client := redis.NewClient(&redis.Options{Addr: nodes[0].addr})
+	defer client.Close()
+	stop, done := make(chan struct{}), make(chan error)
+	go func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			p := client.Pipeline()
+			for _, tag := range tags {
+				p.Set(t.Context(), "{"+tag+"}", i, 0)
+				p.Get(t.Context(), "{"+tag+"}")
+			}
+			if _, err := p.Exec(t.Context()); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	plan := planOf(t, "cluster", "rebalance", "--node", nodes[0].addr, "--by", "load", "--sample", "2s")
+	close(stop)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	a, b := plan.Nodes[0], plan.Nodes[1]
+	if len(plan.Moves) != 1 || plan.Moves[0].From != a.ID || a.Load < 100 || b.Load != 0 || a.LoadAfter < 0.3*a.Load || a.LoadAfter > 0.7*a.Load || a.LoadAfter+b.LoadAfter < 0.99*a.Load {
+		t.Fatalf("%+v", plan)
+	}
+	hot := 0
+	moved, err := slotSet(plan.Moves[0].Ranges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tag := range tags {
+		if moved.Has(slot.OfKey([]byte("{" + tag + "}"))) {
+			hot++
+		}
+	}
+	if hot < 3 || hot > 5 {
+		t.Errorf("%d of 8 hot slots would move, by %s", hot, plan.Moves[0].Ranges)
 	}
 }

@@ -66,7 +66,9 @@ func (s *steered) kill(i int) {
 	if err := s.nodes[i].cmd.Process.Kill(); err != nil {
 		s.t.Fatal(err)
 	}
-	<-s.nodes[i].over
+	if err := <-s.nodes[i].over; err == nil {
+		s.t.Fatal("a killed server ended without an error")
+	}
 	s.nodes[i] = s.serve(i, addr)
 }
 

@@ -33,7 +33,7 @@ type sourceSlot struct {
 	running bool
 	closed  bool
 	worker  func() // work, as workers take it
-	hurries bool // writers wait: steps do not take turns with those of other slots
+	hurries bool   // writers wait: steps do not take turns with those of other slots
 	view    sourceView
 
 	// What follows belongs to the worker that steps the machine.

@@ -255,6 +255,8 @@ func (s *Session) runMigration(args [][]byte) {
 		s.jobHistory(args[1])
 	case sub == "report" && len(args) == 2:
 		s.jobReport(args[1])
+	case sub == "resolve" && len(args) == 4:
+		s.resolve(args[1:])
 	case sub == "help" && len(args) == 1:
 		s.out.Array(len(migrationHelp))
 		for _, line := range migrationHelp {
@@ -303,6 +305,10 @@ var migrationHelp = []string{
 	"    Send nothing for slots that are not handed over; go on.",
 	"CUTOVER <job> [<ranges>]",
 	"    Hand over slots that are held: all, or these; 4 at a time.",
+	"RESOLVE <slot> COMMIT|ABORT <node-id>",
+	"    End a handoff of which the other side, which is named, is lost for good: where the slot is prepared, COMMIT serves it and ABORT deletes",
+	"    what came; where it was released and its target does not answer, COMMIT counts it as taken over, ABORT serves it here again. Refused",
+	"    while that node answers. If it comes back all the same it stops serving the slot, and what was written there is lost.",
 	"CANCEL <job>",
 	"    Give up slots that are not handed over. The others have moved.",
 	"ROLLBACK <job>",
@@ -414,6 +420,34 @@ func (s *Session) planMigration(args [][]byte) {
 		return
 	}
 	s.pending, s.slot = p, 0
+}
+
+// resolve runs RESOLVE slot COMMIT|ABORT node-id.
+func (s *Session) resolve(args [][]byte) {
+	n := s.n
+	sl, err := strconv.ParseUint(string(args[0]), 10, 16)
+	what := Resolution(strings.ToLower(string(args[1])))
+	switch {
+	case err != nil || !slot.Slot(sl).Valid():
+		s.out.Error(errSlot)
+		return
+	case what != ResolveCommit && what != ResolveAbort:
+		s.out.Error(errMigration)
+		return
+	}
+	p := &parkedCommand{session: s}
+	s.pending, s.slot = p, slot.Slot(sl)
+	n.migrator.Resolve(slot.Slot(sl), what, cluster.NodeID(args[2]), func(text string, err error) {
+		n.opts.Workers.Submit(func() {
+			s.complete(p, func() {
+				if err != nil {
+					s.out.Error("ERR " + oneLine(err.Error()))
+					return
+				}
+				s.out.BulkString(text)
+			})
+		})
+	})
 }
 
 // lists makes the lists of a report empty ones where there are none, as those want it who read JSON.

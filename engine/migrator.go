@@ -42,6 +42,9 @@ type Migrator interface {
 	// WhenDone runs fn when the job has ended or after the timeout (0: none); fn gets the status then. A job that has
 	// ended already counts.
 	WhenDone(counter uint64, timeout time.Duration, fn func(JobStatus))
+	// Resolve ends a handoff of which the other side is lost for good, as an operator says who names that node, and calls done later with what came of
+	// it, durable. It is refused while the other side answers, and unless the slot is prepared here, or released and its commit not answered.
+	Resolve(s slot.Slot, what Resolution, other cluster.NodeID, done func(text string, err error))
 	// HandlePeer executes a message of another node and returns the answer, and the position that must be durable
 	// before the answer leaves. An error is answered as an error reply.
 	HandlePeer(from PeerInfo, payload []byte) (reply []byte, at store.Position, err error)
@@ -131,6 +134,17 @@ const (
 	VerbCancel   JobVerb = "cancel"   // give up slots that are not decided
 	VerbRollback JobVerb = "rollback" // give up slots that are not decided, and get the others back
 	VerbClean    JobVerb = "clean"    // delete the copies that are kept for a rollback
+)
+
+// Resolution is how an operator ends a handoff that cannot end by itself.
+type Resolution string
+
+// The resolutions.
+const (
+	// ResolveCommit: the slot is the target's.
+	ResolveCommit Resolution = "commit"
+	// ResolveAbort: the slot is the source's.
+	ResolveAbort Resolution = "abort"
 )
 
 // JobAnswer is what came of a verb.

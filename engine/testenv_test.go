@@ -366,6 +366,7 @@ type fakeMigrator struct {
 	options     JobOptions
 	told        []string
 	throttle    string
+	resolved    []string
 	peer        func(PeerInfo, []byte) ([]byte, store.Position, error)
 }
 
@@ -390,6 +391,15 @@ func (m *fakeMigrator) Tell(counter uint64, verb JobVerb, ranges []slot.Range) (
 	set := slot.SetOf(ranges...)
 	m.told = append(m.told, fmt.Sprintf("%s %d %s", verb, counter, &set))
 	return JobAnswer{Changed: true, Message: "so be it"}, m.err
+}
+
+func (m *fakeMigrator) Resolve(s slot.Slot, what Resolution, other cluster.NodeID, done func(string, error)) {
+	m.resolved = append(m.resolved, fmt.Sprintf("%d %s %s", s, what, other))
+	if what == ResolveAbort {
+		done("", errors.New("no"))
+		return
+	}
+	done("done", nil)
 }
 
 func (m *fakeMigrator) Throttle(counter uint64, limit *string) (ThrottleReport, error) {

@@ -220,7 +220,9 @@ func (d *Driver) Recover() error {
 				return err
 			}
 		case cluster.Serving:
-			if owner := d.node.Map().Owner(sl); !r.Job.IsZero() && (owner == nil || owner.ID != d.node.ID()) {
+			// A job of its own is one that was resolved: what its target believes is not known.
+			owner := d.node.Map().Owner(sl)
+			if !r.Job.IsZero() && (owner == nil || owner.ID != d.node.ID() || r.Job.Node == d.node.ID()) {
 				d.announce(sl, r.Epoch)
 			}
 		default:

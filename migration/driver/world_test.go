@@ -36,6 +36,7 @@ type world struct {
 	lat          time.Duration                        // how long an answer is on its way, at least
 	inOrder      bool                                 // do what was asked for first, first
 	silent       func(from *node, args [][]byte) bool // calls whose answers are lost; nil: none beyond lose
+	cut          *node                                // what it sends is lost, also what is on its way; nil: nobody's
 }
 
 // todo is something that happens to a node, unless it crashes before.
@@ -153,7 +154,7 @@ func (n *node) Call(to env.Peer, _ env.Lane, args [][]byte, timeout time.Duratio
 	silent := w.silent != nil && w.silent(n, owned)
 	w.todo = append(w.todo, todo{fn: func() {
 		switch {
-		case fate < w.lose/2: // the call is lost
+		case fate < w.lose/2, n == w.cut: // the call is lost
 		case fate < w.lose, silent: // the answer is lost
 			deliver(func([]byte, error) {})
 		default:

@@ -1,0 +1,237 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"godwit/engine"
+	"godwit/engine/cluster"
+	"godwit/engine/env"
+	"godwit/engine/resp"
+	"godwit/engine/slot"
+	"godwit/migration"
+)
+
+// A handoff that has been decided, or for which the target is prepared, needs both sides to come to its end. When one of them is lost for good, an
+// operator says what is to count. What this node can find out itself it asks first: while the other side answers, nothing is resolved.
+//
+//	| here                        | commit                                        | abort                                             |
+//	|-----------------------------|-----------------------------------------------|---------------------------------------------------|
+//	| target, prepared for e+1    | serves under e+1, as if the source had said   | deletes what it imported                          |
+//	|                             | commit                                        |                                                   |
+//	| source, released under e+1, | goes on as if the target had answered: the    | serves its copy under e+2, in one batch with the  |
+//	| the commit not answered     | copy is cleaned or kept                       | slot's phase; the job fails                       |
+//
+// A side that comes back all the same finds that the slot is served under a greater epoch than its own, and stops: what clients have written there
+// meanwhile is lost. That is what the operator vouches for by naming the node.
+
+// resolving is an order of an operator.
+type resolving struct {
+	d     *Driver
+	slot  slot.Slot
+	what  engine.Resolution
+	other cluster.NodeID
+	done  func(string, error)
+}
+
+// Resolve implements engine.Migrator.
+func (d *Driver) Resolve(sl slot.Slot, what engine.Resolution, other cluster.NodeID, done func(string, error)) {
+	r := &resolving{d: d, slot: sl, what: what, other: other, done: done}
+	rec := d.node.Record(sl)
+	d.mu.Lock()
+	s := d.sources[sl]
+	d.mu.Unlock()
+	switch {
+	case rec.State == cluster.Prepared && rec.Job.Node == other:
+		r.askSource(rec)
+	case rec.State == cluster.Prepared:
+		r.fail(fmt.Errorf("the source of slot %d is node %s: name it, to say that it is lost", sl, rec.Job.Node))
+	case rec.State == cluster.Released && s != nil && s.seen().step == migration.StepCommitting && rec.Peer == other:
+		r.askTarget(s, rec)
+	case rec.State == cluster.Released && s != nil && s.seen().step == migration.StepCommitting:
+		r.fail(fmt.Errorf("slot %d was given to node %s: name it, to say that it is lost", sl, rec.Peer))
+	default:
+		r.fail(fmt.Errorf("there is nothing to resolve: slot %d is %s here; only a slot that is prepared, or was released and waits for its target's answer, can be resolved", sl, rec.State))
+	}
+}
+
+func (r *resolving) fail(err error) { r.d.env.Workers.Submit(func() { r.done("", err) }) }
+
+// did answers when what was done is durable.
+func (r *resolving) did(text string) {
+	r.d.env.Log.Warn("an operator has resolved a handoff", "slot", r.slot, "as", string(r.what), "lost", r.other, "result", text)
+	r.d.node.Store().WhenDurable(r.d.node.Store().Last(), func() { r.done(text, nil) })
+}
+
+// askSource asks the source of an import what became of it.
+func (r *resolving) askSource(rec cluster.Record) {
+	d := r.d
+	m := migration.Message{Kind: migration.MsgAsk, Slot: r.slot, Job: rec.Job, Attempt: rec.Attempt, Epoch: rec.Epoch}
+	d.call(rec.Job.Node, env.Control, &m, func(reply migration.Reply, err error) {
+		if d.isClosed() {
+			return
+		}
+		if err == nil && reply.Kind != migration.ReplyRefused { // refused: by another directory, so that the source's is gone
+			d.asked(m, reply)
+			r.done("", fmt.Errorf("node %s answers (%s): nothing is to be resolved, the slot goes on by itself", r.other, reply.Kind))
+			return
+		}
+		r.atTarget(rec)
+	})
+}
+
+// atTarget does at a target what its source would have told it.
+func (r *resolving) atTarget(rec cluster.Record) {
+	d := r.d
+	m := migration.Message{Kind: migration.MsgCommit, Slot: r.slot, Job: rec.Job, Attempt: rec.Attempt, Epoch: rec.Epoch + 1}
+	want, text := migration.ReplyCommitted, fmt.Sprintf("slot %d is served here under epoch %d", r.slot, rec.Epoch+1)
+	if r.what == engine.ResolveAbort {
+		m.Kind, m.Epoch = migration.MsgAbort, rec.Epoch
+		want, text = migration.ReplyAborted, fmt.Sprintf("the import of slot %d is given up and deleted", r.slot)
+	}
+	reply, _, err := d.handle(rec.Job.Node, m)
+	switch {
+	case err != nil:
+		r.done("", err)
+	case reply.Kind != want:
+		r.done("", fmt.Errorf("slot %d has changed meanwhile: it is %s here", r.slot, d.node.Record(r.slot).State))
+	default:
+		r.did(text)
+	}
+}
+
+// askTarget asks the target of a slot that was decided whether it has it.
+func (r *resolving) askTarget(s *sourceSlot, rec cluster.Record) {
+	d := r.d
+	d.mu.Lock()
+	k := s.job.outside()
+	d.mu.Unlock()
+	if k != nil {
+		k.serves(r.slot, func(serves bool, err error) {
+			if err == nil && serves && r.what == engine.ResolveAbort {
+				r.done("", fmt.Errorf("node %s serves slot %d: if that is to end, give it a map, or end it, first", r.other, r.slot))
+				return
+			}
+			s.enqueue(queued{step: func() { r.atSource(s) }})
+		})
+		return
+	}
+	m := migration.Message{Kind: migration.MsgCommit, Slot: r.slot, Job: rec.Job, Attempt: rec.Attempt, Epoch: rec.Epoch}
+	d.call(rec.Peer, env.Control, &m, func(reply migration.Reply, err error) {
+		if d.isClosed() {
+			return
+		}
+		if err == nil && reply.Kind == migration.ReplyCommitted {
+			s.post(migration.EvReply{Message: m.Kind, Attempt: m.Attempt, Reply: reply})
+			r.done("", fmt.Errorf("node %s answers: it serves slot %d, and the job goes on by itself", r.other, r.slot))
+			return
+		}
+		s.enqueue(queued{step: func() { r.atSource(s) }})
+	})
+}
+
+// errChanged says that what was to be resolved has come to its end meanwhile.
+var errChanged = errors.New("the slot has gone on meanwhile: look at the job")
+
+// atSource is a step of the slot.
+func (r *resolving) atSource(s *sourceSlot) {
+	d := r.d
+	if step, _ := s.machine.Now(); step != migration.StepCommitting {
+		r.done("", errChanged)
+		return
+	}
+	why := fmt.Sprintf("an operator has resolved slot %d as %s: node %s is lost", r.slot, r.what, r.other)
+	d.mu.Lock()
+	s.job.note(why)
+	d.mu.Unlock()
+	s.job.persist(nil)
+	if r.what == engine.ResolveCommit {
+		s.post(migration.EvReply{Message: migration.MsgCommit, Attempt: s.machine.Attempt(), Reply: migration.Reply{Kind: migration.ReplyCommitted, Attempt: s.machine.Attempt()}})
+		text := fmt.Sprintf("slot %d counts as taken over by node %s", r.slot, r.other)
+		s.enqueue(queued{step: func() { r.did(text) }}) // behind the reply, which is written by then
+		return
+	}
+	var epoch cluster.Epoch
+	d.node.Exclusive(r.slot, func(o *engine.Owned) {
+		rec := o.Record()
+		if rec.State != cluster.Released || rec.Job != s.id || rec.DataGone {
+			return
+		}
+		epoch = rec.Epoch + 1
+		b := d.node.Store().NewBatch()
+		d.mu.Lock()
+		p := s.job.slots[r.slot]
+		p.phase, p.slotAccount = migration.PhaseFailed, s.account()
+		b.Set(progressKey(s.job.header.Counter, r.slot), p.encode())
+		d.mu.Unlock()
+		// The job stays in the record: it says that the node has the slot by more than a map, and announces it.
+		o.Commit(b, cluster.Record{State: cluster.Serving, Epoch: epoch, Job: s.id, Attempt: rec.Attempt, Peer: r.other})
+		o.Unpause()
+	})
+	if epoch == 0 {
+		r.done("", errChanged)
+		return
+	}
+	s.quit(why)
+	d.announce(r.slot, epoch)
+	r.did(fmt.Sprintf("slot %d is served here again, under epoch %d", r.slot, epoch))
+}
+
+// quit takes a slot out of the driver of which the machine has nothing more to say. It is called on the slot's worker.
+func (s *sourceSlot) quit(why string) {
+	d := s.d
+	for _, t := range s.timers {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	d.mu.Lock()
+	if d.sources[s.slot] == s {
+		delete(d.sources, s.slot)
+	}
+	k := s.stream.outside
+	d.mu.Unlock()
+	if k != nil {
+		k.forget(s.slot)
+	}
+	s.close()
+	s.job.stop(why)
+}
+
+// forget gives up what is under way for a slot.
+func (k *kvrocks) forget(sl slot.Slot) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.unqueue(sl)
+	delete(k.losses, sl)
+	delete(k.unsaid, sl)
+	if i := k.now; i != nil && i.m.Slot == sl {
+		k.finish(i)
+	}
+}
+
+// serves asks the Kvrocks whether it serves a slot, by its map or since it was told to.
+func (k *kvrocks) serves(sl slot.Slot, then func(bool, error)) {
+	peer, ok := k.d.node.Peer(k.id)
+	if !ok || k.d.env.Servers == nil {
+		k.d.env.Workers.Submit(func() { then(false, errors.New("the map does not have it")) })
+		return
+	}
+	conn := k.d.env.Servers.Open(peer.Addr)
+	conn.Do(append(k.d.login(), words("EXISTS", someKeyOf(sl)), words("CLUSTER", "INFO")), smallReply, k.d.cfg.CallTimeout, func(raw [][]byte, err error) {
+		conn.Close()
+		serves := false
+		if err == nil {
+			exists, _, _ := resp.ParseReply(raw[len(raw)-2]) // Servers has parsed it
+			info, _, _ := resp.ParseReply(raw[len(raw)-1])
+			state, slots := importState(info.Str)
+			serves = exists.Kind == resp.IntKind || state == "success" && slots == strconv.Itoa(int(sl))
+		}
+		k.d.env.Workers.Submit(func() {
+			if !k.d.isClosed() {
+				then(serves, err)
+			}
+		})
+	})
+}

@@ -1,0 +1,270 @@
+package driver
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"godwit/engine"
+	"godwit/engine/cluster"
+	"godwit/engine/host/kvrockstest"
+	"godwit/migration"
+)
+
+// off takes a node's power away until on.
+func (n *node) off() {
+	n.w.t.Helper()
+	after := n.fs.CrashClone(vfs.CrashCloneCfg{})
+	n.life++
+	n.down = true
+	if err := n.Close(); err != nil {
+		n.w.t.Fatal(err)
+	}
+	n.fs = after
+}
+
+func (n *node) on() {
+	n.w.t.Helper()
+	n.open()
+}
+
+// resolve tells a node how a handoff ends, and returns the answer.
+func (w *world) resolve(n *node, what string, lost *node) string {
+	w.t.Helper()
+	i := 0
+	for w.nodes[i] != lost {
+		i++
+	}
+	return w.do(n, "GODWIT", "MIGRATION", "RESOLVE", fmt.Sprint(int(testSlot)), what, string(id(i))).String()
+}
+
+// handoff is a world in which a slot of some keys goes from the first node to the second, and stands where until says.
+func handoff(t *testing.T, seed uint64, until func(source, target *node) bool) (w *world, m shadow, job uint64) {
+	t.Helper()
+	w = newWorld(t, seed)
+	w.born(2, quick())
+	m = shadow{}
+	for i := range 30 {
+		m.set(w, i, fmt.Sprint("value ", i))
+	}
+	job = w.start(0, 1, testSlot)
+	w.until("the handoff is there", func() bool { return until(w.nodes[0], w.nodes[1]) })
+	return w, m, job
+}
+
+func prepared(_, target *node) bool { return target.Record(testSlot).State == cluster.Prepared }
+
+// decidedDurably reports whether the source would find its decision after a crash.
+func decidedDurably(source, _ *node) bool { return source.stepOf(testSlot) == migration.StepCommitting }
+
+// TestResolveAtTarget: a target that is prepared is told what counts when its source is lost: it serves, or gives the import up. If the source comes back,
+// it has decided and goes by that, or has not and stops serving.
+func TestResolveAtTarget(t *testing.T) {
+	for _, decided := range []bool{false, true} {
+		for _, what := range []string{"COMMIT", "ABORT"} {
+			for seed := range uint64(6) {
+				t.Run(fmt.Sprint(what, " decided ", decided, " seed ", seed), func(t *testing.T) {
+					stand := prepared
+					if decided {
+						stand = decidedDurably
+					}
+					w, m, job := handoff(t, seed, stand)
+					source, target := w.nodes[0], w.nodes[1]
+					w.cut = source // what it has said does not arrive
+					source.off()
+					w.pass(100 * time.Millisecond)
+					w.cut = nil
+					target.crash()
+					if r := target.Record(testSlot); r.State != cluster.Prepared {
+						t.Fatalf("the target's record is %v", r)
+					}
+					if got := w.resolve(target, what, target); !strings.Contains(got, "name it") {
+						t.Errorf("with another node's id: %s", got)
+					}
+					if got := w.resolve(target, what, source); strings.HasPrefix(got, "(error)") {
+						t.Fatalf("RESOLVE: %s", got)
+					}
+					if seed%2 == 0 {
+						target.crash() // what was told is durable
+					}
+					if got := w.resolve(target, what, source); !strings.Contains(got, "nothing to resolve") {
+						t.Errorf("said again: %s", got)
+					}
+					if what == "COMMIT" {
+						m.check(w, target)
+						w.want(target, "OK", "SET", keyOf(1), "written after the resolution")
+						m[keyOf(1)] = "written after the resolution"
+					} else if r := target.Record(testSlot); r.State != cluster.Aborted {
+						t.Errorf("the record after ABORT is %v", r)
+					}
+					source.on()
+					w.pass(5 * time.Second)
+					s := source.Record(testSlot)
+					switch {
+					case what == "COMMIT":
+						m.check(w, target)
+						if s.State != cluster.Released {
+							t.Errorf("the source came back and its record is %v", s)
+						}
+						if alarms := len(source.Alarms()); (alarms > 0) == decided {
+							t.Errorf("the source, which has decided: %v, raised %d alarms", decided, alarms)
+						}
+						if st := source.job(job); !st.State.Ended() {
+							t.Errorf("the job goes on for ever: %+v", st)
+						}
+					case decided: // nobody serves; what the source has is all there is
+						if s.State != cluster.Released || s.DataGone {
+							t.Fatalf("the source's record is %v", s)
+						}
+						if got := w.resolve(source, "ABORT", target); strings.HasPrefix(got, "(error)") {
+							t.Fatalf("RESOLVE ABORT at the source: %s", got)
+						}
+						m.check(w, source)
+					default: // its job goes on, with another attempt
+						if st := w.ended(source, job); st.State != engine.JobSuccess {
+							t.Errorf("the job ended as %+v", st)
+						}
+						m.check(w, target)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestResolveRefusedWhileTheOtherAnswers: a handoff that goes on by itself is not resolved.
+func TestResolveRefusedWhileTheOtherAnswers(t *testing.T) {
+	w, m, job := handoff(t, 3, prepared)
+	source, target := w.nodes[0], w.nodes[1]
+	if got := w.resolve(target, "ABORT", source); !strings.Contains(got, "answers") && !strings.Contains(got, "nothing to resolve") {
+		t.Errorf("while the source answers: %s", got)
+	}
+	if st := w.ended(source, job); st.State != engine.JobSuccess {
+		t.Errorf("the job ended as %+v", st)
+	}
+	m.check(w, target)
+	if got := w.resolve(source, "ABORT", target); !strings.Contains(got, "nothing to resolve") {
+		t.Errorf("after the end: %s", got)
+	}
+	for _, args := range [][]string{{"99999", "COMMIT", string(id(0))}, {"1", "PERHAPS", string(id(0))}, {"x", "ABORT", string(id(0))}} {
+		if got := w.do(source, append([]string{"GODWIT", "MIGRATION", "RESOLVE"}, args...)...).String(); !strings.HasPrefix(got, "(error)") {
+			t.Errorf("RESOLVE %q: %s", args, got)
+		}
+	}
+}
+
+// TestResolveAtSource: a target that is lost after the source has decided, before or after it heard of that. The source serves its copy again, or gives it
+// up; a target that comes back and served stops.
+func TestResolveAtSource(t *testing.T) {
+	for _, heard := range []bool{false, true} {
+		for _, what := range []string{"COMMIT", "ABORT"} {
+			for seed := range uint64(4) {
+				t.Run(fmt.Sprint(what, " heard ", heard, " seed ", seed), func(t *testing.T) {
+					w, m, job := handoff(t, seed, func(source, target *node) bool {
+						source.w.silent = func(from *node, args [][]byte) bool { // no answer to commit arrives
+							msg, err := migration.DecodeMessage(args[len(args)-1])
+							return from == source && err == nil && msg.Kind == migration.MsgCommit
+						}
+						if !heard {
+							return decidedDurably(source, target)
+						}
+						return target.Record(testSlot).State == cluster.Serving
+					})
+					source, target := w.nodes[0], w.nodes[1]
+					if !heard {
+						w.cut = source
+					}
+					w.pass(100 * time.Millisecond)
+					target.off()
+					w.silent, w.cut = nil, nil
+					if seed%2 == 0 {
+						source.crash()
+						w.until("the source waits for the answer again", func() bool { return decidedDurably(source, target) })
+					}
+					if got := w.resolve(source, what, source); !strings.Contains(got, "name it") {
+						t.Errorf("with another node's id: %s", got)
+					}
+					if got := w.resolve(source, what, target); strings.HasPrefix(got, "(error)") {
+						t.Fatalf("RESOLVE: %s", got)
+					}
+					if seed < 2 {
+						source.crash()
+					}
+					if what == "COMMIT" {
+						if st := w.ended(source, job); st.State != engine.JobSuccess || source.Record(testSlot).State != cluster.Released {
+							t.Errorf("the job ended as %+v, the record is %v", st, source.Record(testSlot))
+						}
+						return
+					}
+					m.check(w, source)
+					w.want(source, "OK", "SET", keyOf(2), "written after the resolution")
+					m[keyOf(2)] = "written after the resolution"
+					if st := w.ended(source, job); st.State != engine.JobFail || !strings.Contains(st.Error, "resolved") {
+						t.Errorf("the job ended as %+v", st)
+					}
+					target.on()
+					w.pass(5 * time.Second)
+					if r := target.Record(testSlot); r.State == cluster.Serving || r.State == cluster.Prepared {
+						t.Errorf("the target came back and its record is %v", r)
+					}
+					m.check(w, source)
+					if st := w.ended(source, w.start(0, 1, testSlot)); st.State != engine.JobSuccess {
+						t.Errorf("a move after that ended as %+v", st)
+					}
+					m.check(w, target)
+				})
+			}
+		}
+	}
+}
+
+// TestKvrocksForgets: a Kvrocks that is killed when it is told to serve a slot does not remember. Nobody serves the slot until an operator says whose it
+// is: the node's, which has its copy, or the Kvrocks', which is given a map.
+func TestKvrocksForgets(t *testing.T) {
+	for _, fate := range []kvrockstest.Fate{kvrockstest.Dies, kvrockstest.DiesLater} {
+		for _, what := range []string{"COMMIT", "ABORT"} {
+			t.Run(what+" "+fateNames[fate], func(t *testing.T) {
+				f := fault{fmt.Sprintf("cluster import %d 1", kvSlot), 1, fate}
+				w := newTwoSystems(t, f.judge())
+				w.fill(false)
+				w.migrate()
+				w.until("an operator is asked for", func() bool { return strings.Contains(w.job().Error, "RESOLVE") })
+				if what == "ABORT" {
+					w.restart()
+					w.until("an operator is asked for after a restart", func() bool { return strings.Contains(w.job().Error, "RESOLVE") })
+				}
+				if w.kv.Serves(kvSlot) {
+					t.Error("the Kvrocks serves the slot")
+				}
+				v, err := ask(w.addr, "GODWIT", "MIGRATION", "RESOLVE", fmt.Sprint(int(kvSlot)), what, kvrocksID)
+				if err != nil || strings.HasPrefix(v.String(), "(error)") {
+					t.Fatalf("RESOLVE: %s, %v", v, err)
+				}
+				j := w.ended()
+				if what == "COMMIT" {
+					if j.State != engine.JobSuccess {
+						t.Errorf("the job ended as %+v", j)
+					}
+					w.setMap(fmt.Sprintf("0-%d %d-16383", kvSlot-1, kvSlot+1), fmt.Sprint(int(kvSlot)), 3)
+					if v, err := w.client().do("GET", "{t}string"); err != nil || v.Str != "v" {
+						t.Errorf("after the map: %s, %v", v, err)
+					}
+					w.equal()
+					return
+				}
+				w.want(`"v"`, "GET", "{t}string")
+				if j.State != engine.JobFail {
+					t.Errorf("the job ended as %+v", j)
+				}
+				w.migrate() // what the Kvrocks has is deleted first
+				if j := w.ended(); j.State != engine.JobSuccess {
+					t.Errorf("the second job ended as %+v", j)
+				}
+				w.equal()
+			})
+		}
+	}
+}

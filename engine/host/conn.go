@@ -15,9 +15,11 @@ import (
 
 // Sizes and times of a connection.
 const (
-	readBuffer    = 16 << 10 // of a connection that sends small commands
-	keepBuffer    = 64 << 10 // larger buffers are given back when they are empty
-	keepArguments = 1 << 10  // longer lists of arguments are not kept
+	readBuffer = 16 << 10 // of a connection that sends small commands
+	keepBuffer = 64 << 10 // larger buffers are given back when they are empty
+	// keepPeerBuffer is likewise for the connections of peers, whose large messages come one after another: to grow for each anew costs two copies.
+	keepPeerBuffer = 8 << 20
+	keepArguments  = 1 << 10 // longer lists of arguments are not kept
 
 	// flushEvery is after how many commands of one pipeline, or how many bytes of them, their replies are handed out: it bounds
 	// how many replies are held in memory that the client may not be reading. They are given to the session together.
@@ -378,7 +380,7 @@ func (c *conn) readAll() error {
 func (c *conn) read(from func([]byte) (int, error)) error {
 	switch {
 	case c.from == len(c.in):
-		if cap(c.in) == 0 || cap(c.in) > keepBuffer {
+		if cap(c.in) == 0 || cap(c.in) > keepBuffer && (cap(c.in) > keepPeerBuffer || !c.session.IsPeer()) {
 			c.in = c.inputBuffer()
 		}
 		c.in, c.from = c.in[:0], 0

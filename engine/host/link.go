@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -83,6 +84,11 @@ func (l *link) notify() {
 
 // appendCommand encodes a command as clients do.
 func appendCommand(b []byte, args [][]byte) []byte {
+	size := 0
+	for _, a := range args {
+		size += len(a) + 2*maxHeader
+	}
+	b = slices.Grow(b, size) // once: a large argument is not copied again
 	b = append(b, '*')
 	b = strconv.AppendInt(b, int64(len(args)), 10)
 	b = append(b, '\r', '\n')

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // sock is a socket of which a loop says when it can be read and written, instead of the Go runtime: a connection that a loop reads
@@ -82,7 +83,7 @@ func newSock(nc *net.TCPConn, l *loop) (*sock, error) {
 
 // readNow implements looped.
 func (s *sock) readNow(b []byte) (int, error) {
-	n, err := s.call(b, syscall.Read)
+	n, err := s.call(syscall.SYS_READ, b)
 	if n == 0 && err == nil {
 		return 0, io.EOF
 	}
@@ -92,29 +93,34 @@ func (s *sock) readNow(b []byte) (int, error) {
 // writeNow implements looped.
 func (s *sock) writeNow(b []byte) (int, error) {
 	for done := 0; ; {
-		n, err := s.call(b[done:], syscall.Write)
+		n, err := s.call(syscall.SYS_WRITE, b[done:])
 		if done += n; err != nil || done == len(b) {
 			return done, err
 		}
 	}
 }
 
-func (s *sock) call(b []byte, do func(int, []byte) (int, error)) (int, error) {
+// call makes a system call that never waits, and does not tell Go's scheduler of it: to take others in meanwhile, as it would if the
+// system had lent the processor to another program, costs more than the call.
+func (s *sock) call(number uintptr, b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
 	s.fdMu.RLock()
 	defer s.fdMu.RUnlock()
 	if s.fd < 0 {
 		return 0, net.ErrClosed
 	}
 	for {
-		n, err := do(s.fd, b)
-		switch err {
-		case nil:
-			return n, nil
-		case syscall.EINTR: //nolint:errorlint // a system call returns the number itself
+		n, _, errno := syscall.RawSyscall(number, uintptr(s.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		switch errno {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
 		case syscall.EAGAIN:
 			return 0, errNotNow
 		default:
-			return 0, err
+			return 0, errno
 		}
 	}
 }

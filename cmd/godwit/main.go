@@ -17,6 +17,9 @@ func main() { runProgram(driver.Config{}) }
 
 // runProgram is the program, whose servers move slots as moves says. It returns when there was no error.
 func runProgram(moves driver.Config) {
+	if len(os.Args) > 1 && os.Args[1] == "server" {
+		useHugePages()
+	}
 	if err := newRootCommand(moves).Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "godwit:", err)
 		os.Exit(exitStatus(err))

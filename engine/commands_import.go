@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
 	"godwit/engine/cluster"
+	"godwit/engine/env"
 	"godwit/engine/key"
 	"godwit/engine/slot"
 	"godwit/engine/store"
@@ -115,6 +117,10 @@ func (s *Session) startForeign(set *slot.Set) {
 				return
 			}
 		}
+		if problem := n.mayReturn(set, questions, answers); problem != "" {
+			s.out.Error(problem)
+			return
+		}
 		s.answerSlot(n.beginForeign(s, set))
 	})
 }
@@ -128,8 +134,33 @@ func (n *Node) mayImport(set *slot.Set) string {
 		switch state := n.Record(sl).State; {
 		case state == cluster.Serving || claiming:
 			return errImportMine
-		case state != cluster.None && state != cluster.Aborted:
+		case state != cluster.None && state != cluster.Aborted && !n.givenAway(sl):
 			return errImportBusy(sl, state)
+		}
+	}
+	return ""
+}
+
+// givenAway reports whether a slot was released to the node that owns it by the map, and nothing of it is left here.
+func (n *Node) givenAway(sl slot.Slot) bool {
+	r, owner := n.Record(sl), n.topology().Owner(sl)
+	return r.State == cluster.Released && r.DataGone && owner != nil && owner.ID == r.Peer
+}
+
+// mayReturn says why slots that were given away cannot come back by an import, or "". They were given to a Kvrocks if what answers there refuses to be a
+// peer; a node of Godwit gives them back by a job.
+func (n *Node) mayReturn(set *slot.Set, questions []peerQuestion, answers []peerAnswer) string {
+	for _, sl := range set.Slots() {
+		r := n.Record(sl)
+		if r.State != cluster.Released {
+			continue
+		}
+		noPeer := false
+		for i := range answers {
+			noPeer = noPeer || questions[i].to.ID == string(r.Peer) && errors.Is(answers[i].err, env.ErrNotPeer)
+		}
+		if !noPeer {
+			return errImportBusy(sl, r.State)
 		}
 	}
 	return ""
@@ -147,7 +178,8 @@ func (n *Node) beginForeign(link *Session, set *slot.Set) string {
 		n.mu.Lock()
 		claiming := n.claims.Claiming(sl)
 		n.mu.Unlock()
-		if claiming || r.State != cluster.None && r.State != cluster.Aborted { // as mayImport, of which time has passed
+		known := r.State != cluster.None && r.State != cluster.Aborted && (r.State != cluster.Released || !r.DataGone)
+		if claiming || known { // as mayImport, of which time has passed
 			return errImportMine
 		}
 		if owner := n.topology().Owner(sl); owner != nil {

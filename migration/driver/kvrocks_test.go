@@ -72,8 +72,7 @@ func newTwoSystems(t *testing.T, judge func(conn, command string) kvrockstest.Fa
 		return s
 	}
 	w.disk, w.reference = alone(), alone()
-	w.kv = kvrockstest.Start(t, kvrocksID, w.disk.Addr().String())
-	w.kv.Judge = judge
+	w.kv = kvrockstest.Start(t, kvrocksID, w.disk.Addr().String(), judge)
 	w.start()
 	t.Cleanup(func() { shutDown(t, w.source()) })
 	w.want("OK", "CLUSTERX", "SETNODEID", string(id(0)))

@@ -32,12 +32,9 @@ const (
 
 // Server is a Kvrocks.
 type Server struct {
-	ID string // of the node, 40 bytes
-	// Judge decides what becomes of a command, "name argument ...", lower case, on a connection with this name. nil: all are answered. It is called with one
-	// command at a time.
-	Judge func(conn, command string) Fate
-
+	ID       string // of the node, 40 bytes
 	t        testing.TB
+	judge    func(conn, command string) Fate
 	listener net.Listener
 	backend  net.Conn
 	buf      []byte // read from backend
@@ -60,10 +57,11 @@ type conn struct {
 	importing bool
 }
 
-// Start starts a Kvrocks that keeps its data in the server at backend. It ends with the test.
-func Start(t testing.TB, id, backend string) *Server {
+// Start starts a Kvrocks that keeps its data in the server at backend. It ends with the test. judge, unless it is nil, decides what becomes of a
+// command, "name argument ..." in lower case, on a connection of a name; it is called with one command at a time.
+func Start(t testing.TB, id, backend string, judge func(conn, command string) Fate) *Server {
 	t.Helper()
-	s := &Server{ID: id, t: t, conns: map[int64]*conn{}, version: -1, owners: map[slot.Slot]string{}}
+	s := &Server{ID: id, t: t, judge: judge, conns: map[int64]*conn{}, version: -1, owners: map[slot.Slot]string{}}
 	var err error
 	if s.backend, err = net.Dial("tcp", backend); err != nil {
 		t.Fatal(err)
@@ -210,8 +208,8 @@ func (s *Server) execute(c *conn, args []string, raw []byte) (reply []byte, ok b
 		return nil, false
 	}
 	fate := Answered
-	if s.Judge != nil {
-		fate = s.Judge(c.name, strings.ToLower(strings.Join(args, " ")))
+	if s.judge != nil {
+		fate = s.judge(c.name, strings.ToLower(strings.Join(args, " ")))
 	}
 	switch fate {
 	case CutOff:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -35,7 +36,7 @@ func newBesideKvrocks(t *testing.T) *besideKvrocks {
 		if doom := w.doom.Load(); doom != nil && strings.HasPrefix(command, *doom) {
 			w.doom.Store(nil)
 			_ = w.node.cmd.Process.Signal(syscall.SIGKILL)
-			<-w.node.over
+			_ = <-w.node.over // killed
 			w.dead <- struct{}{}
 		}
 		return kvrockstest.Answered
@@ -67,8 +68,9 @@ func (w *besideKvrocks) said(args ...string) (string, error) {
 	}
 	defer c.close()
 	r, err := c.do(callTime, args...)
-	if e, refused := err.(errReply); refused {
-		return "-" + string(e), nil
+	var refused errReply
+	if errors.As(err, &refused) {
+		return "-" + string(refused), nil
 	}
 	if err == nil && r.Kind == ':' {
 		return strconv.FormatInt(r.Int, 10), nil
@@ -102,7 +104,7 @@ func (w *besideKvrocks) kill() {
 	if err := w.node.cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		w.t.Fatal(err)
 	}
-	<-w.node.over
+	_ = <-w.node.over // killed
 	w.restart()
 }
 

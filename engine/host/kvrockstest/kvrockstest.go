@@ -211,20 +211,20 @@ func (s *Server) execute(c *conn, args []string, raw []byte) (reply []byte, ok b
 	if s.judge != nil {
 		fate = s.judge(c.name, strings.ToLower(strings.Join(args, " ")))
 	}
-	switch fate {
-	case CutOff:
+	if fate == CutOff {
 		s.end(c)
 		return nil, false
-	case Dies:
+	}
+	if fate == Dies {
 		s.restart()
 		return nil, false
 	}
 	reply = s.answer(c, args, raw)
-	switch fate {
-	case Lost:
+	if fate == Lost {
 		s.end(c)
 		return nil, false
-	case DiesLater:
+	}
+	if fate == DiesLater {
 		s.restart()
 		return nil, false
 	}

@@ -60,7 +60,8 @@ func (c *confirm) later(step func()) { c.s.enqueue(queued{step: step}) }
 // piece reads and sends the next chunk, and returns how many bytes it has.
 func (c *confirm) piece() int {
 	c.turn = false
-	if c.over || len(c.walks) == 0 {
+	if c.over || len(c.walks) == 0 { // enough was known before the turn came: this may have been what the end waited for
+		c.next()
 		return 0
 	}
 	w := &c.walks[0]

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"godwit/engine/cluster"
 	"godwit/engine/key"
 	"godwit/engine/slot"
+	"godwit/engine/store"
 	"godwit/migration"
 )
 
@@ -565,5 +567,45 @@ func TestWhenDone(t *testing.T) {
 	}
 	if len(order) != 5 || !maps.Equal(got, map[string]bool{"unknown": true, "short false": true, "long true": true, "endless true": true, "late true": true}) {
 		t.Errorf("told: %v", order)
+	}
+}
+
+// TestConfirmEndsWhenEnoughIsKnown: so many records differ that the comparison after takeover is told no more of, while it waits for its turn
+// under a throttle. It ends all the same.
+func TestConfirmEndsWhenEnoughIsKnown(t *testing.T) {
+	w := newWorld(t, 3)
+	cfg := quick()
+	cfg.DigestBytes, cfg.DigestRecords, cfg.ChunkBytes = 4096, 8, 64
+	w.born(2, cfg)
+	m := shadow{}
+	for i := range 200 {
+		m.set(w, i, fmt.Sprint("value ", i))
+	}
+	source := w.nodes[0]
+	job := w.start(0, 1, testSlot)
+	w.until("the slot is taken over", func() bool { return source.stepOf(testSlot).String() == "committing" })
+	chunk, err := store.ReadChunk(source.Node.Store(), key.DataSpan(testSlot), store.ChunkLimits{Bytes: 1 << 20, Records: 1 << 20}, store.WithRecords)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := source.Node.Store().NewBatch()
+	for rest := chunk.Records; len(rest) > 0; {
+		k, v, next, err := store.NextRecord(rest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Set(k, append(bytes.Clone(v), 'x'))
+		rest = next
+	}
+	source.Node.Store().Commit(b)
+	w.do(source, "GODWIT", "MIGRATION", "THROTTLE", fmt.Sprint(job), "1kB/s")
+	for range 900 {
+		if source.job(job).State.Ended() {
+			break
+		}
+		w.pass(time.Second)
+	}
+	if st := source.job(job); !st.State.Ended() || st.Differ != 1 {
+		t.Errorf("%+v at %s", st, source.stepOf(testSlot))
 	}
 }

@@ -84,7 +84,7 @@ func newSourceSlot(d *Driver, j *job, sl slot.Slot) *sourceSlot {
 func (s *sourceSlot) begin() {
 	d := s.d
 	d.mu.Lock()
-	p, stopped, orders, timing := *s.job.slots[s.slot], s.job.header.Error, s.orders(), s.job.timing()
+	p, stopped, orders, cfg, timing := *s.job.slots[s.slot], s.job.header.Error, s.orders(), d.cfg.Source, s.job.timing()
 	d.mu.Unlock()
 	r := d.node.Record(s.slot)
 	released := r.State == cluster.Released && r.Job == s.id
@@ -93,7 +93,6 @@ func (s *sourceSlot) begin() {
 		epoch--
 	}
 	s.before = p.slotAccount
-	cfg := d.cfg.Source
 	cfg.SetTiming(timing)
 	s.timing = timing
 	s.machine = migration.NewSource(cfg, s.slot, s.id, epoch, p.attempt, d.env.Clock.Mono())

@@ -36,7 +36,7 @@ func newBesideKvrocks(t *testing.T) *besideKvrocks {
 		if doom := w.doom.Load(); doom != nil && strings.HasPrefix(command, *doom) {
 			w.doom.Store(nil)
 			_ = w.node.cmd.Process.Signal(syscall.SIGKILL)
-			_ = <-w.node.over // killed
+			<-w.node.over // killed
 			w.dead <- struct{}{}
 		}
 		return kvrockstest.Answered
@@ -104,7 +104,7 @@ func (w *besideKvrocks) kill() {
 	if err := w.node.cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		w.t.Fatal(err)
 	}
-	_ = <-w.node.over // killed
+	<-w.node.over // killed
 	w.restart()
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -92,7 +93,7 @@ func (n *benchNode) do(args ...string) string {
 		got = append(got, line...)
 		v, _, err := resp.ParseReply(got)
 		switch {
-		case err == resp.ErrIncomplete:
+		case errors.Is(err, resp.ErrIncomplete):
 		case err != nil:
 			n.b.Fatal(err)
 		case v.Kind == resp.ErrorKind:

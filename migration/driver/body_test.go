@@ -175,7 +175,9 @@ func FuzzDecodeBody(f *testing.F) {
 		b.Set(cursorKey(sl), []byte("c"))
 		b.Set(recordKey(sl+1, "x"), []byte("x"))
 		for i := range ops {
-			ops[i].apply(b)
+			if err := ops[i].apply(b); err != nil {
+				t.Fatal(err)
+			}
 			if ops[i].compares() {
 				if _, err := spanDigest(b, sl, &ops[i]); err != nil {
 					t.Fatal(err)

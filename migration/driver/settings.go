@@ -132,7 +132,8 @@ func (d *Driver) Set(list []engine.Setting) {
 	d.env.Workers.Submit(d.pumpJobs)
 }
 
-// timing is what counts for a job: its own where it has it, the node's otherwise. Driver.mu is held.
+// timing is what counts for a job: its own where it has it, the node's otherwise. They fitted together when the job was started, and may not
+// since the node's were changed: the deadline bounds the target then. Driver.mu is held.
 func (j *job) timing() migration.Timing {
 	t := j.d.cfg.Source.Timing()
 	own := func(v *time.Duration, us int64) {
@@ -143,6 +144,7 @@ func (j *job) timing() migration.Timing {
 	own(&t.PauseTarget, j.header.PauseTargetUs)
 	own(&t.PauseDeadline, j.header.PauseDeadlineUs)
 	own(&t.ConvergeWithin, j.header.ConvergeWithinUs)
+	t.PauseTarget = min(t.PauseTarget, t.PauseDeadline)
 	return t
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"godwit/engine"
+	"godwit/engine/slot"
 	"godwit/migration"
 )
 
@@ -144,4 +145,36 @@ func TestTimingOfJobs(t *testing.T) {
 	n.crash()
 	want.PauseDeadline = time.Second
 	check("after a restart")
+}
+
+// TestTargetOfJobWithinDeadlineOfNode: a job's own pause target, which fitted when the job was started, is bounded by the node's deadline when that is
+// lowered, and counts again when it is raised; so is the node's target by the deadline of a job.
+func TestTargetOfJobWithinDeadlineOfNode(t *testing.T) {
+	w := newWorld(t, 5)
+	w.born(2, quick())
+	n := w.nodes[0]
+	target := w.startWith(engine.JobOptions{Hold: true, PauseTarget: 800 * time.Millisecond}, 0, 1, testSlot)
+	deadline := w.startWith(engine.JobOptions{Hold: true, PauseDeadline: 200 * time.Millisecond}, 0, 1, 1)
+	w.until("both are held", func() bool { return n.job(target).Held.Len() == 1 && n.job(deadline).Held.Len() == 1 })
+	check := func(job uint64, sl slot.Slot, target, deadline time.Duration) {
+		t.Helper()
+		if st := n.job(job); st.PauseTarget != target || st.PauseDeadline != deadline {
+			t.Errorf("the job has %s within %s, want %s within %s", st.PauseTarget, st.PauseDeadline, target, deadline)
+		}
+		if got := n.driver().sources[sl].timing; got.PauseTarget != target || got.PauseDeadline != deadline {
+			t.Errorf("the slot has %+v, want %s within %s", got, target, deadline)
+		}
+	}
+	for _, c := range []struct{ setTarget, setDeadline, target, jobTarget time.Duration }{
+		{50 * time.Millisecond, time.Second, 800 * time.Millisecond, 50 * time.Millisecond},
+		{50 * time.Millisecond, 100 * time.Millisecond, 100 * time.Millisecond, 50 * time.Millisecond},
+		{400 * time.Millisecond, 3 * time.Second, 800 * time.Millisecond, 200 * time.Millisecond},
+	} {
+		if err := n.set("pause-target", c.setTarget.String(), "pause-deadline", c.setDeadline.String()); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Millisecond)
+		check(target, testSlot, c.target, c.setDeadline)
+		check(deadline, 1, c.jobTarget, 200*time.Millisecond)
+	}
 }

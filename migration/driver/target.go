@@ -136,7 +136,10 @@ func (d *Driver) handle(from cluster.NodeID, m migration.Message) (migration.Rep
 		if ops, err = decodeBody(m.Body, m.Slot); err != nil {
 			return migration.Reply{}, 0, err
 		}
-		table, err := d.arrive(m.Slot, ops)
+	}
+	t := d.targetOf(m.Slot)
+	if d.fillsTable(ops) && d.wouldApply(from, m, t) {
+		table, err := d.arrive(m.Slot, &ops[0])
 		if err != nil {
 			return migration.Reply{}, 0, err
 		}
@@ -144,7 +147,6 @@ func (d *Driver) handle(from cluster.NodeID, m migration.Message) (migration.Rep
 			defer table.Drop()
 		}
 	}
-	t := d.targetOf(m.Slot)
 	var v migration.Verdict
 	var at store.Position
 	var failure error
@@ -155,7 +157,7 @@ func (d *Driver) handle(from cluster.NodeID, m migration.Message) (migration.Rep
 	d.node.Exclusive(m.Slot, func(o *engine.Owned) {
 		d.noteArrival(&m, t)
 		t.heard = d.env.Clock.Mono()
-		v = migration.Target{Record: o.Record(), Cursor: t.cursor, Incarnation: d.node.Incarnation(), Busy: d.arrivals.refusal(&m)}.Handle(from, m)
+		v = d.verdict(o, t, from, m)
 		at, failure = d.carryOut(o, t, m, ops, &v)
 	})
 	if failure != nil {
@@ -180,22 +182,36 @@ func (d *Driver) handle(from cluster.NodeID, m migration.Message) (migration.Rep
 	return v.Reply, at, nil
 }
 
-// arrive makes a table of the records of a message that has enough of them, and nothing else, for the verdict to ingest: before the slot's lock
-// is taken, since it takes long. Otherwise it returns nil. If the node ends between the ingestion and the batch with the cursor, the message comes
-// again, or what it covers is compared.
-func (d *Driver) arrive(sl slot.Slot, ops []op) (*store.Arrival, error) {
-	if len(ops) != 1 || ops[0].kind != opPut || len(ops[0].records) < d.cfg.IngestBytes || mutant.On(mutant.TTLReset) {
-		return nil, nil
-	}
+// verdict is what the target's rules say of a message. The slot's stripe is held.
+func (d *Driver) verdict(o *engine.Owned, t *targetSlot, from cluster.NodeID, m migration.Message) migration.Verdict {
+	return migration.Target{Record: o.Record(), Cursor: t.cursor, Incarnation: d.node.Incarnation(), Busy: d.arrivals.refusal(&m)}.Handle(from, m)
+}
+
+// fillsTable reports whether a message has enough records, and nothing else, to make a table of.
+func (d *Driver) fillsTable(ops []op) bool {
+	return len(ops) == 1 && ops[0].kind == opPut && len(ops[0].records) >= d.cfg.IngestBytes && !mutant.On(mutant.TTLReset)
+}
+
+// wouldApply reports whether a message would be applied if it were handled at this moment. One that is refused, or repeated, or comes out of turn must
+// not cost a table on the disk, least of all when the disk is why it is refused.
+func (d *Driver) wouldApply(from cluster.NodeID, m migration.Message, t *targetSlot) (yes bool) {
+	d.node.Exclusive(m.Slot, func(o *engine.Owned) { yes = d.verdict(o, t, from, m).Apply })
+	return yes
+}
+
+// arrive makes a table of the records of a put for the verdict to ingest, before the slot's lock is taken, since it takes long; nil if they are
+// not in order. If the verdict has changed when the table is made, it is dropped. If the node ends between the ingestion and the batch with the
+// cursor, the message comes again, or what it covers is compared.
+func (d *Driver) arrive(sl slot.Slot, put *op) (*store.Arrival, error) {
 	d.mu.Lock()
 	d.tables++
 	name := fmt.Sprintf("slot-%d-base-%d", sl, d.tables)
 	d.mu.Unlock()
-	table, ok, err := d.node.Store().Arrive(name, ops[0].records)
+	table, ok, err := d.node.Store().Arrive(name, put.records)
 	if !ok || err != nil {
 		return nil, err
 	}
-	ops[0].table = table
+	put.table = table
 	return table, nil
 }
 

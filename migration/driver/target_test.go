@@ -72,6 +72,50 @@ func TestMalformedIsNotApplied(t *testing.T) {
 	}
 }
 
+// TestTableOnlyOfWhatIsApplied: a target that refuses a large message, has it already, misses what comes before it or knows nothing of its attempt
+// writes no table of it; it writes one when the message is applied.
+func TestTableOnlyOfWhatIsApplied(t *testing.T) {
+	w := newWorld(t, 1)
+	cfg := quick()
+	cfg.IngestBytes = 1
+	busy := ""
+	cfg.Busy = func() string { return busy }
+	w.born(2, cfg)
+	to := w.nodes[1]
+	job := cluster.JobID{Node: id(0), Incarnation: 9, Counter: 1}
+	start := migration.Message{Kind: migration.MsgStart, Slot: testSlot, Job: job, Attempt: 2, Epoch: 1, Fresh: true}
+	if r, err := peerCall(t, to, id(0), start); err != nil || r.Kind != migration.ReplyStarted {
+		t.Fatal(r, err)
+	}
+	data := migration.Message{Kind: migration.MsgData, Slot: testSlot, Job: job, Attempt: 2, Epoch: 1, Seq: 1, Body: someBodies(testSlot)["put"]}
+	gap, stale := data, data
+	gap.Seq, stale.Attempt = 7, 1
+	for _, c := range []struct {
+		what   string
+		busy   string
+		from   int
+		m      migration.Message
+		want   migration.ReplyKind
+		tables int // so far
+	}{
+		{"refused", "no room", 0, data, migration.ReplyBusy, 0},
+		{"a gap", "", 0, gap, migration.ReplyGap, 0},
+		{"of an attempt that is over", "", 0, stale, migration.ReplyNoImport, 0},
+		{"of a node whose job it is not", "", 1, data, migration.ReplyRefused, 0},
+		{"applied", "", 0, data, migration.ReplyAck, 1},
+		{"repeated", "", 0, data, migration.ReplyAck, 1},
+	} {
+		busy = c.busy
+		r, err := peerCall(t, to, id(c.from), c.m)
+		if err != nil || r.Kind != c.want || to.driver().tables != c.tables {
+			t.Errorf("%s: %+v, %v, want %v; %d tables, want %d", c.what, r, err, c.want, to.driver().tables, c.tables)
+		}
+	}
+	if n := len(to.records(key.DataSpan(testSlot))); n != 2 {
+		t.Errorf("%d records have arrived, want 2", n)
+	}
+}
+
 // TestImportWithoutSource: a target whose source is gone for good keeps asking; one whose source forgot the job lets go.
 func TestImportWithoutSource(t *testing.T) {
 	w := newWorld(t, 1)

@@ -38,6 +38,8 @@ type kvrocks struct {
 	d  *Driver
 	id cluster.NodeID
 
+	// mu is taken after the lock of a slot's stripe and after Driver.mu, if those are held: who holds it calls nothing that takes one of them, as
+	// engine.Node.Record and Driver.isClosed do.
 	mu     sync.Mutex
 	turns  []kvrocksTurn
 	now    *kvrocksImport // nil: none
@@ -203,9 +205,12 @@ func (i *kvrocksImport) settles() bool { return i.m.Kind == migration.MsgCommit 
 // locked runs fn if the import is not over.
 func (k *kvrocks) locked(i *kvrocksImport, fn func()) {
 	k.d.env.Workers.Submit(func() {
+		if k.d.isClosed() {
+			return
+		}
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		if !i.over && !k.d.isClosed() {
+		if !i.over {
 			fn()
 		}
 	})

@@ -182,8 +182,16 @@ func (k *kvrocks) sayImport(i *kvrocksImport) {
 // copyFrozen sends the copy of a slot that was released, of which nothing changes and which nobody serves, then compares, then lets the
 // Kvrocks serve it.
 func (k *kvrocks) copyFrozen(i *kvrocksImport, rest key.Span, compare bool) {
+	k.d.env.Workers.Submit(func() {
+		r := k.d.node.Record(i.m.Slot) // before kvrocks.mu
+		k.locked(i, func() { k.copyPiece(i, r, rest, compare) })
+	})
+}
+
+// copyPiece sends or compares the next piece of a slot whose record is r.
+func (k *kvrocks) copyPiece(i *kvrocksImport, r cluster.Record, rest key.Span, compare bool) {
 	d := k.d
-	if r := d.node.Record(i.m.Slot); r.State != cluster.Released || r.Job != i.m.Job || r.DataGone {
+	if r.State != cluster.Released || r.Job != i.m.Job || r.DataGone {
 		k.lost(i, fmt.Errorf("slot %d is not released by job %s any more", i.m.Slot, i.m.Job))
 		return
 	}
@@ -227,7 +235,7 @@ func (k *kvrocks) copyFrozen(i *kvrocksImport, rest key.Span, compare bool) {
 		}
 	}
 	if len(said.commands) == 0 {
-		k.locked(i, func() { then(nil) })
+		then(nil)
 		return
 	}
 	k.ask(i, nil, said.commands, said.limit, then)

@@ -230,7 +230,7 @@ func (w *twoSystems) until(what string, cond func() bool) {
 	w.t.Helper()
 	for end := time.Now().Add(30 * time.Second); !cond(); {
 		if time.Now().After(end) {
-			w.t.Fatalf("not within a minute: %s\n%+v\n%s", what, w.job(), w.logs.String())
+			w.t.Fatalf("not within 30 s: %s\n%+v\n%s", what, w.job(), w.logs.String())
 		}
 		<-time.After(2 * time.Millisecond)
 	}

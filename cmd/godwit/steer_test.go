@@ -50,7 +50,7 @@ func startSteered(t *testing.T, keys int, settings ...string) *steered {
 			t.Fatal(err)
 		}
 	}
-	s.write = startHotWriters(t, s.nodes, s.tag, 200, 2, true)
+	s.write = startHotWriters(t, s.nodes, s.tag, 200, 90, 2, true)
 	return s
 }
 

@@ -211,6 +211,7 @@ func (d *Driver) Recover() error {
 	if err := d.loadJobs(); err != nil {
 		return err
 	}
+	d.recallUnsettled()
 	recorded := d.node.Recorded()
 	for _, sl := range recorded.Slots() {
 		r := d.node.Record(sl)

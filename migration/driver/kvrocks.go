@@ -34,6 +34,8 @@ import (
 //  5. If it is not known whether IMPORT 1 was executed, and the Kvrocks was restarted since, nobody can know whether clients have written to it: an
 //     operator decides (resolve.go). Otherwise what is decided is sent again, from the copy that nobody writes to.
 //  6. The Kvrocks imports one slot at a time. Others wait for their turn, those that are decided before those that are not.
+//  7. It remembers one import, the latest. While a slot is decided and it is not known that the Kvrocks serves it, IMPORT 0 is said of no slot that is
+//     not: it would take away what the Kvrocks remembers of the one that is.
 type kvrocks struct {
 	d  *Driver
 	id cluster.NodeID
@@ -46,6 +48,8 @@ type kvrocks struct {
 	losses map[slot.Slot]int
 	// unsaid are decided slots of which this process knows that IMPORT 1 was not said to the Kvrocks.
 	unsaid map[slot.Slot]bool
+	// unsettled are the slots that are decided and of which it is not known that the Kvrocks serves them.
+	unsettled map[slot.Slot]bool
 }
 
 // kvrocksTurn is a start or a commit that waits until it is its slot's turn.
@@ -59,6 +63,7 @@ type kvrocksImport struct {
 	kvrocksTurn // what is answered when it is live, or, if it settles a commit, when the Kvrocks serves the slot
 	conn        env.ServerConn
 	live        bool // IMPORT 0 was answered, IMPORT 1 and 2 have not been said
+	aborting    bool // IMPORT 2 was said
 	over        bool
 	prepared    bool // the source was told so, and may decide
 	tries       int  // of a step that waits for the Kvrocks
@@ -81,10 +86,25 @@ const kvrocksIncarnation = 1
 func (d *Driver) kvrocksOf(id cluster.NodeID) *kvrocks {
 	k := d.kvrocks[id]
 	if k == nil {
-		k = &kvrocks{d: d, id: id, losses: map[slot.Slot]int{}, unsaid: map[slot.Slot]bool{}}
+		k = &kvrocks{d: d, id: id, losses: map[slot.Slot]int{}, unsaid: map[slot.Slot]bool{}, unsettled: map[slot.Slot]bool{}}
 		d.kvrocks[id] = k
 	}
 	return k
+}
+
+// recallUnsettled finds the slots that an earlier life of the process decided to give to a Kvrocks, before anything is said to one.
+func (d *Driver) recallUnsettled() {
+	for _, j := range d.jobs {
+		if !j.header.Kvrocks || j.header.EndedMs != 0 {
+			continue
+		}
+		for _, sl := range j.order {
+			p, r := j.slots[sl], d.node.Record(sl)
+			if r.State == cluster.Released && r.Job == d.jobID(j.header.Counter) && !r.DataGone && (p.phase == migration.PhaseDecided || !p.moved()) {
+				d.kvrocksOf(j.header.Target).unsettled[sl] = true
+			}
+		}
+	}
 }
 
 // close ends the link. Nothing of the driver runs any more.
@@ -150,6 +170,8 @@ func (k *kvrocks) start(i *kvrocksImport, t kvrocksTurn) {
 	case i.live:
 		i.m.Attempt, i.seq, i.hash, i.prepared = t.m.Attempt, 0, cluster.RunningHash{}, false
 		k.reply(t, migration.Reply{Kind: migration.ReplyStarted})
+	case i.aborting:
+		k.fail(t, errUnderWay)
 	default:
 		k.fail(i.kvrocksTurn, errReplaced)
 		i.kvrocksTurn = t
@@ -181,10 +203,13 @@ func (k *kvrocks) unqueue(sl slot.Slot) {
 	}
 }
 
-// next begins with the slot whose turn it is.
+// next begins with the slot whose turn it is. Those that are decided are the first.
 func (k *kvrocks) next() {
 	if k.now != nil || len(k.turns) == 0 {
 		return
+	}
+	if len(k.unsettled) > 0 && k.turns[0].m.Kind != migration.MsgCommit {
+		return // the source of the decided slot says its commit again
 	}
 	i := &kvrocksImport{kvrocksTurn: k.turns[0]}
 	k.turns, k.now = k.turns[1:], i
@@ -201,6 +226,9 @@ func (k *kvrocks) next() {
 
 // settles reports whether the import is to bring a slot that is decided, and of which nobody knows what the Kvrocks has, to its end.
 func (i *kvrocksImport) settles() bool { return i.m.Kind == migration.MsgCommit }
+
+// owes reports whether what the import was begun by has not been answered.
+func (i *kvrocksImport) owes() bool { return !i.live && !i.aborting }
 
 // locked runs fn if the import is not over.
 func (k *kvrocks) locked(i *kvrocksImport, fn func()) {
@@ -237,7 +265,7 @@ func (k *kvrocks) lost(i *kvrocksImport, why error) {
 	if k.losses[i.m.Slot]++; k.losses[i.m.Slot] == 1 {
 		k.d.env.Log.Warn("the import of a slot at a Kvrocks is over before its end", "slot", i.m.Slot, "node", k.id, "reason", why)
 	}
-	if !i.live {
+	if i.owes() {
 		k.fail(i.kvrocksTurn, why)
 	}
 	k.finish(i)
@@ -368,20 +396,32 @@ func (k *kvrocks) prepare(i *kvrocksImport, t kvrocksTurn) {
 
 // commit makes the Kvrocks serve the slot. The decision is durable.
 func (k *kvrocks) commit(i *kvrocksImport, t kvrocksTurn) {
+	k.unsettled[t.m.Slot] = true
 	switch {
 	case i.of(&t.m) && !i.settles():
 		i.kvrocksTurn, i.live = t, false
 		k.sayServe(i)
 	case i == nil:
 		k.queue(t, true)
-		if other := k.now; other.live && !other.prepared {
-			k.lost(other, fmt.Errorf("slot %d, which is decided and served by nobody, goes first", t.m.Slot))
-		}
+		k.pushAside(t.m.Slot)
 	case i.live: // of an attempt that was not the one that is decided
 		k.queue(t, true)
 		k.finish(i)
 	default:
 		k.fail(t, errUnderWay)
+	}
+}
+
+// pushAside lets a slot that is decided, which is the first of those that wait, go before one that is not, unless that is about to be.
+func (k *kvrocks) pushAside(decided slot.Slot) {
+	other := k.now
+	switch {
+	case other == nil || other.settles() || other.aborting || other.live && other.prepared:
+	case other.live:
+		k.lost(other, fmt.Errorf("slot %d, which is decided and served by nobody, goes first", decided))
+	default: // nothing is lost: it keeps its place
+		k.turns = slices.Insert(k.turns, 1, other.kvrocksTurn)
+		k.finish(other)
 	}
 }
 
@@ -403,6 +443,7 @@ func (k *kvrocks) sayServe(i *kvrocksImport) {
 // committed answers the commit: the Kvrocks serves the slot.
 func (k *kvrocks) committed(i *kvrocksImport) {
 	delete(k.losses, i.m.Slot)
+	delete(k.unsettled, i.m.Slot)
 	k.reply(i.kvrocksTurn, migration.Reply{Kind: migration.ReplyCommitted, Epoch: i.m.Epoch})
 	k.finish(i)
 }
@@ -412,15 +453,20 @@ func (k *kvrocks) abort(i *kvrocksImport, t kvrocksTurn) {
 	k.unqueue(t.m.Slot)
 	delete(k.losses, t.m.Slot)
 	delete(k.unsaid, t.m.Slot)
+	delete(k.unsettled, t.m.Slot)
 	aborted := migration.Reply{Kind: migration.ReplyAborted}
 	if i == nil || !i.live {
 		if i != nil {
+			if i.owes() {
+				k.fail(i.kvrocksTurn, errReplaced)
+			}
 			k.finish(i)
 		}
+		k.next()
 		k.reply(t, aborted)
 		return
 	}
-	i.live = false
+	i.live, i.aborting = false, true
 	conn := i.conn
 	conn.Do([][][]byte{i.importCommand(2)}, smallReply, k.timeout(), func([][]byte, error) {
 		k.d.env.Workers.Submit(func() {
@@ -438,6 +484,9 @@ func (k *kvrocks) waiting(sl slot.Slot) string {
 	defer k.mu.Unlock()
 	for _, t := range k.turns {
 		if t.m.Slot == sl {
+			if first := sortedSlots(k.unsettled); len(first) > 0 && !k.unsettled[sl] {
+				return fmt.Sprintf("slot %d waits for slot %d, which is decided, until it is known that node %s serves that", sl, first[0], k.id)
+			}
 			return fmt.Sprintf("slot %d waits for its turn: node %s is a Kvrocks, which imports one slot at a time", sl, k.id)
 		}
 	}

@@ -206,9 +206,11 @@ func (k *kvrocks) forget(sl slot.Slot) {
 	k.unqueue(sl)
 	delete(k.losses, sl)
 	delete(k.unsaid, sl)
+	delete(k.unsettled, sl)
 	if i := k.now; i != nil && i.m.Slot == sl {
 		k.finish(i)
 	}
+	k.next()
 }
 
 // serves asks the Kvrocks whether it serves a slot, by its map or since it was told to.

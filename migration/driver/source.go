@@ -348,6 +348,9 @@ func (s *sourceSlot) send(m migration.Message) {
 	if m.Kind == migration.MsgCommit && !s.frozen() {
 		// The slot has come back by a later job, so its target has served it: the commit did arrive, and the target, should it have
 		// lost its directory since, would refuse it for ever.
+		if k := s.stream.outside; k != nil {
+			k.forget(s.slot)
+		}
 		s.post(migration.EvReply{Message: m.Kind, Attempt: m.Attempt, Reply: migration.Reply{Kind: migration.ReplyCommitted, Attempt: m.Attempt}})
 		return
 	}

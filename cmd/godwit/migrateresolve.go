@@ -22,7 +22,8 @@ A target that is prepared waits for its source: commit makes it serve the slot, 
 has decided waits for its target: commit counts the slot as taken over, and its copy goes, abort makes it serve its copy again.
 
 Look first at what the lost side still has on its disk: what is not at --node is lost. With its id, all of it, you say that the node does
-not come back. --node asks it first, and refuses while it answers. If it does come back and serves the slot, it stops as soon
+not come back. --node asks it first, and refuses while it answers; a Kvrocks is asked whether it serves the slot, which refuses
+abort, and may not be silent on a connection that it takes. If it does come back and serves the slot, it stops as soon
 as it hears that the slot is served elsewhere, and what was written there meanwhile is lost.`,
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: []string{string(engine.ResolveCommit), string(engine.ResolveAbort)},

@@ -50,6 +50,8 @@ type kvrocks struct {
 	unsaid map[slot.Slot]bool
 	// unsettled are the slots that are decided and of which it is not known that the Kvrocks serves them.
 	unsettled map[slot.Slot]bool
+	// halted are the slots that operators resolve just now: nothing is said of them, and no import begins.
+	halted map[slot.Slot]bool
 }
 
 // kvrocksTurn is a start or a commit that waits until it is its slot's turn.
@@ -86,7 +88,7 @@ const kvrocksIncarnation = 1
 func (d *Driver) kvrocksOf(id cluster.NodeID) *kvrocks {
 	k := d.kvrocks[id]
 	if k == nil {
-		k = &kvrocks{d: d, id: id, losses: map[slot.Slot]int{}, unsaid: map[slot.Slot]bool{}, unsettled: map[slot.Slot]bool{}}
+		k = &kvrocks{d: d, id: id, losses: map[slot.Slot]int{}, unsaid: map[slot.Slot]bool{}, unsettled: map[slot.Slot]bool{}, halted: map[slot.Slot]bool{}}
 		d.kvrocks[id] = k
 	}
 	return k
@@ -121,6 +123,10 @@ func (k *kvrocks) handle(m *migration.Message, done func(migration.Reply, error)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	t := kvrocksTurn{*m, done}
+	if k.halted[m.Slot] {
+		k.fail(t, errResolving)
+		return
+	}
 	i := k.now
 	if i != nil && (i.over || i.m.Slot != m.Slot || i.m.Job != m.Job) {
 		i = nil
@@ -205,7 +211,7 @@ func (k *kvrocks) unqueue(sl slot.Slot) {
 
 // next begins with the slot whose turn it is. Those that are decided are the first.
 func (k *kvrocks) next() {
-	if k.now != nil || len(k.turns) == 0 {
+	if k.now != nil || len(k.turns) == 0 || len(k.halted) > 0 {
 		return
 	}
 	if len(k.unsettled) > 0 && k.turns[0].m.Kind != migration.MsgCommit {
@@ -287,12 +293,7 @@ func (k *kvrocks) timeout() time.Duration { return k.d.cfg.Source.GiveUpAfter }
 // import answers itself, is answered accordingly.
 func (k *kvrocks) ask(i *kvrocksImport, t *kvrocksTurn, commands [][][]byte, limit int, then func([]resp.Value)) {
 	i.conn.Do(commands, limit, k.timeout(), func(raw [][]byte, err error) {
-		values := make([]resp.Value, len(raw))
-		for n := range raw {
-			if v, _, perr := resp.ParseReply(raw[n]); perr == nil { // Servers has parsed it
-				values[n] = v
-			}
-		}
+		values := parsed(raw)
 		k.d.env.Workers.Submit(func() {
 			k.mu.Lock()
 			defer k.mu.Unlock()
@@ -311,8 +312,11 @@ func (k *kvrocks) ask(i *kvrocksImport, t *kvrocksTurn, commands [][][]byte, lim
 	})
 }
 
-// smallReply bounds replies that are short.
-const smallReply = 64 << 10
+// smallReply bounds replies that are short, clientListReply those to CLIENT LIST.
+const (
+	smallReply      = 64 << 10
+	clientListReply = 16 << 20
+)
 
 // words makes a command of strings.
 func words(s ...string) [][]byte {

@@ -62,16 +62,11 @@ func (k *kvrocks) refuse(i *kvrocksImport, why string) {
 
 // fence ends earlier links of the slot, and goes on when they are gone.
 func (k *kvrocks) fence(i *kvrocksImport) {
-	k.ask(i, nil, [][][]byte{words("CLIENT", "ID"), words("CLIENT", "LIST")}, 16<<20, func(v []resp.Value) {
-		var kill [][][]byte
-		for line := range strings.SplitSeq(v[1].Str, "\n") {
-			if id := clientID(line, linkName(i.m.Slot)); id != "" && id != strconv.FormatInt(v[0].Int, 10) {
-				kill = append(kill, words("CLIENT", "KILL", "ID", id))
-			}
-		}
+	k.ask(i, nil, [][][]byte{words("CLIENT", "ID"), words("CLIENT", "LIST")}, clientListReply, func(v []resp.Value) {
+		kill, err := linksOf(i.m.Slot, v)
 		switch {
-		case v[0].Kind != resp.IntKind || v[1].Kind == resp.ErrorKind:
-			k.lost(i, fmt.Errorf("node %s answers CLIENT ID with %s and CLIENT LIST with %.100q", k.id, v[0], v[1].Str))
+		case err != nil:
+			k.lost(i, fmt.Errorf("node %s %w", k.id, err))
 		case len(kill) == 0:
 			i.tries = 0
 			k.look(i)

@@ -3,18 +3,17 @@ package driver
 import (
 	"errors"
 	"fmt"
-	"strconv"
 
 	"godwit/engine"
 	"godwit/engine/cluster"
 	"godwit/engine/env"
-	"godwit/engine/resp"
 	"godwit/engine/slot"
 	"godwit/migration"
 )
 
 // A handoff that has been decided, or for which the target is prepared, needs both sides to come to its end. When one of them is lost for good, an
-// operator says what is to count. What this node can find out itself it asks first: while the other side answers, nothing is resolved.
+// operator says what is to count. What this node can find out itself it asks first: while the other side answers, nothing is resolved. A Kvrocks is
+// asked only whether it serves the slot, when nothing more can reach it from here: then nothing is aborted.
 //
 //	| here                        | commit                                        | abort                                             |
 //	|-----------------------------|-----------------------------------------------|---------------------------------------------------|
@@ -33,6 +32,8 @@ type resolving struct {
 	what  engine.Resolution
 	other cluster.NodeID
 	done  func(string, error)
+	// outside is the other side if it is a Kvrocks, of which nothing is said while the order is carried out.
+	outside *kvrocks
 }
 
 // Resolve implements engine.Migrator.
@@ -108,13 +109,7 @@ func (r *resolving) askTarget(s *sourceSlot, rec cluster.Record) {
 	k := s.job.outside()
 	d.mu.Unlock()
 	if k != nil {
-		k.serves(r.slot, func(serves bool, err error) {
-			if err == nil && serves && r.what == engine.ResolveAbort {
-				r.done("", fmt.Errorf("node %s serves slot %d: if that is to end, give it a map, or end it, first", r.other, r.slot))
-				return
-			}
-			s.enqueue(queued{step: func() { r.atSource(s) }})
-		})
+		r.askOutside(k, s)
 		return
 	}
 	m := migration.Message{Kind: migration.MsgCommit, Slot: r.slot, Job: rec.Job, Attempt: rec.Attempt, Epoch: rec.Epoch}
@@ -131,6 +126,33 @@ func (r *resolving) askTarget(s *sourceSlot, rec cluster.Record) {
 	})
 }
 
+// askOutside makes sure that a Kvrocks is told nothing more, and asks whether it serves the slot.
+func (r *resolving) askOutside(k *kvrocks, s *sourceSlot) {
+	r.outside = k
+	halted := k.halt(r.slot, func(serves bool, err error) {
+		if err == nil && serves && r.what == engine.ResolveAbort {
+			err = fmt.Errorf("node %s serves slot %d: if that is to end, give it a map, or end it, first", r.other, r.slot)
+		}
+		if err != nil {
+			k.resume(r.slot)
+			r.done("", err)
+			return
+		}
+		s.enqueue(queued{step: func() { r.atSource(s) }})
+	})
+	if !halted {
+		r.fail(fmt.Errorf("slot %d is being resolved already", r.slot))
+	}
+}
+
+// changed answers that the slot has gone on meanwhile.
+func (r *resolving) changed() {
+	if r.outside != nil {
+		r.outside.resume(r.slot)
+	}
+	r.done("", errChanged)
+}
+
 // errChanged says that what was to be resolved has come to its end meanwhile.
 var errChanged = errors.New("the slot has gone on meanwhile: look at the job")
 
@@ -138,7 +160,7 @@ var errChanged = errors.New("the slot has gone on meanwhile: look at the job")
 func (r *resolving) atSource(s *sourceSlot) {
 	d := r.d
 	if step, _ := s.machine.Now(); step != migration.StepCommitting {
-		r.done("", errChanged)
+		r.changed()
 		return
 	}
 	why := fmt.Sprintf("an operator has resolved slot %d as %s: node %s is lost", r.slot, r.what, r.other)
@@ -149,7 +171,12 @@ func (r *resolving) atSource(s *sourceSlot) {
 	if r.what == engine.ResolveCommit {
 		s.post(migration.EvReply{Message: migration.MsgCommit, Attempt: s.machine.Attempt(), Reply: migration.Reply{Kind: migration.ReplyCommitted, Attempt: s.machine.Attempt()}})
 		text := fmt.Sprintf("slot %d counts as taken over by node %s", r.slot, r.other)
-		s.enqueue(queued{step: func() { r.did(text) }}) // behind the reply, which is written by then
+		s.enqueue(queued{step: func() { // behind the reply, which is written by then
+			if r.outside != nil {
+				r.outside.forget(r.slot)
+			}
+			r.did(text)
+		}})
 		return
 	}
 	var epoch cluster.Epoch
@@ -170,7 +197,7 @@ func (r *resolving) atSource(s *sourceSlot) {
 		o.Unpause()
 	})
 	if epoch == 0 {
-		r.done("", errChanged)
+		r.changed()
 		return
 	}
 	s.quit(why)
@@ -197,43 +224,4 @@ func (s *sourceSlot) quit(why string) {
 	}
 	s.close()
 	s.job.stop(why)
-}
-
-// forget gives up what is under way for a slot.
-func (k *kvrocks) forget(sl slot.Slot) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.unqueue(sl)
-	delete(k.losses, sl)
-	delete(k.unsaid, sl)
-	delete(k.unsettled, sl)
-	if i := k.now; i != nil && i.m.Slot == sl {
-		k.finish(i)
-	}
-	k.next()
-}
-
-// serves asks the Kvrocks whether it serves a slot, by its map or since it was told to.
-func (k *kvrocks) serves(sl slot.Slot, then func(bool, error)) {
-	peer, ok := k.d.node.Peer(k.id)
-	if !ok || k.d.env.Servers == nil {
-		k.d.env.Workers.Submit(func() { then(false, errors.New("the map does not have it")) })
-		return
-	}
-	conn := k.d.env.Servers.Open(peer.Addr)
-	conn.Do(append(k.d.login(), words("EXISTS", someKeyOf(sl)), words("CLUSTER", "INFO")), smallReply, k.d.cfg.CallTimeout, func(raw [][]byte, err error) {
-		conn.Close()
-		serves := false
-		if err == nil {
-			exists, _, _ := resp.ParseReply(raw[len(raw)-2]) // Servers has parsed it
-			info, _, _ := resp.ParseReply(raw[len(raw)-1])
-			state, slots := importState(info.Str)
-			serves = exists.Kind == resp.IntKind || state == "success" && slots == strconv.Itoa(int(sl))
-		}
-		k.d.env.Workers.Submit(func() {
-			if !k.d.isClosed() {
-				then(serves, err)
-			}
-		})
-	})
 }

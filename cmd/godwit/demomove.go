@@ -20,6 +20,8 @@ const (
 	awayTime = 200 * time.Millisecond
 	// killTries is how many moves may end before the kill strikes.
 	killTries = 4
+	// slowTime is how long a move is made to take when one was too fast to be struck in its middle.
+	slowTime = 3 * time.Second
 )
 
 // demoPlan says which slots move. The first wave moves some from each node to the next, the last one moves these back; in
@@ -135,7 +137,7 @@ func (d *demo) move(ctx context.Context, left time.Duration) error {
 func (d *demo) moveThere(ctx context.Context) error {
 	var jobs []*demoJob
 	for i, n := range d.nodes {
-		j, err := d.startMove(n, d.nodes[(i+1)%len(d.nodes)], d.plan.there[i])
+		j, err := d.startMove(n, d.nodes[(i+1)%len(d.nodes)], d.plan.there[i], "")
 		if err != nil {
 			return err
 		}
@@ -148,7 +150,7 @@ func (d *demo) moveThere(ctx context.Context) error {
 func (d *demo) moveBack(ctx context.Context) error {
 	var jobs []*demoJob
 	for i, n := range d.nodes {
-		j, err := d.startMove(d.nodes[(i+1)%len(d.nodes)], n, d.plan.there[i])
+		j, err := d.startMove(d.nodes[(i+1)%len(d.nodes)], n, d.plan.there[i], "")
 		if err != nil {
 			return err
 		}
@@ -158,14 +160,21 @@ func (d *demo) moveBack(ctx context.Context) error {
 }
 
 // moveAndKill kills the target of a move in its middle. When a move is over before the kill strikes, the slots are moved the
-// other way, and that target is killed.
+// other way, slowed down, and that target is killed.
 //
 // It is the target since the figures are exact then: a slot that has just left a killed source is served elsewhere, but a
 // library that has not heard of it yet asks the dead node until it gives up, and that is no fault of the cluster.
 func (d *demo) moveAndKill(ctx context.Context) error {
 	from, to := d.nodes[len(d.nodes)-1], d.nodes[0]
-	for range killTries {
-		j, err := d.startMove(from, to, d.plan.kill)
+	for try := range killTries {
+		var limit string
+		if try > 0 {
+			var err error
+			if limit, err = slowLimit(from, to, d.plan.kill); err != nil {
+				return err
+			}
+		}
+		j, err := d.startMove(from, to, d.plan.kill, limit)
 		if err != nil {
 			return err
 		}
@@ -182,6 +191,21 @@ func (d *demo) moveAndKill(ctx context.Context) error {
 		from, to = to, from
 	}
 	return nil // the report says that no kill struck
+}
+
+// slowLimit is the throttle under which a move takes about slowTime.
+func slowLimit(from, to *demoNode, slots slot.Set) (string, error) {
+	c, err := dial(from.addr, "")
+	if err != nil {
+		return "", err
+	}
+	defer c.close()
+	var plan engine.PlanReport
+	if err := c.json(&plan, "GODWIT", "MIGRATION", "PLAN", slots.String(), string(to.id)); err != nil {
+		return "", err
+	}
+	passes := 3 * plan.Bytes // sent, and compared before the handover and after it
+	return fmt.Sprintf("%dB/s", max(passes*uint64(time.Second)/uint64(slowTime), 1000)), nil
 }
 
 // killDuring kills the target of a job once a quarter of its slots have moved, waits, and starts it again. It reports
@@ -274,15 +298,19 @@ func (d *demo) addOrphans(o *demoOutage) error {
 	return nil
 }
 
-// startMove starts a job.
-func (d *demo) startMove(from, to *demoNode, slots slot.Set) (*demoJob, error) {
+// startMove starts a job, with a throttle if limit is not empty.
+func (d *demo) startMove(from, to *demoNode, slots slot.Set, limit string) (*demoJob, error) {
 	c, err := dial(from.addr, "")
 	if err != nil {
 		return nil, err
 	}
 	defer c.close()
 	j := &demoJob{from: from, to: to, slots: slots, begin: d.now()}
-	text, err := c.text("GODWIT", "MIGRATION", "START", slots.String(), string(to.id))
+	start := []string{"GODWIT", "MIGRATION", "START", slots.String(), string(to.id)}
+	if limit != "" {
+		start = append(start, "THROTTLE", limit)
+	}
+	text, err := c.text(start...)
 	if err != nil {
 		return nil, fmt.Errorf("a move from %s to %s cannot start: %w", from.name(), to.name(), err)
 	}

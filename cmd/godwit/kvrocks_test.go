@@ -36,7 +36,9 @@ func newBesideKvrocks(t *testing.T) *besideKvrocks {
 		if doom := w.doom.Load(); doom != nil && strings.HasPrefix(command, *doom) {
 			w.doom.Store(nil)
 			_ = w.node.cmd.Process.Signal(syscall.SIGKILL)
-			<-w.node.over // killed
+			if err := <-w.node.over; err == nil {
+				t.Error("the node ended by itself")
+			}
 			w.dead <- struct{}{}
 		}
 		return kvrockstest.Answered
@@ -104,7 +106,9 @@ func (w *besideKvrocks) kill() {
 	if err := w.node.cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		w.t.Fatal(err)
 	}
-	<-w.node.over // killed
+	if err := <-w.node.over; err == nil {
+		w.t.Error("the node ended by itself")
+	}
 	w.restart()
 }
 

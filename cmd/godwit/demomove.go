@@ -20,7 +20,7 @@ const (
 	awayTime = 200 * time.Millisecond
 	// killTries is how many moves may end before the kill strikes.
 	killTries = 4
-	// slowTime is how long a move is made to take when one was too fast to be struck in its middle.
+	// slowTime is how long a move takes at least, so that it can be struck in its middle.
 	slowTime = 3 * time.Second
 )
 
@@ -159,20 +159,17 @@ func (d *demo) moveBack(ctx context.Context) error {
 	return d.awaitMoves(ctx, jobs)
 }
 
-// moveAndKill kills the target of a move in its middle. When a move is over before the kill strikes, the slots are moved the
-// other way, slowed down, and that target is killed.
+// moveAndKill kills the target of a move in its middle. The move is slowed down until then, since one of few keys is over in
+// no time; when it is over all the same before the kill strikes, the slots are moved the other way, and that target is killed.
 //
 // It is the target since the figures are exact then: a slot that has just left a killed source is served elsewhere, but a
 // library that has not heard of it yet asks the dead node until it gives up, and that is no fault of the cluster.
 func (d *demo) moveAndKill(ctx context.Context) error {
 	from, to := d.nodes[len(d.nodes)-1], d.nodes[0]
-	for try := range killTries {
-		var limit string
-		if try > 0 {
-			var err error
-			if limit, err = slowLimit(from, to, d.plan.kill); err != nil {
-				return err
-			}
+	for range killTries {
+		limit, err := slowLimit(from, to, d.plan.kill)
+		if err != nil {
+			return err
 		}
 		j, err := d.startMove(from, to, d.plan.kill, limit)
 		if err != nil {
@@ -193,7 +190,7 @@ func (d *demo) moveAndKill(ctx context.Context) error {
 	return nil // the report says that no kill struck
 }
 
-// slowLimit is the throttle under which a move takes about slowTime.
+// slowLimit is the throttle under which a move takes slowTime at least.
 func slowLimit(from, to *demoNode, slots slot.Set) (string, error) {
 	c, err := dial(from.addr, "")
 	if err != nil {
@@ -208,8 +205,8 @@ func slowLimit(from, to *demoNode, slots slot.Set) (string, error) {
 	return fmt.Sprintf("%dB/s", max(passes*uint64(time.Second)/uint64(slowTime), 1000)), nil
 }
 
-// killDuring kills the target of a job once a quarter of its slots have moved, waits, and starts it again. It reports
-// whether the job was in its middle.
+// killDuring kills the target of a job once a quarter of its slots have moved, waits, starts it again, and lets the job go on as
+// fast as it can. It reports whether it has killed it: the job had not ended before.
 func (d *demo) killDuring(ctx context.Context, j *demoJob) (bool, error) {
 	victim := j.to
 	look, err := dial(victim.addr, "")
@@ -268,7 +265,11 @@ func (d *demo) killDuring(ctx context.Context, j *demoJob) (bool, error) {
 	o.end = d.now()
 	d.line("restart", "%s serves again after %.2f s; %s goes on", victim.name(), time.Duration(o.end-o.begin).Seconds(), j.name())
 	d.record.Event(linearize.Event{Tag: "kill", Start: o.begin, End: o.end, Description: victim.name() + " is away", Colour: "#f4b6b6"})
-	return o.inMove, nil
+	var refused errReply // the job has ended meanwhile
+	if err := c.json(&struct{}{}, "GODWIT", "MIGRATION", "THROTTLE", strconv.FormatUint(j.counter, 10), "unlimited"); err != nil && !errors.As(err, &refused) {
+		return false, err
+	}
+	return true, nil
 }
 
 // addOrphans adds the slots that none of the nodes that are left serves.

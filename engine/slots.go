@@ -248,7 +248,11 @@ func (o *Owned) Write(b *store.Batch) store.Position {
 }
 
 func (o *Owned) setRecord(r *cluster.Record) {
-	o.change().record = r
+	st := o.change()
+	if st.state() == cluster.None && r.State == cluster.Aborted { // an import that never began ends the claim that commands wait for
+		o.wake = append(o.wake, st.takeParked()...)
+	}
+	st.record = r
 	o.n.recorded.add(o.slot)
 	if r.State == cluster.Serving {
 		o.n.expiring.unknown.Store(true) // what a move brought may expire

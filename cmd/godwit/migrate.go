@@ -182,6 +182,23 @@ func newMigrateStatusCommand() *cobra.Command {
 	return c
 }
 
+// tell asks the node to tell of a job, by its number or its id, and reads the answer into v.
+func (f *jobFlags) tell(verb, job string, v any) error {
+	counter, err := parseJob(job)
+	if err != nil {
+		return err
+	}
+	node, err := dial(f.node, f.password)
+	if err != nil {
+		return err
+	}
+	defer node.close()
+	if err := node.json(v, "GODWIT", "MIGRATION", verb, strconv.FormatUint(counter, 10)); err != nil {
+		return explain(f.node, err)
+	}
+	return nil
+}
+
 func newMigrateHistoryCommand() *cobra.Command {
 	var f jobFlags
 	var asJSON bool
@@ -191,18 +208,9 @@ func newMigrateHistoryCommand() *cobra.Command {
 		Long:  "Show what became of a job, and when, as its node has stored it. JOB is its number or its id.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			counter, err := parseJob(args[0])
-			if err != nil {
-				return err
-			}
-			node, err := dial(f.node, f.password)
-			if err != nil {
-				return err
-			}
-			defer node.close()
 			var h engine.JobHistory
-			if err := node.json(&h, "GODWIT", "MIGRATION", "HISTORY", strconv.FormatUint(counter, 10)); err != nil {
-				return explain(f.node, err)
+			if err := f.tell("HISTORY", args[0], &h); err != nil {
+				return err
 			}
 			out := c.OutOrStdout()
 			if asJSON {
@@ -232,18 +240,9 @@ slot sent, and sent again after a crash or to a busy target, how the copies comp
 job runs, and as long as its node remembers the job. JOB is its number or its id. migration/DESIGN.md lists the fields.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			counter, err := parseJob(args[0])
-			if err != nil {
-				return err
-			}
-			node, err := dial(f.node, f.password)
-			if err != nil {
-				return err
-			}
-			defer node.close()
 			var r engine.JobDetails
-			if err := node.json(&r, "GODWIT", "MIGRATION", "REPORT", strconv.FormatUint(counter, 10)); err != nil {
-				return explain(f.node, err)
+			if err := f.tell("REPORT", args[0], &r); err != nil {
+				return err
 			}
 			return printJSON(c.OutOrStdout(), r)
 		},

@@ -5,6 +5,7 @@ import (
 
 	"godwit/engine/command"
 	"godwit/engine/data"
+	"godwit/engine/key"
 	"godwit/engine/mutant"
 	"godwit/engine/slot"
 	"godwit/engine/store"
@@ -32,6 +33,7 @@ type group struct {
 	members []groupMember
 	stripes []int
 	last    store.Position // of what was committed
+	key     []byte         // room for the key of a record
 }
 
 // ExecuteAll runs commands one after another, as Execute does with each of them. Those that follow each other in a pipeline, and
@@ -100,7 +102,7 @@ func (s *Session) runGroup(commands [][][]byte) (n int, alone bool) {
 			}
 		}
 	}
-	return s.serveGroup(commands, began), alone
+	return s.serveGroup(commands, began, write), alone
 }
 
 // collectGroup finds out which of the first commands make a group, and whether one of them writes.
@@ -158,12 +160,17 @@ func insertStripe(list []int, stripe int) []int {
 // serveGroup runs the group's handlers under the locks and commits what they wrote. It returns how many have run: it ends early at
 // one that met an expired key and must run as a write, and when the replies have become large. In the slow log the first command bears
 // the wait for the locks, since began, and the last one the commit.
-func (s *Session) serveGroup(commands [][][]byte, began time.Duration) (ran int) {
+func (s *Session) serveGroup(commands [][][]byte, began time.Duration, write bool) (ran int) {
 	n, g := s.n, &s.group
 	nowMs, first := n.opts.Clock.WallMs(), s.out.Len()
 	s.active.Store(int64(began))
 	g.last = 0
 	g.Begin(n.store, g.commit)
+	for i := range g.members {
+		g.key = key.AppendRecord(g.key[:0], g.members[i].slot, commands[i][1])
+		g.Expect(g.key)
+	}
+	g.Fetch(write)
 	for ran < len(g.members) && s.out.Len()-first < groupReplyBytes {
 		if ran > 0 {
 			began = n.slow.noteAt(s, g.members[ran-1].spec, commands[ran-1], began)

@@ -25,6 +25,9 @@ type Group struct {
 	bytes []byte               // keys and values, one after another
 	size  int                  // of the rows
 	ops   *Batch               // Ops, empty between commands
+
+	expected []uint64 // hashes of the keys that Expect was told of
+	touched  uint32   // so that reading them is not for nothing in the eyes of the compiler
 }
 
 type groupRow struct {
@@ -68,6 +71,22 @@ func (g *Group) Close() {
 		g.ops.Discard()
 		g.ops = nil
 	}
+}
+
+// Expect says that a command of the group is going to look for a key, or to write it. It is a hint for Fetch.
+func (g *Group) Expect(k []byte) { g.expected = append(g.expected, xxh3.Hash(k)) }
+
+// Fetch brings into the processor's cache what the store keeps in memory about the keys that are expected, and forgets them. write says that
+// they are going to be written. A command that looks for a key waits for the memory; commands that follow each other would
+// wait one after another, and do so together here.
+func (g *Group) Fetch(write bool) {
+	if g.st.rows != nil {
+		g.touched += g.st.rows.touch(g.expected)
+		if write {
+			g.touched += g.st.names.touch(g.expected)
+		}
+	}
+	g.expected = g.expected[:0]
 }
 
 // Ops is the batch into which the next command writes: empty, and not to be committed nor discarded. Add takes over what it holds;

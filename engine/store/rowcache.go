@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 
@@ -72,6 +73,11 @@ const (
 	// bytesPerBucket is how many bytes of log there are for one bucket: a short row.
 	bytesPerBucket = 128
 	maxRowShards   = 64
+	// touchAtOnce is how many rows are touched at once, and touchBytes how much of each, in steps of a line of the processor's cache: a
+	// row of a short key and a hundred bytes.
+	touchAtOnce = 16
+	touchBytes  = 192
+	cacheLine   = 64
 	// minRowCache is the smallest cache, in bytes, that is worth having; minRowShard the smallest of several shards.
 	minRowCache = 4 << 10
 	minRowShard = 1 << 20
@@ -123,6 +129,46 @@ func (c *rowCache) get(k, dst []byte) (value []byte, found bool, t rowToken) {
 	}
 	t.changes = t.shard.changes
 	return dst, false, t
+}
+
+// touch brings the rows of keys, given by their hashes, into the processor's cache, without looking whose rows they are. Each lies
+// somewhere else in memory: who looks one up after another waits twice for each, and here all wait at once. That works only while no lock
+// is taken between the reads, so the shards are locked first, and those that are in use are left out. What it returns means nothing:
+// without it the compiler would leave the reads out.
+func (c *rowCache) touch(hashes []uint64) (read uint32) {
+	var held uint64 // a bit for each shard, of which there are no more than maxRowShards
+	for _, h := range hashes {
+		held |= 1 << (h >> 32 & uint64(len(c.shards)-1))
+	}
+	for rest := held; rest != 0; rest &= rest - 1 {
+		if i := bits.TrailingZeros64(rest); !c.shards[i].mu.TryLock() {
+			held &^= 1 << i
+		}
+	}
+	var buckets [touchAtOnce]uint32
+	for len(hashes) > 0 {
+		now := hashes[:min(len(hashes), touchAtOnce)]
+		hashes = hashes[len(now):]
+		for i, h := range now {
+			buckets[i] = 0
+			if s := c.shard(h); held>>(h>>32&uint64(len(c.shards)-1))&1 != 0 && len(s.buckets) > 0 {
+				buckets[i] = *s.bucket(uint32(h))
+			}
+		}
+		for i, h := range now {
+			if buckets[i] == 0 {
+				continue
+			}
+			log := c.shard(h).log[int(buckets[i]-1)*rowAlign:]
+			for at := 0; at < min(len(log), touchBytes); at += cacheLine {
+				read += uint32(log[at])
+			}
+		}
+	}
+	for rest := held; rest != 0; rest &= rest - 1 {
+		c.shards[bits.TrailingZeros64(rest)].mu.Unlock()
+	}
+	return read
 }
 
 // fill takes in what a read that missed has found.

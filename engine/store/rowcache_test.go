@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/zeebo/xxh3"
 
 	"godwit/engine/key"
 	"godwit/engine/slot"
@@ -180,6 +182,9 @@ func TestRowCacheStress(t *testing.T) {
 			for range 20_000 {
 				i := random.IntN(keys)
 				mu := &locks[i%slots]
+				if random.IntN(4) == 0 {
+					st.rows.touch([]uint64{xxh3.Hash(rowKey(i)), xxh3.Hash(rowKey(i + 1)), xxh3.Hash(rowKey(keys + i))})
+				}
 				if random.IntN(3) == 0 {
 					mu.Lock()
 					write(i, random.IntN(100))
@@ -198,6 +203,81 @@ func TestRowCacheStress(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// TestRowCacheTouch: touching rows, wherever they lie in a log, changes nothing, waits for no shard that is in use, and leaves no other locked.
+func TestRowCacheTouch(t *testing.T) {
+	for _, size := range []int64{minRowCache, 64 << 10, 8 << 20} {
+		c := newRowCache(size)
+		const keys = 1000
+		var hashes []uint64
+		for i := range 2 * keys { // half of them are not there
+			hashes = append(hashes, xxh3.Hash(rowKey(i)))
+		}
+		c.touch(hashes) // before there is a log
+		present := func() (found string) {
+			for i := range 2 * keys {
+				v, ok, _ := c.get(rowKey(i), nil)
+				found += fmt.Sprintln(i, ok, v)
+			}
+			return found
+		}
+		for i := range keys {
+			c.write(slot.Slot(i%8), rowKey(i), []byte("value"), true)
+			c.touch(hashes[i : i+3]) // the newest row is the end of what is used of the log
+		}
+		before := present()
+		if c.touch(hashes) == 0 {
+			t.Errorf("%d bytes: nothing was read", size)
+		}
+		c.shards[0].mu.Lock()
+		c.touch(hashes)
+		if c.shards[0].mu.TryLock() {
+			t.Errorf("%d bytes: another's lock was released", size)
+		}
+		c.shards[0].mu.Unlock()
+		for i := range c.shards {
+			if !c.shards[i].mu.TryLock() {
+				t.Fatalf("%d bytes: shard %d of %d is left locked", size, i, len(c.shards))
+			}
+			c.shards[i].mu.Unlock()
+		}
+		if present() != before {
+			t.Errorf("%d bytes: touching has changed what is there", size)
+		}
+	}
+}
+
+// BenchmarkRowCacheTouch looks up rows of a cache that is larger than the processor's, sixteen at a time.
+func BenchmarkRowCacheTouch(b *testing.B) {
+	c := newRowCache(128 << 20)
+	const keys, together = 400_000, 16
+	for i := range keys {
+		c.write(slot.Slot(i%8), rowKey(i), make([]byte, 128), true)
+	}
+	for _, touch := range []bool{false, true} {
+		b.Run(fmt.Sprintf("touch=%v", touch), func(b *testing.B) {
+			random := rand.New(rand.NewPCG(1, 1))
+			var looked [together][]byte
+			var hashes [together]uint64
+			var dst []byte
+			for b.Loop() {
+				for i := range looked {
+					looked[i] = key.AppendRecord(looked[i][:0], slot.Slot(i%8), strconv.AppendInt([]byte("key:"), int64(random.IntN(keys/8)*8+i%8), 10))
+					hashes[i] = xxh3.Hash(looked[i])
+				}
+				if touch {
+					c.touch(hashes[:])
+				}
+				for _, k := range looked {
+					var found bool
+					if dst, found, _ = c.get(k, dst[:0]); !found {
+						b.Fatal("a row is missing")
+					}
+				}
+			}
+		})
+	}
 }
 
 // TestApart: a batch that is written apart leaves nothing of its slot in the cache, neither what was there nor what it writes, and a read that

@@ -187,10 +187,17 @@ func (p *pebbleKV) diskBytes(span key.Span) (uint64, error) {
 	return p.db.EstimateDiskUsage(span.Lo, span.Hi)
 }
 
+// sentBlockBytes is how large the blocks are of a table that is built to be sent or taken in, before they are compressed. Who builds such a
+// table is in a hurry, and it is read as a whole next, to be compared: with blocks of 4 KiB, as Pebble has them otherwise, building it took a third more
+// processor time, and the first reading twice as much. A look at one key costs the more the larger they are.
+const sentBlockBytes = 16 << 10
+
 func (p *pebbleKV) buildTable(records []byte) ([]byte, error) {
 	var out memoryObject
 	out.Grow(len(records)) // more than it comes to
-	w := sstable.NewWriter(&out, p.options.MakeWriterOptions(len(p.options.Levels)-1, p.db.TableFormat()))
+	o := p.options.MakeWriterOptions(len(p.options.Levels)-1, p.db.TableFormat())
+	o.BlockSize, o.IndexBlockSize = sentBlockBytes, sentBlockBytes
+	w := sstable.NewWriter(&out, o)
 	for len(records) > 0 {
 		k, v, rest, err := NextRecord(records)
 		if err == nil {

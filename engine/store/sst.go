@@ -170,6 +170,7 @@ func (s *Store) ingest(paths []string, span key.Span) error {
 	if err != nil {
 		return fmt.Errorf("store: ingest: %w", err)
 	}
+	s.trackers.ingested(span)
 	if b != nil {
 		s.Commit(b)
 	}

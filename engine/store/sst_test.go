@@ -285,3 +285,24 @@ func TestArrive(t *testing.T) {
 		mustClose(t, s)
 	})
 }
+
+// TestIngestedIsTracked requires that a tracker hears of a table that is taken in, as it hears of a batch.
+func TestIngestedIsTracked(t *testing.T) {
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		st := openOn(t, options)
+		tr := st.Track(3, 1<<20)
+		k := key.AppendRecord(nil, 3, []byte("k"))
+		a, ok, err := st.Arrive("one", AppendRecord(nil, k, []byte("v")))
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		if err := a.Ingest(); err != nil {
+			t.Fatal(err)
+		}
+		c := tr.Take()
+		if len(c.Spans) != 1 || !c.Spans[0].Contains(k) {
+			t.Errorf("the tracker has %d keys and the spans %x, want one that has %x", len(c.Keys), c.Spans, k)
+		}
+		st.Untrack(tr)
+	})
+}

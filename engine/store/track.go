@@ -147,6 +147,17 @@ func (ts *trackers) record(ops []trackedOp) {
 	}
 }
 
+// ingested records that tables with records of a span were taken in.
+func (ts *trackers) ingested(span key.Span) {
+	if ts.count.Load() == 0 {
+		return
+	}
+	ts.mu.RLock()
+	ops := ts.collectRange(nil, span.Lo, span.Hi)
+	ts.mu.RUnlock()
+	ts.record(ops)
+}
+
 // keyOverhead is what a map entry costs beside the bytes of the key, roughly.
 const keyOverhead = 48
 

@@ -31,8 +31,17 @@ const reportSpans = 16
 // confirmAhead is how many chunks are on their way at once: while the target reads one, the source reads another.
 const confirmAhead = 4
 
+// newConfirm cuts the slot where the walk before the cutover has cut it: of what has not changed since then the target knows the digest.
 func newConfirm(s *sourceSlot) *confirm {
-	return &confirm{s: s, walks: []walk{{span: key.DataSpan(s.slot), how: walkCompare, limits: s.stream.digestLimits()}}}
+	c := &confirm{s: s}
+	s.stream.tiles.cut(key.DataSpan(s.slot), func(span key.Span, t *tile) {
+		w := walk{span: span, how: walkCompare, limits: s.stream.digestLimits()}
+		if t != nil {
+			w.limits = s.stream.tileLimits()
+		}
+		c.walks = append(c.walks, w)
+	})
+	return c
 }
 
 // next compares the next chunk when its turn comes, or ends.
@@ -157,6 +166,7 @@ func (c *confirm) again(do func()) {
 // end reports the outcome; the target may drop its snapshot.
 func (c *confirm) end(o migration.ConfirmOutcome) {
 	c.over = true
+	c.s.stream.tiles = tiles{}
 	if o != migration.ConfirmGone {
 		m := migration.Message{Kind: migration.MsgConfirm, Slot: c.s.slot, Job: c.s.id, Attempt: c.s.machine.Attempt()}
 		c.s.d.call(c.s.job.header.Target, env.Bulk, &m, func(migration.Reply, error) {})

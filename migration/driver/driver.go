@@ -196,6 +196,7 @@ func (d *Driver) Close() {
 	}
 	for _, sl := range sortedSlots(d.targets) {
 		d.targets[sl].dropStaging()
+		d.targets[sl].endProven(d)
 		d.targets[sl].dropSnapshot() // nothing else touches it any more: sessions are closed, timers count for nothing
 	}
 }

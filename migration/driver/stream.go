@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"slices"
 	"time"
 
 	"godwit/engine"
@@ -35,6 +36,7 @@ type stream struct {
 	taken   store.Changes // with content: taken from the tracker, and not made walks yet
 	keys    [][]byte      // still to be read, ascending
 	walks   []walk        // still to be walked, the first next
+	tiles   tiles         // what was read of the slot, since tracking was switched on; empty if the payload is commands
 
 	last    covered            // by the piece that was read last
 	unsent  bool               // the piece that was read last has no message yet
@@ -54,6 +56,8 @@ type walk struct {
 	limits store.ChunkLimits
 	key    []byte // of the record whose items the span is; nil: none, or several
 	again  bool   // with outside: what is compared was just replaced
+	tiles  bool   // what is read is remembered as tiles
+	known  *tile  // with walkCompare: the digest of the span, which need not be read; nil mostly
 }
 
 type walkHow uint8
@@ -105,6 +109,11 @@ func (s *stream) answered(c covered) {
 	}
 }
 
+// tileLimits bounds what is read of the span of a tile, which may have grown.
+func (s *stream) tileLimits() store.ChunkLimits {
+	return store.ChunkLimits{Bytes: 2 * s.d.cfg.DigestBytes, Records: 2 * s.d.cfg.DigestRecords}
+}
+
 func (s *stream) digestLimits() store.ChunkLimits {
 	return store.ChunkLimits{Bytes: s.d.cfg.DigestBytes, Records: s.d.cfg.DigestRecords}
 }
@@ -119,7 +128,7 @@ func (s *stream) open(k migration.RoundKind, opened func()) {
 		s.cut(walk{span: key.DataSpan(s.slot), how: walkCopy, limits: s.chunkLimits()}, opened)
 	case migration.RoundResume:
 		s.anew("nobody knows which keys the source has deleted meanwhile")
-		s.cut(walk{span: key.DataSpan(s.slot), how: walkCompare, limits: s.digestLimits()}, opened)
+		s.cut(walk{span: key.DataSpan(s.slot), how: walkCompare, limits: s.digestLimits(), tiles: !s.content}, opened)
 	default:
 		s.openChanges(k, opened)
 	}
@@ -130,6 +139,7 @@ func (s *stream) cut(w walk, opened func()) {
 	if s.walks = []walk{w}; (mutant.On(mutant.ResumeFromNew) || mutant.On(mutant.RollbackStale) && s.stale) && w.how == walkCompare {
 		s.walks = nil
 	}
+	s.tiles = tiles{}
 	st := s.d.node.Store()
 	if s.tracker != nil {
 		st.Untrack(s.tracker)
@@ -160,13 +170,14 @@ func (s *stream) openChanges(k migration.RoundKind, opened func()) {
 		if s.content {
 			s.taken = c
 		} else {
+			s.tiles.changed(c)
 			s.keys = c.Keys
 			for _, span := range c.Spans {
 				s.walks = append(s.walks, walk{span: span, how: walkCompare, limits: s.digestLimits()})
 			}
 		}
 		if k == migration.RoundVerify {
-			s.walks = []walk{{span: key.DataSpan(s.slot), how: walkCompare, limits: s.digestLimits()}}
+			s.walks = s.verification()
 		}
 	}
 	snapshot := func() { s.snap = st.NewSnapshot() }
@@ -188,6 +199,22 @@ func (s *stream) openChanges(k migration.RoundKind, opened func()) {
 			opened()
 		}
 	})
+}
+
+// verification is the walk over the whole slot: of what has not changed since it was read, by the digest that it had. The target reads all of it.
+func (s *stream) verification() (walks []walk) {
+	s.tiles.cut(key.DataSpan(s.slot), func(span key.Span, t *tile) {
+		w := walk{span: span, how: walkCompare, limits: s.digestLimits(), tiles: !s.content}
+		if t != nil {
+			w.limits = s.tileLimits()
+		}
+		if t != nil && !t.stale {
+			known := *t
+			w.known = &known
+		}
+		walks = append(walks, w)
+	})
+	return walks
 }
 
 // read reads the next piece of the round: a body, or nil when nothing is left; last says that nothing follows.
@@ -250,47 +277,85 @@ func (s *stream) readKeys() ([]byte, error) {
 // readWalk builds the next message of the first walk.
 func (s *stream) readWalk() ([]byte, error) {
 	w := &s.walks[0]
-	parts, room := store.WithRecords, []byte(nil)
-	switch w.how {
-	case walkCompare:
-		parts = store.WithDigest
-	case walkCopy:
-		room = appendOp(nil, opPut) // the records come behind it, and are not copied
-		w.limits = s.copyLimits()
-	case walkReplace:
-	}
-	at := s.snap
-	if s.older != nil {
-		at = s.older
-	}
-	c, err := store.AppendChunk(room, at, w.span, w.limits, parts)
-	if err != nil {
-		return nil, err
-	}
-	s.cost = c.Bytes
-	how := w.how
-	s.advance(c.Covers.Hi, c.Last)
-	s.last = covered{changes: store.Changes{Spans: []key.Span{c.Covers}}, records: c.Count, copied: how == walkCopy}
-	switch how {
-	case walkCompare:
-		s.last.digest = true
-		return appendOp(nil, opDigest, spanBytes(c.Covers), c.Digest.Append(nil)), nil
-	case walkReplace:
-		s.count(&c, 0)
+	switch {
+	case w.how == walkCopy:
+		return s.readCopy()
+	case w.known != nil:
+		t := w.known
+		s.cost = t.bytes // which the target reads
+		s.advance(t.span.Hi, true)
+		return s.askDigest(t.span, t.digest), nil
+	case w.how == walkReplace:
+		c, err := store.ReadChunk(s.at(), w.span, w.limits, store.WithRecords)
+		if err != nil {
+			return nil, err
+		}
+		s.cost = c.Bytes
+		s.advance(c.Covers.Hi, c.Last)
+		s.last = covered{changes: store.Changes{Spans: []key.Span{c.Covers}}, records: c.Count}
+		s.count(c.Count, len(c.Records))
 		return appendOp(nil, opReplace, spanBytes(c.Covers), c.Records), nil
 	default:
-		s.count(&c, len(room))
-		if c.Count == 0 {
-			return nil, nil
+		c, err := store.ReadChunk(s.at(), w.span, w.limits, store.WithDigest)
+		if err != nil {
+			return nil, err
 		}
-		return endOp(c.Records), nil
+		if w.tiles {
+			s.tiles.put(tile{span: c.Covers, bytes: c.Bytes, digest: c.Digest})
+		}
+		s.cost = c.Bytes
+		s.advance(c.Covers.Hi, c.Last)
+		return s.askDigest(c.Covers, c.Digest), nil
 	}
 }
 
-// count counts the records of a chunk, which come after so many other bytes.
-func (s *stream) count(c *store.Chunk, before int) {
-	s.records += uint64(c.Count)
-	s.bytes += uint64(len(c.Records) - before)
+// at is the snapshot at which walks read.
+func (s *stream) at() *store.Snapshot {
+	if s.older != nil {
+		return s.older
+	}
+	return s.snap
+}
+
+// askDigest builds the message that asks whether a span has a digest at the target.
+func (s *stream) askDigest(span key.Span, d store.Digest) []byte {
+	s.last = covered{changes: store.Changes{Spans: []key.Span{span}}, records: int(d.Records), digest: true}
+	return appendOp(nil, opDigest, spanBytes(span), d.Append(nil))
+}
+
+// readCopy builds the next message of the base, and remembers the tiles that it consists of.
+func (s *stream) readCopy() ([]byte, error) {
+	lim, tileLim := s.copyLimits(), s.digestLimits()
+	body := appendOp(nil, opPut) // the records come behind it, and are not copied
+	covers := s.walks[0].span
+	n := 0
+	for last := false; !last && s.cost < lim.Bytes && n < lim.Records; {
+		part := store.ChunkLimits{Bytes: min(lim.Bytes-s.cost, tileLim.Bytes), Records: min(lim.Records-n, tileLim.Records)}
+		if n > 0 {
+			body = slices.Grow(body, max(0, lim.Bytes+lim.Bytes/8-len(body)))
+		}
+		c, err := store.AppendChunk(body, s.at(), s.walks[0].span, part, store.WithRecords|store.WithDigest)
+		if err != nil {
+			return nil, err
+		}
+		s.tiles.extend(tile{span: c.Covers, bytes: c.Bytes, digest: c.Digest}, tileLim)
+		body, covers.Hi, last = c.Records, c.Covers.Hi, c.Last
+		s.cost += c.Bytes
+		n += c.Count
+		s.advance(c.Covers.Hi, last)
+	}
+	s.last = covered{changes: store.Changes{Spans: []key.Span{covers}}, records: n, copied: true}
+	s.count(n, len(body)-opHead)
+	if n == 0 {
+		return nil, nil
+	}
+	return endOp(body), nil
+}
+
+// count counts records that were read to be sent.
+func (s *stream) count(records, bytes int) {
+	s.records += uint64(records)
+	s.bytes += uint64(bytes)
 }
 
 // sent binds what was read last to its message.

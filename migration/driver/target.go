@@ -22,8 +22,12 @@ type targetSlot struct {
 	cursor migration.Cursor
 	heard  time.Duration // when the source last spoke
 	live   bool          // importing or prepared
-	// takeover is the slot at the moment it was taken over, for the comparison; nil when there is none.
+	// proven is what was compared before the cutover, and found equal; writes tells what was written since, and is nil while there is none.
+	proven tiles
+	writes *store.Tracker
+	// takeover is the slot at the moment it was taken over, for the comparison; nil when there is none. taken is what was proven by then.
 	takeover *sharedSnapshot
+	taken    tiles
 	expiry   env.Timer
 	job      cluster.JobID
 	attempt  cluster.Attempt
@@ -54,12 +58,39 @@ func (s *sharedSnapshot) leave() {
 func (t *targetSlot) dropSnapshot() {
 	if t.takeover != nil {
 		t.takeover.leave()
-		t.takeover = nil
+		t.takeover, t.taken = nil, tiles{}
 	}
 	if t.expiry != nil {
 		t.expiry.Stop()
 		t.expiry = nil
 	}
+}
+
+// prove remembers that a span was read and has a digest. The slot's stripe is held.
+func (t *targetSlot) prove(d *Driver, sl slot.Slot, o *op) {
+	if t.writes == nil {
+		t.writes = d.node.Store().Track(sl, d.cfg.TrackerBytes)
+	}
+	t.proven.put(tile{span: key.Span{Lo: bytes.Clone(o.span.Lo), Hi: bytes.Clone(o.span.Hi)}, digest: o.digest})
+}
+
+// noteWrites makes stale what was written to since it was proven. The slot's stripe is held.
+func (t *targetSlot) noteWrites() {
+	if t.writes != nil {
+		t.proven.changed(t.writes.Take())
+	}
+}
+
+// endProven ends the tracking of writes, and returns what is proven. The slot's stripe is held.
+func (t *targetSlot) endProven(d *Driver) tiles {
+	t.noteWrites()
+	if t.writes != nil {
+		d.node.Store().Untrack(t.writes)
+		t.writes = nil
+	}
+	out := t.proven
+	t.proven = tiles{}
+	return out
 }
 
 // targetOf returns the state of a slot, made if there is none.
@@ -247,6 +278,9 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 			if err != nil {
 				return 0, err
 			}
+			if !differ && ops[i].kind == opDigest {
+				t.prove(d, m.Slot, &ops[i])
+			}
 			v.Reply.Differ = v.Reply.Differ || differ
 		}
 	}
@@ -285,7 +319,9 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 		t.cursor = *v.Cursor
 	}
 	if v.Record == nil {
-		return o.Write(b), nil
+		at := o.Write(b)
+		t.noteWrites()
+		return at, nil
 	}
 	t.dropSnapshot()
 	t.dropStaging()
@@ -298,8 +334,13 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 		return 0, nil
 	}
 	at := o.Commit(b, *v.Record)
+	proven := tiles{}
+	if !t.live {
+		proven = t.endProven(d)
+	}
 	if v.TakeOver {
 		d.keepSnapshot(t, m.Slot)
+		t.taken = proven
 	}
 	if v.TakeOver || v.Drop {
 		o.Unpause()
@@ -366,6 +407,8 @@ func (d *Driver) confirmChunk(m migration.Message) (migration.Reply, error) {
 	}
 	t := d.targetOf(m.Slot)
 	var at *sharedSnapshot
+	var known store.Digest
+	proven := false
 	d.node.Exclusive(m.Slot, func(*engine.Owned) {
 		switch {
 		case t.takeover == nil || t.job != m.Job || t.attempt != m.Attempt:
@@ -373,12 +416,19 @@ func (d *Driver) confirmChunk(m migration.Message) (migration.Reply, error) {
 		case len(ops) == 0:
 			t.dropSnapshot()
 		default:
+			if ops[0].kind == opDigest {
+				known, proven = t.taken.known(ops[0].span)
+			}
 			at = t.takeover
 			at.join()
 		}
 	})
 	if at != nil { // clients of the slot do not wait for the scan
-		reply.Differ, err = spanDigest(at, m.Slot, &ops[0])
+		if proven {
+			reply.Differ = known != ops[0].digest
+		} else {
+			reply.Differ, err = spanDigest(at, m.Slot, &ops[0])
+		}
 		at.leave()
 	}
 	return reply, err

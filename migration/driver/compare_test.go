@@ -1,0 +1,126 @@
+package driver
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"godwit/engine"
+	"godwit/engine/key"
+	"godwit/engine/store"
+	"godwit/migration"
+)
+
+// roundOf is which round a slot is in at its source, 0 if it is in none.
+func (n *node) roundOf() migration.RoundKind {
+	d := n.driver()
+	d.mu.Lock()
+	s := d.sources[testSlot]
+	d.mu.Unlock()
+	if s == nil {
+		return 0
+	}
+	return s.seen().round
+}
+
+// pieces counts, of the slot of tests, the tiles that are not stale, those that are, and the gaps between.
+func (ts *tiles) pieces() (fresh, stale, gaps int) {
+	ts.cut(key.DataSpan(testSlot), func(_ key.Span, t *tile) {
+		switch {
+		case t == nil:
+			gaps++
+		case t.stale:
+			stale++
+		default:
+			fresh++
+		}
+	})
+	return fresh, stale, gaps
+}
+
+// TestDamageAtTargetIsFound damages one record of many at the target, while nothing else writes to the slot: what is lost or flipped before the walk
+// that verifies the copies is found there and repaired, and what happens to it behind the back of the move after that is found after takeover.
+func TestDamageAtTargetIsFound(t *testing.T) {
+	damage := map[string]func(b *store.Batch, k, v []byte){
+		"lost":    func(b *store.Batch, k, _ []byte) { b.Delete(k) },
+		"flipped": func(b *store.Batch, k, v []byte) { b.Set(k, append(bytes.Clone(v[:len(v)-1]), v[len(v)-1]^1)) },
+	}
+	for name, spoil := range damage { //det:ok each is a test of its own
+		for _, verified := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, verified %v", name, verified), func(t *testing.T) {
+				w := newWorld(t, 5)
+				w.born(2, quick())
+				m := shadow{}
+				for i := range 150 {
+					m.set(w, i, fmt.Sprint("value ", i))
+				}
+				source, target := w.nodes[0], w.nodes[1]
+				job := w.startWith(engine.JobOptions{Hold: true}, 0, 1, testSlot)
+				if verified {
+					w.until("the slot is held", func() bool { return source.stepOf(testSlot) == migration.StepHolding })
+				} else {
+					w.until("all was sent", func() bool { return source.roundOf() == migration.RoundVerify })
+				}
+				k := key.AppendRecord(nil, testSlot, []byte(keyOf(70)))
+				v, found, err := target.Store().Get(k)
+				if err != nil || !found {
+					t.Fatalf("the target has not got the record: %v", err)
+				}
+				b := target.Store().NewBatch()
+				spoil(b, k, v)
+				target.Store().Commit(b)
+				w.until("the slot is held", func() bool { return source.stepOf(testSlot) == migration.StepHolding })
+				w.tell(source, job, engine.VerbCutOver, true, "1 slots")
+				st := w.ended(source, job)
+				found = strings.Contains(source.logs.String(), "the copies differ before the cutover")
+				switch {
+				case verified && (st.Differ != 1 || found):
+					t.Errorf("%+v; want a difference after takeover\n%s", st, source.logs.String())
+				case !verified && (st.Differ != 0 || st.DigestsEqual != 1 || !found):
+					t.Errorf("%+v; want a difference before the cutover, repaired\n%s", st, source.logs.String())
+				case !verified:
+					m.check(w, target)
+				}
+			})
+		}
+	}
+}
+
+// TestReadOnce requires that what nothing has written to is not read again: the source knows all digests when it verifies the copies, and the
+// target knows those of what has not changed between that and the takeover.
+func TestReadOnce(t *testing.T) {
+	w := newWorld(t, 6)
+	w.born(2, quick())
+	m := shadow{}
+	for i := range 150 {
+		m.set(w, i, fmt.Sprint("value ", i))
+	}
+	source, target := w.nodes[0], w.nodes[1]
+	job := w.startWith(engine.JobOptions{Hold: true}, 0, 1, testSlot)
+	w.until("the slot is verified", func() bool { return source.roundOf() == migration.RoundVerify })
+	d := source.driver()
+	s := &d.sources[testSlot].stream
+	if fresh, stale, gaps := s.tiles.pieces(); fresh < 5 || stale != 0 || gaps != 0 {
+		t.Errorf("the source knows %d pieces, has %d stale ones and %d gaps; want it to know all", fresh, stale, gaps)
+	}
+	w.until("the slot is held", func() bool { return source.stepOf(testSlot) == migration.StepHolding })
+	at := target.driver().targetOf(testSlot)
+	fresh, stale, gaps := at.proven.pieces()
+	if fresh < 5 || stale != 0 || gaps != 0 {
+		t.Errorf("the target knows %d pieces, has %d stale ones and %d gaps; want it to know all", fresh, stale, gaps)
+	}
+	m.set(w, 70, "another value")
+	w.tell(source, job, engine.VerbCutOver, true, "1 slots")
+	w.until("the slot is taken over", func() bool { return at.takeover != nil })
+	if f, s, g := at.taken.pieces(); f != fresh-1 || s != 1 || g != 0 {
+		t.Errorf("after one write the target knows %d pieces, has %d stale ones and %d gaps; want %d, 1 and none", f, s, g, fresh-1)
+	}
+	checkMoved(w, source, target, m, w.ended(source, job))
+	if snapshots, trackers := target.Store().Held(); snapshots != 0 || trackers != 0 || len(at.taken.all)+len(at.proven.all) != 0 {
+		t.Errorf("the target still has %d snapshots, %d trackers and %d tiles", snapshots, trackers, len(at.taken.all)+len(at.proven.all))
+	}
+	if len(s.tiles.all) != 0 {
+		t.Errorf("the source still has %d tiles", len(s.tiles.all))
+	}
+}

@@ -77,15 +77,11 @@ func pebbleOptions(o *Options) *pebble.Options {
 		po.Experimental.FileCacheShards = 1
 		return po
 	}
-	cache := o.CacheBytes
-	if cache == 0 {
-		cache = 256 << 20
-	}
-	po.Cache = pebble.NewCache(cache)
 	po.MemTableSize = o.MemTableBytes
 	if po.MemTableSize == 0 {
 		po.MemTableSize = 64 << 20
 	}
+	po.Cache = pebble.NewCache(cacheBytes(o.CacheBytes, int64(po.MemTableSize)))
 	po.MemTableStopWritesThreshold = 4
 	po.L0StopWritesThreshold = 64
 	// Pebble would rewrite the base level for every two memtables that were flushed, and let it hold 64 MiB, as much as one of them. That
@@ -98,6 +94,16 @@ func pebbleOptions(o *Options) *pebble.Options {
 		po.Levels[i].FilterType = pebble.TableFilter
 	}
 	return po
+}
+
+// cacheBytes is how large Pebble is told that its block cache is. Pebble takes what memtables hold out of it, two of them at nearly all times: the
+// one that is written to, and the one that is flushed or kept for the next. A cache smaller than these would hold no block at all, not even
+// of an index, and each look would read and decompress three or more. So those two leave it half of what was asked for.
+func cacheBytes(asked, memTable int64) int64 {
+	if asked == 0 {
+		asked = 256 << 20
+	}
+	return max(asked, asked/2+2*memTable)
 }
 
 func (p *pebbleKV) get(k, dst []byte) ([]byte, bool, error) { return pebbleGet(p.db, k, dst) }

@@ -45,7 +45,8 @@ type Options struct {
 	// FS is the file system and Dir the directory on it; Dir is made if it is missing.
 	FS  vfs.FS
 	Dir string
-	// CacheBytes is the size of the block cache in bytes; 0 means 256 MiB.
+	// CacheBytes is the size of the block cache in bytes; 0 means 256 MiB. The memtables are taken out of it; two of them, as many as there
+	// mostly are, leave it half.
 	CacheBytes int64
 	// RowCacheBytes is the size of the cache of records and elements in bytes; 0 means 256 MiB, or 8 KiB in the simulator. Less
 	// than 4 KiB, a negative number for one, means none. The roster, which knows what is not there, takes an eighth of that more.

@@ -84,7 +84,7 @@ type Session struct {
 // heldReplies is a run of replies and the position at which they may leave.
 type heldReplies struct {
 	at    store.Position
-	began time.Duration // the last command of them, while that is measured
+	began time.Duration // the last command of them, or uncounted
 	bytes []byte
 }
 
@@ -273,9 +273,7 @@ func (s *Session) flush() {
 	}
 	if len(s.held) == 0 && (s.need <= s.n.store.Durable()) {
 		s.opts.Deliver(s.out.Bytes())
-		if s.n.latency.on.Load() {
-			s.n.countLatency(s, time.Duration(s.active.Load()))
-		}
+		s.n.countLatency(s.beganAt())
 		s.emptyOut()
 		return
 	}
@@ -284,7 +282,7 @@ func (s *Session) flush() {
 		s.Overflow(n)
 		return
 	}
-	h := heldReplies{at: s.need, began: time.Duration(s.active.Load()), bytes: bytes.Clone(s.out.Bytes())}
+	h := heldReplies{at: s.need, began: s.beganAt(), bytes: bytes.Clone(s.out.Bytes())}
 	s.emptyOut()
 	s.held = append(s.held, h)
 	if s.releases == nil {
@@ -313,9 +311,7 @@ func (s *Session) release() {
 	n := 0
 	for n < len(s.held) && s.held[n].at <= durable {
 		s.opts.Deliver(s.held[n].bytes)
-		if s.n.latency.on.Load() {
-			s.n.countLatency(s, s.held[n].began)
-		}
+		s.n.countLatency(s.held[n].began)
 		n++
 	}
 	s.held = slices.Delete(s.held, 0, n) // not s.held[n:], which would soon take new memory

@@ -74,3 +74,60 @@ func TestAutoWithoutClients(t *testing.T) {
 		t.Fatalf("after a minute without moves: %+v", a)
 	}
 }
+
+// TestAutoDoubts: when clients come to wait longer for another reason than moves, that is found out within seconds, and the rate is what it was; when moves
+// make them wait at any rate, the rate is the least one, and moves are stopped to measure it only now and then.
+func TestAutoDoubts(t *testing.T) {
+	var a Auto
+	a.Step(0, 0, 50)
+	for range 20 {
+		a.Step(a.Next, time.Millisecond, 50)
+	}
+	rate, since := a.Rate, a.Next
+	for a.Step(a.Next, 5*time.Millisecond, 50); a.Rate < rate; a.Step(a.Next, 5*time.Millisecond, 50) {
+		if a.Rate < rate/5 || a.Next > since+5*time.Second {
+			t.Fatalf("others make clients wait, and %v later the rate is still %v, was %v", a.Next-since, a.Rate, rate)
+		}
+	}
+	if a.Base != 5*time.Millisecond {
+		t.Errorf("%+v", a)
+	}
+	held, least := 0, 0
+	const steps = 1000
+	for range steps {
+		waited := 20 * time.Millisecond
+		if a.Hold {
+			held++
+			waited = 5 * time.Millisecond
+		} else if a.Rate == autoLeast {
+			least++
+		}
+		a.Step(a.Next, waited, 50)
+	}
+	if held > steps/15 || least < steps*9/10 {
+		t.Errorf("of %d steps %d were held and %d at the least rate: %+v", steps, held, least, a)
+	}
+	if !strings.Contains(a.String(), "1.0 MB/s, the least, automatic: clients wait 20ms, and 5ms without moves") {
+		t.Error(a.String())
+	}
+}
+
+// TestAutoSkips: while too few have waited to tell anything the rate stays; a measurement is not put off.
+func TestAutoSkips(t *testing.T) {
+	var a Auto
+	if a.Skip(0) {
+		t.Error("there is no rate yet")
+	}
+	a.Step(0, 0, 50)
+	if a.Skip(a.Next) {
+		t.Error("it measures, and is kept from ending that")
+	}
+	a.Step(a.Next, time.Millisecond, 50)
+	rate, next := a.Rate, a.Next
+	if !a.Skip(a.Next) || a.Rate != rate || a.Next <= next {
+		t.Errorf("%+v", a)
+	}
+	if a.Skip(a.Next + time.Minute) {
+		t.Error("it goes on after a minute in which nobody asked")
+	}
+}

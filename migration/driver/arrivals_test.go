@@ -171,7 +171,7 @@ func TestAutoForArrivals(t *testing.T) {
 	w, n := throttled(t, 1)
 	to := w.nodes[1]
 	p := &to.driver().pacer
-	p.latency = func() (time.Duration, uint64) { return time.Millisecond, 1000 }
+	p.latency = func(uint64) (time.Duration, uint64) { return time.Millisecond, 1000 }
 	limit := "auto=20%"
 	if _, err := to.driver().Throttle(0, &limit); err != nil {
 		t.Fatal(err)

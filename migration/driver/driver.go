@@ -72,9 +72,9 @@ type Config struct {
 	// Busy, if it is not nil, is asked whenever data arrive, and says why there is no room for them, "" if there is. It is called with the
 	// slot's stripe held. The simulator makes targets busy so.
 	Busy func() string
-	// Latency, if it is not nil, says how long clients have waited since it was asked last, by the 99th percentile, and of how many replies, instead
-	// of what the node measures. It is called with locks held. Tests let clients wait so.
-	Latency func() (p99 time.Duration, replies uint64)
+	// Latency, if it is not nil, is asked instead of the node's TakeLatency, of which it must keep the contract. It is called with locks held. Tests
+	// let clients wait so.
+	Latency func(least uint64) (p99 time.Duration, replies uint64)
 	// OnStep, if it is not nil, is called when a slot that is given away has entered a step, as Driver.Step names it: once before what
 	// the machine wants done there is carried out, and once after. It runs on the slot's worker, which waits for it. Tests stop the
 	// process there.

@@ -64,11 +64,13 @@ type pacer struct {
 	d    *Driver
 	mu   sync.Mutex
 	node limiter
-	// auto is for the limits that ask for it, all of them; latency tells how long clients have waited since it was asked last.
+	// auto is for the limits that ask for it, all of them; latency tells how long clients have waited since it was taken last, and takes it if there
+	// are so many replies. thin counts the steps in a row that too few of them have put off.
 	auto migration.Auto
+	thin int
 	// arriving keeps the rate that the automatic mode has found for what other nodes send here.
 	arriving migration.Bucket
-	latency  func() (p99 time.Duration, replies uint64)
+	latency  func(least uint64) (p99 time.Duration, replies uint64)
 	// turns wait, those of jobs of greater priority first, then in the order of their asking.
 	turns []turn
 	timer env.Timer
@@ -113,8 +115,13 @@ func (p *pacer) ready(t turn) bool {
 	return p.node.ready(p.d.env.Clock, &p.auto) && t.own.ready(p.d.env.Clock, &p.auto)
 }
 
-// leastReplies is of how few replies no percentile is made.
-const leastReplies = 20
+// Numbers of replies in a step of the automatic mode. Of fewer than tellingReplies the 99th percentile is the longest of all: one request that had bad
+// luck. So they are counted on, for up to thinSteps; below fewReplies nobody is taken to be there.
+const (
+	fewReplies     = 20
+	tellingReplies = 100
+	thinSteps      = 5
+)
 
 // adapt steps the automatic mode when it is time, if the node's limit or that of a job asks for it. It is called whenever a slot wants to read or
 // has waited, which is often enough while there is anything to slow down. p.mu is held.
@@ -128,8 +135,15 @@ func (p *pacer) adapt(own *limiter) {
 		return
 	}
 	p.d.node.MeasureLatency(true)
-	p99, replies := p.latency()
-	if replies < leastReplies {
+	p99, replies := p.latency(tellingReplies)
+	if replies < tellingReplies {
+		if p.thin++; replies >= fewReplies && p.thin < thinSteps && p.auto.Skip(now) {
+			return
+		}
+		p99, replies = p.latency(0)
+	}
+	p.thin = 0
+	if replies < fewReplies {
 		p99 = 0
 	}
 	p.auto.Step(now, p99, percent)

@@ -198,7 +198,7 @@ func TestThrottleAuto(t *testing.T) {
 	w, n := throttled(t, 1)
 	p := &n.driver().pacer
 	steps := 0
-	p.latency = func() (time.Duration, uint64) { // p.mu is held
+	p.latency = func(uint64) (time.Duration, uint64) { // p.mu is held
 		steps++
 		if p.auto.Rate > 6e6 && !p.auto.Hold {
 			return 1300 * time.Microsecond, 1000
@@ -224,5 +224,44 @@ func TestThrottleAuto(t *testing.T) {
 	}
 	if p.auto.Base != time.Millisecond || p.auto.Rate < 3e6 || p.auto.Rate > 7e6 {
 		t.Errorf("%+v", p.auto)
+	}
+}
+
+// TestThrottleAutoCountsOn: of few replies no percentile is made: they are counted on while the rate stays, for a time; hardly any are nobody.
+func TestThrottleAutoCountsOn(t *testing.T) {
+	w, n := throttled(t, 1)
+	p := &n.driver().pacer
+	each, counted := uint64(1000), uint64(0)
+	p.latency = func(least uint64) (time.Duration, uint64) { // p.mu is held
+		if least != 0 {
+			counted += each
+		}
+		if counted < least {
+			return 0, counted
+		}
+		taken := counted
+		counted = 0
+		return time.Millisecond, taken
+	}
+	job := w.startWith(engine.JobOptions{Throttle: "100B/s auto=20%"}, 0, 1, 1)
+	w.until("the job moves", func() bool { return n.job(job).Step == "base" })
+	steps := func() (changed int) {
+		for range 24 { // a step is half a second, and somebody asks at least once a second
+			rate := p.auto.Rate
+			w.pass(500 * time.Millisecond)
+			if p.auto.Rate != rate {
+				changed++
+			}
+		}
+		return changed
+	}
+	for _, c := range []struct {
+		each     uint64
+		min, max int
+	}{{1000, 11, 24}, {30, 2, 6}, {10, 5, 24}} {
+		each = c.each
+		if changed := steps(); changed < c.min || changed > c.max {
+			t.Errorf("with %d replies in a step the rate changed %d times in 12 s, want %d to %d", c.each, changed, c.min, c.max)
+		}
 	}
 }

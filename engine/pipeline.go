@@ -5,7 +5,6 @@ import (
 
 	"godwit/engine/command"
 	"godwit/engine/data"
-	"godwit/engine/key"
 	"godwit/engine/mutant"
 	"godwit/engine/slot"
 	"godwit/engine/store"
@@ -33,7 +32,7 @@ type group struct {
 	members []groupMember
 	stripes []int
 	last    store.Position // of what was committed
-	key     []byte         // room for the key of a record
+	ahead   data.Foresight
 }
 
 // ExecuteAll runs commands one after another, as Execute does with each of them. Those that follow each other in a pipeline, and
@@ -166,11 +165,7 @@ func (s *Session) serveGroup(commands [][][]byte, began time.Duration, write boo
 	s.active.Store(int64(began))
 	g.last = 0
 	g.Begin(n.store, g.commit)
-	for i := range g.members {
-		g.key = key.AppendRecord(g.key[:0], g.members[i].slot, commands[i][1])
-		g.Expect(g.key)
-	}
-	g.Fetch(write)
+	s.foresee(commands, write)
 	for ran < len(g.members) && s.out.Len()-first < groupReplyBytes {
 		if ran > 0 {
 			began = n.slow.noteAt(s, g.members[ran-1].spec, commands[ran-1], began)
@@ -204,6 +199,30 @@ func (s *Session) serveGroup(commands [][][]byte, began time.Duration, write boo
 		s.dependOn(n.slots.get(m.slot).lastWrite, m.wrote)
 	}
 	return ran
+}
+
+// foresee has what the commands of the group are going to look for brought into the processor's cache: first the records, and then the
+// members of collections, whose keys the records tell.
+func (s *Session) foresee(commands [][][]byte, write bool) {
+	g := &s.group
+	g.ahead.Begin(&g.Group)
+	members := false
+	for i := range g.members {
+		g.Expect(g.ahead.Record(g.members[i].slot, commands[i][1]))
+		members = members || g.members[i].spec.Member != 0
+	}
+	g.Fetch(write)
+	if members {
+		for i := range g.members {
+			if at := g.members[i].spec.Member; at != 0 {
+				if k, ok := g.ahead.Member(g.members[i].slot, commands[i][1], commands[i][at]); ok {
+					g.Expect(k)
+				}
+			}
+		}
+		g.Fetch(write)
+	}
+	g.ahead.End()
 }
 
 // serveMember runs one command of a group. It reports false if that must run again, by itself and as a write.

@@ -9,7 +9,7 @@ import (
 func setSpecs() []*Spec {
 	const group = "set"
 	return []*Spec{
-		{Name: "sadd", Arity: -3, Flags: Write | DenyOOM | Fast, FirstKey: 1, LastKey: 1, Step: 1, Handler: sadd,
+		{Name: "sadd", Arity: -3, Flags: Write | DenyOOM | Fast, FirstKey: 1, LastKey: 1, Step: 1, Member: 2, Handler: sadd,
 			Group: group, Since: "1.0.0", Complexity: "O(1) for each element added, so O(N) to add N elements when the command is called with multiple arguments.", Summary: "Add one or more members to a set"},
 		{Name: "scard", Arity: 2, Flags: ReadOnly | Fast, FirstKey: 1, LastKey: 1, Step: 1, Handler: scard,
 			Group: group, Since: "1.0.0", Complexity: "O(1)", Summary: "Get the number of members in a set"},
@@ -23,11 +23,11 @@ func setSpecs() []*Spec {
 			Group: group, Since: "7.0.0", Complexity: "O(N*M) worst case where N is the cardinality of the smallest set and M is the number of sets.", Summary: "Intersect multiple sets and return the cardinality of the result"},
 		{Name: "sinterstore", Arity: -3, Flags: Write | DenyOOM | Apart, FirstKey: 1, LastKey: -1, Step: 1, Handler: sinterstore,
 			Group: group, Since: "1.0.0", Complexity: "O(N*M) worst case where N is the cardinality of the smallest set and M is the number of sets.", Summary: "Intersect multiple sets and store the resulting set in a key"},
-		{Name: "sismember", Arity: 3, Flags: ReadOnly | Fast, FirstKey: 1, LastKey: 1, Step: 1, Handler: sismember,
+		{Name: "sismember", Arity: 3, Flags: ReadOnly | Fast, FirstKey: 1, LastKey: 1, Step: 1, Member: 2, Handler: sismember,
 			Group: group, Since: "1.0.0", Complexity: "O(1)", Summary: "Determine if a given value is a member of a set"},
 		{Name: "smembers", Arity: 2, Flags: ReadOnly, FirstKey: 1, LastKey: 1, Step: 1, Handler: smembers,
 			Group: group, Since: "1.0.0", Complexity: "O(N) where N is the set cardinality.", Summary: "Get all the members in a set"},
-		{Name: "smismember", Arity: -3, Flags: ReadOnly | Fast, FirstKey: 1, LastKey: 1, Step: 1, Handler: smismember,
+		{Name: "smismember", Arity: -3, Flags: ReadOnly | Fast, FirstKey: 1, LastKey: 1, Step: 1, Member: 2, Handler: smismember,
 			Group: group, Since: "6.2.0", Complexity: "O(N) where N is the number of elements being checked for membership.", Summary: "Returns the membership associated with the given elements for a set"},
 		{Name: "smove", Arity: 4, Flags: Write | Fast | Apart, FirstKey: 1, LastKey: 2, Step: 1, Handler: smove,
 			Group: group, Since: "1.0.0", Complexity: "O(1)", Summary: "Move a member from one set to another"},
@@ -35,7 +35,7 @@ func setSpecs() []*Spec {
 			Group: group, Since: "1.0.0", Complexity: "Without the count argument O(1), otherwise O(N) where N is the value of the passed count.", Summary: "Remove and return one or multiple random members from a set"},
 		{Name: "srandmember", Arity: -2, Flags: ReadOnly | Random, FirstKey: 1, LastKey: 1, Step: 1, Handler: srandmember,
 			Group: group, Since: "1.0.0", Complexity: "Without the count argument O(1), otherwise O(N) where N is the absolute value of the passed count.", Summary: "Get one or multiple random members from a set"},
-		{Name: "srem", Arity: -3, Flags: Write | Fast, FirstKey: 1, LastKey: 1, Step: 1, Handler: srem,
+		{Name: "srem", Arity: -3, Flags: Write | Fast, FirstKey: 1, LastKey: 1, Step: 1, Member: 2, Handler: srem,
 			Group: group, Since: "1.0.0", Complexity: "O(N) where N is the number of members to be removed.", Summary: "Remove one or more members from a set"},
 		{Name: "sscan", Arity: -3, Flags: ReadOnly, FirstKey: 1, LastKey: 1, Step: 1, Handler: sscan,
 			Group: group, Since: "2.8.0", Complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.", Summary: "Incrementally iterate Set elements"},

@@ -92,6 +92,9 @@ type Spec struct {
 	// Reaches, if not nil, reports whether a request looks up keys that it does not name. A node that stands alone must lock all slots
 	// for it; in a cluster its handler answers an error.
 	Reaches func(args [][]byte) bool
+	// Member is the position of the first argument that names a member, or field, of the collection under the first key; 0 if none does, or its
+	// position is not fixed. It is a hint.
+	Member int
 	// Group, Summary, Since and Complexity are what COMMAND DOCS shows.
 	Group, Summary, Since, Complexity string
 	// Differs says in a few words how the command differs from that of Redis 7.2, beyond what README.md says of all; empty if it

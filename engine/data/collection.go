@@ -171,9 +171,7 @@ func (c *Collection) elementKey(kind key.Kind, element []byte) []byte {
 // memberKey builds the key of a member in the transaction's buffer, where it stands until the next one.
 func (c *Collection) memberKey(member []byte) []byte {
 	t := c.tx
-	t.elementBuf = key.AppendElement(t.elementBuf[:0], c.Slot, key.Element, c.gen)
-	t.elementBuf = binary.BigEndian.AppendUint32(t.elementBuf, key.Hash(member))
-	t.elementBuf = append(t.elementBuf, member...)
+	t.elementBuf = appendMember(t.elementBuf[:0], c.Slot, c.gen, member)
 	return t.elementBuf
 }
 

@@ -76,6 +76,15 @@ func (g *Group) Close() {
 // Expect says that a command of the group is going to look for a key, or to write it. It is a hint for Fetch.
 func (g *Group) Expect(k []byte) { g.expected = append(g.expected, xxh3.Hash(k)) }
 
+// Peek appends the value of a key to dst if it is at hand: in the row cache, with nothing written by the group yet. It waits for no disk.
+func (g *Group) Peek(dst, k []byte) ([]byte, bool) {
+	if g.st.rows == nil {
+		return dst, false
+	}
+	value, found, _ := g.st.rows.get(k, dst)
+	return value, found
+}
+
 // Fetch brings into the processor's cache what the store keeps in memory about the keys that are expected, and forgets them. write says that
 // they are going to be written. A command that looks for a key waits for the memory; commands that follow each other would
 // wait one after another, and do so together here.

@@ -147,8 +147,41 @@ func quoteAll(texts []string) string {
 
 // Check judges a history. It does not change it. The error wraps ErrHistory or ErrOptions; then there is no verdict,
 // and the zero Verdict's result is unknown.
-func Check(h *History, opts Options) (Verdict, error) {
-	parts, v, err := partition(h, opts)
+func Check(h *History, opts Options) (Verdict, error) { return new(Checker).Check(h, opts) }
+
+// Checker judges histories one after the other, each in the memory that the one before has left. The zero value is ready. It is not
+// safe for concurrent use.
+type Checker struct {
+	ins   []input
+	parts []partInput // of which so many are in use
+	used  int
+}
+
+// expect returns room for so many parts of an operation.
+func (c *Checker) expect(n int) []partInput {
+	const leastParts = 256
+	if c == nil {
+		return make([]partInput, n)
+	}
+	if n > len(c.parts)-c.used {
+		c.parts, c.used = make([]partInput, max(n, leastParts, 2*len(c.parts))), 0 // the smaller one stays with the parts that stand in it
+	}
+	room := c.parts[c.used : c.used+n : c.used+n]
+	c.used += n
+	return room
+}
+
+// forget ends the use of all that the history needed.
+func (c *Checker) forget() {
+	clear(c.ins)
+	clear(c.parts[:c.used])
+	c.used = 0
+}
+
+// Check judges a history as the function Check does.
+func (c *Checker) Check(h *History, opts Options) (Verdict, error) {
+	defer c.forget()
+	parts, v, err := partition(c, h, opts)
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -178,12 +211,12 @@ type part struct {
 	unixMs, errorMs int64
 }
 
-// partition validates h and returns its parts by first key, and a verdict that has the counts.
-func partition(h *History, opts Options) ([]*part, Verdict, error) {
+// partition validates h and returns its parts by first key, which stand in the checker's memory, and a verdict that has the counts.
+func partition(c *Checker, h *History, opts Options) ([]*part, Verdict, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, Verdict{}, err
 	}
-	all, err := h.inputs()
+	all, err := h.inputs(c)
 	if err != nil {
 		return nil, Verdict{}, err
 	}

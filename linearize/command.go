@@ -137,8 +137,10 @@ type input struct {
 	target string // the second key: LMOVE and other moves
 	parts  []*input
 	room   []partInput // for the parts to come, while it is parsed
-	part0  *partInput  // of one that is dry, the part that is parsed
-	dry    bool        // only whether the command can be parsed is asked: there are no parts
+	// checker has room for more; nil: it is made.
+	checker *Checker
+	part0   *partInput // of one that is dry, the part that is parsed
+	dry     bool       // only whether the command can be parsed is asked: there are no parts
 
 	// reply is what the command was answered. It is not judged when free is set: nobody saw it, or it is judged as a
 	// part of a sum.

@@ -262,18 +262,23 @@ func compareOperations(a, b *Operation) int {
 // Validate returns the first thing that makes the history impossible to judge, as an error that wraps ErrHistory and
 // numbers the operation from 1.
 func (h *History) Validate() error {
-	_, err := h.inputs()
+	_, err := h.inputs(new(Checker))
 	return err
 }
 
-// inputs validates the history and returns its operations, parsed, in its order.
-func (h *History) inputs() ([]input, error) {
+// inputs validates the history and returns its operations, parsed, in its order, which stand in the checker's memory.
+func (h *History) inputs(c *Checker) ([]input, error) {
 	if h.UnixMs < 0 || h.UnixMs > maxUnixMs {
 		return nil, fmt.Errorf("%w: unix time %d ms of the axis, must be from 0 to %d", ErrHistory, h.UnixMs, int64(maxUnixMs))
 	}
-	ins := make([]input, len(h.Operations))
+	if n := len(h.Operations); n > cap(c.ins) {
+		c.ins = make([]input, 0, n+n/2)
+	}
+	ins := c.ins[:len(h.Operations)]
+	c.ins = ins
 	for i := range ins {
 		op, in := &h.Operations[i], &ins[i]
+		in.checker = c
 		err := op.validateEnd()
 		if err == nil {
 			err = in.parse(op)

@@ -14,7 +14,7 @@ import (
 // result; bound it with opts.Steps when the key may be hard. The error wraps ErrHistory (also when the key has no
 // judged operation) or ErrOptions, or is w's.
 func WritePicture(w io.Writer, h *History, key string, opts Options) (Result, error) {
-	parts, _, err := partition(h, opts)
+	parts, _, err := partition(new(Checker), h, opts)
 	if err != nil {
 		return UnknownResult, err
 	}

@@ -282,7 +282,7 @@ func TestAloneIsSound(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) {
 			h := generate(t, m, 2, rapid.IntRange(4, 14).Draw(t, "count"), 3)
 			mutilate(t, h)
-			parts, _, err := partition(h, generatedOptions)
+			parts, _, err := partition(new(Checker), h, generatedOptions)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -324,7 +324,7 @@ func TestClosingKeepsVerdict(t *testing.T) {
 			if rapid.Bool().Draw(t, "mutilate") {
 				mutilate(t, h)
 			}
-			parts, _, err := partition(h, generatedOptions)
+			parts, _, err := partition(new(Checker), h, generatedOptions)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -363,7 +363,7 @@ func TestBeginKeepsVerdict(t *testing.T) {
 			if rapid.Bool().Draw(t, "mutilate") {
 				mutilate(t, h)
 			}
-			parts, _, err := partition(h, generatedOptions)
+			parts, _, err := partition(new(Checker), h, generatedOptions)
 			if err != nil {
 				t.Fatal(err)
 			}

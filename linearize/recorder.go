@@ -27,6 +27,7 @@ type Recorder struct {
 
 	mu      sync.Mutex
 	pages   [][]recorded   // guarded by mu; each has pageOps but the last: operations are large, and are not moved when there are more
+	spare   [][]recorded   // guarded by mu; pages of before Reset, cleared
 	unknown map[string]int // guarded by mu; mutations per key that ended as Unknown
 	events  []Event        // guarded by mu
 }
@@ -46,6 +47,19 @@ func NewRecorder(unixMs int64) *Recorder {
 	return &Recorder{unixMs: unixMs, unknown: make(map[string]int)}
 }
 
+// Reset makes the recorder empty, as a new one is, for another history. It keeps its memory; histories that it has returned stay as they are.
+func (r *Recorder) Reset(unixMs int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, page := range r.pages {
+		clear(page)
+	}
+	r.spare = append(r.spare, r.pages...)
+	clear(r.pages)
+	clear(r.unknown)
+	r.unixMs, r.pages, r.events = unixMs, r.pages[:0], nil
+}
+
 // Begin records that op.Client is about to send op at op.Call: it must be called before the first byte leaves. What
 // op says about its end is ignored, and op.Args and op.Commands belong to the recorder from now on. The error wraps ErrHistory when
 // the operation cannot be judged, or ErrRecorder when MaxOperations are recorded; then nothing was recorded.
@@ -58,7 +72,7 @@ func (r *Recorder) Begin(op Operation) (ID, error) {
 		return 0, fmt.Errorf("%w: full with %d operations", ErrRecorder, n)
 	}
 	if n == len(r.pages)*pageOps {
-		r.pages = append(r.pages, make([]recorded, 0, pageOps))
+		r.pages = append(r.pages, r.page())
 	}
 	last := &r.pages[len(r.pages)-1]
 	*last = append(*last, recorded{op: op})
@@ -69,6 +83,17 @@ func (r *Recorder) Begin(op Operation) (ID, error) {
 		return 0, err
 	}
 	return ID(n), nil
+}
+
+// page is an empty page. r.mu is held.
+func (r *Recorder) page() []recorded {
+	n := len(r.spare)
+	if n == 0 {
+		return make([]recorded, 0, pageOps)
+	}
+	p := r.spare[n-1]
+	r.spare = r.spare[:n-1]
+	return p[:0]
 }
 
 // len is the number of operations begun. r.mu is held.

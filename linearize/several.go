@@ -142,6 +142,7 @@ func (in *input) part(r *Reply, argv ...string) error {
 	}
 	p := &in.room[0]
 	in.room = in.room[1:]
+	p.checker = in.checker
 	p.own = Operation{Client: in.op.Client, Key: argv[1], Cmd: argv[0], Args: argv[2:], Call: in.op.Call, Return: in.op.Return}
 	if r != nil {
 		p.own.Outcome, p.own.Reply = Ok, *r
@@ -159,7 +160,7 @@ type partInput struct {
 // expect makes room for so many parts.
 func (in *input) expect(n int) {
 	if !in.dry {
-		in.parts, in.room = slices.Grow(in.parts, n), make([]partInput, n)
+		in.parts, in.room = slices.Grow(in.parts, n), in.checker.expect(n)
 	}
 }
 

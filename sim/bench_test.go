@@ -13,7 +13,7 @@ func BenchmarkSeeds(b *testing.B) {
 	for _, e := range []Engine{EngineMemory, EnginePebble} {
 		b.Run(string(e), func(b *testing.B) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-			cfg := Config{Caches: store.NewCaches(), Engine: e}
+			cfg := Config{Caches: store.NewCaches(), Spares: NewSpares(), Engine: e}
 			seed := uint64(0)
 			b.ReportAllocs()
 			for b.Loop() {

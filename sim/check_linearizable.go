@@ -17,7 +17,7 @@ func (w *world) checkHistory() {
 	if w.failed != nil {
 		return
 	}
-	v, err := linearize.Check(w.history.History(), linearize.Options{ClockError: w.swarm.clockError(), Steps: historySteps})
+	v, err := w.room.checker.Check(w.history.History(), linearize.Options{ClockError: w.swarm.clockError(), Steps: historySteps})
 	switch {
 	case err != nil:
 		w.violate(propertyHarness, "the history: %v", err)

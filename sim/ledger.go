@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"slices"
 	"strconv"
 	"time"
 
@@ -53,7 +52,7 @@ type ledger struct {
 	accounts map[string]*account
 	order    []*account // in the order of their first use
 	deeds    [][]deed   // by operation
-	room     []deed     // the array in which those of the latest operations stand
+	adding   []deed     // those of the operation that begins
 }
 
 // forever is the end of what has not ended, or of which nobody knows whether it ever will.
@@ -196,10 +195,7 @@ func (l *ledger) account(name string) *account {
 
 // begin notes an operation, whose id is one more than that of the operation before.
 func (l *ledger) begin(op *linearize.Operation) {
-	if cap(l.room)-len(l.room) < 8 { // more than most operations do
-		l.room = make([]deed, 0, 128)
-	}
-	deeds := l.room[len(l.room):]
+	deeds := l.adding[:0]
 	if len(op.Commands) == 0 {
 		deeds = l.beginCommand(deeds, op, -1)
 	}
@@ -207,10 +203,11 @@ func (l *ledger) begin(op *linearize.Operation) {
 		part := linearize.Operation{Client: op.Client, Cmd: argv[0], Key: argv[1], Args: argv[2:]}
 		deeds = l.beginCommand(deeds, &part, i)
 	}
-	if n := len(l.room) + len(deeds); n <= cap(l.room) { // else they have found another place
-		l.room = l.room[:n]
-	}
-	l.deeds = append(l.deeds, slices.Clip(deeds))
+	l.adding = deeds
+	const piece = 128
+	kept := l.w.room.deeds.take(len(deeds), piece)
+	copy(kept, deeds)
+	l.deeds = append(l.deeds, kept)
 }
 
 // beginCommand adds what a command does, the one of a transaction whose reply is the item, or -1 for one by itself.

@@ -30,23 +30,6 @@ type network struct {
 	swapped []*process
 	joined  []byte // arguments of the request that arrives
 	packet  [][][]byte
-	// Where calls and their commands stand.
-	calls slab[call]
-	words slab[[]byte]
-	bytes slab[byte]
-}
-
-// slab hands out memory from pieces of some kilobytes, of which nothing is used twice. A run ends before much of it could be collected.
-type slab[T any] struct{ free []T }
-
-// take returns n items that are zero. A new piece has so many at least.
-func (s *slab[T]) take(n, piece int) []T {
-	if n > len(s.free) {
-		s.free = make([]T, max(n, piece))
-	}
-	taken := s.free[:n:n]
-	s.free = s.free[n:]
-	return taken
 }
 
 type linkKey struct {
@@ -121,7 +104,7 @@ type call struct {
 // call takes memory for a call.
 func (n *network) call(k call) *call {
 	const piece = 32
-	at := &n.calls.take(1, piece)[0]
+	at := &n.w.room.calls.take(1, piece)[0]
 	*at = k
 	return at
 }
@@ -275,9 +258,9 @@ func (s *seat) Call(to env.Peer, lane env.Lane, args [][]byte, timeout time.Dura
 // toArgs copies the words of a command.
 func toArgs[T []byte | string](n *network, args []T) [][]byte {
 	const wordsPiece, bytesPiece = 512, 16 << 10
-	out := n.words.take(len(args), wordsPiece)
+	out := n.w.room.words.take(len(args), wordsPiece)
 	for i, a := range args {
-		out[i] = n.bytes.take(len(a), bytesPiece)
+		out[i] = n.w.room.bytes.take(len(a), bytesPiece)
 		copy(out[i], a)
 	}
 	return out

@@ -65,7 +65,11 @@ func newProcess(w *world, i int) *process {
 
 // newDisk is an empty disk for the machine.
 func (p *process) newDisk() *disk.FS {
-	return disk.New(disk.Options{Seed: p.dice.Uint64(), OnOp: p.onOp})
+	o := disk.Options{Seed: p.dice.Uint64(), OnOp: p.onOp}
+	if p.w.engine == EngineMemory { // Pebble has goroutines, which may read when the run is over
+		o.Spares = p.w.room.files
+	}
+	return disk.New(o)
 }
 
 // dataDir is where a node keeps its data.
@@ -121,7 +125,7 @@ func (p *process) open() {
 	n, err := engine.Open(engine.Options{
 		Clock: p.seat, Peers: p.seat, Rand: p.seat, Workers: p.seat, Syncer: p.seat, FS: p.disk, Fatal: p.fatal, Dir: dataDir,
 		StoreSim: &store.Sim{Memory: w.engine == EngineMemory, IgnoreLogSync: p.disk.IgnoreLogSync, MayFlush: p.mayFlush, Caches: w.caches},
-		Observer: o, Commands: w.commands, Log: slog.New(&logWatch{o: o}),
+		Observer: o, Commands: w.room.commands, Log: slog.New(&logWatch{o: o}),
 		Cluster: true, Addr: p.addr(), Sync: engine.SyncAlways, PeerSecret: "secret",
 		SweepInterval: cfg.sweep,
 		Limits:        engine.Limits{ParkDeadline: cfg.park, ParkedCommands: w.swarm.parked},

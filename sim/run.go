@@ -18,6 +18,8 @@ type Config struct {
 	Trace io.Writer
 	// Caches are shared by runs that follow one another; nil makes new ones, which costs some milliseconds.
 	Caches *store.Caches
+	// Spares are shared likewise; nil for none.
+	Spares *Spares
 	// Watch receives everything that happens, as it happens; nil for nothing. It must not change what it gets.
 	Watch func(*Moment)
 	// Schedule replaces what the seed draws; Run then goes by the schedule's own seed. nil for none.
@@ -96,14 +98,13 @@ func Run(seed uint64, cfg Config) (result Result) {
 		caches = store.NewCaches()
 		defer caches.Close()
 	}
-	w := newWorldOf(seed, s, caches, cfg.Trace)
+	w := newWorldIn(cfg.Spares.take(), seed, s, caches, chosen, cfg.Trace)
 	w.planted = cfg.Planted
 	w.trace.marks = cfg.Checkpoints
 	if decided != nil {
 		w.decide(decided)
 		w.features.seen = map[string]bool{}
 	}
-	w.engine = chosen
 	w.trace.also(cfg.Watch)
 	if cfg.Schedule != nil {
 		w.plan = newPlan(w, cfg.Schedule)
@@ -121,7 +122,9 @@ func Run(seed uint64, cfg Config) (result Result) {
 		w.judge()
 	}
 	w.shutdown()
-	return w.result()
+	result = w.result()
+	cfg.Spares.give(w.room)
+	return result
 }
 
 // panicked makes a violation of a panic. The nodes are left as they are: locks may be held.

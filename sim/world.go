@@ -5,10 +5,8 @@ import (
 	"io"
 	"time"
 
-	"godwit/engine/command"
 	"godwit/engine/slot"
 	"godwit/engine/store"
-	"godwit/linearize"
 )
 
 // unixMs is the true time at which every run begins.
@@ -19,7 +17,7 @@ type world struct {
 	seed  uint64
 	swarm swarm
 	now   time.Duration
-	queue queue
+	queue *queue
 	// events counts those that ran, mostEvents bounds them.
 	events, mostEvents uint64
 	trace              *trace
@@ -42,8 +40,8 @@ type world struct {
 	lostClients int
 	history     *history
 	caches      *store.Caches
-	commands    *command.Table // of all nodes
-	engine      Engine         // of the stores; Pebble unless Run says otherwise
+	room        *room
+	engine      Engine // of the stores; Pebble unless Run says otherwise
 	failed      *Violation
 	plan        *plan // nil: everything that the seed draws happens
 	planted     bool  // see Config
@@ -75,12 +73,17 @@ func newWorld(seed uint64, caches *store.Caches, out io.Writer) *world {
 
 // newWorldOf makes the world of a seed with a swarm that was not drawn.
 func newWorldOf(seed uint64, s swarm, caches *store.Caches, out io.Writer) *world {
+	return newWorldIn(newRoom(), seed, s, caches, EnginePebble, out)
+}
+
+// newWorldIn makes a world in memory that may have been another's.
+func newWorldIn(room *room, seed uint64, s swarm, caches *store.Caches, engine Engine, out io.Writer) *world {
 	w := &world{
-		seed: seed, swarm: s, mostEvents: maxEvents, trace: newTrace(out), times: newDice(seed, streamTime, 0),
-		caches: caches, commands: command.NewTable(), engine: EnginePebble, cover: newCoverage(),
+		seed: seed, swarm: s, mostEvents: maxEvents, queue: &room.queue, trace: newTrace(out), times: newDice(seed, streamTime, 0),
+		caches: caches, room: room, engine: engine, cover: newCoverage(),
 	}
 	w.configs = w.configurations()
-	w.history = &history{Recorder: linearize.NewRecorder(unixMs), ledger: newLedger(w)}
+	w.history = &history{Recorder: room.recorder, ledger: newLedger(w)}
 	w.keys = newKeyspace(&w.swarm)
 	w.net = newNetwork(w)
 	for i := range w.swarm.nodes {
@@ -211,6 +214,12 @@ type queued struct {
 func (e *queued) before(o *queued) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
 
 func (q *queue) len() int { return len(q.heap) }
+
+// reset makes the queue empty, and its order begin anew.
+func (q *queue) reset() {
+	clear(q.events)
+	*q = queue{heap: q.heap[:0], events: q.events[:0], free: q.free[:0]}
+}
 
 func (q *queue) push(e event) {
 	q.next++

@@ -64,5 +64,5 @@ func simConfig() sim.Config {
 		debug.SetGCPercent(-1)
 		debug.SetMemoryLimit(simMemory)
 	}
-	return sim.Config{Caches: store.NewCaches()}
+	return sim.Config{Caches: store.NewCaches(), Spares: sim.NewSpares()}
 }

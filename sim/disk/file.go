@@ -245,7 +245,11 @@ func (h *file) writeAt(p []byte, off int64) (int, error) {
 		if gap := from - len(n.data); gap > 0 {
 			n.data = append(n.data, make([]byte, gap)...)
 		}
-		if to > cap(n.data) { // twice as much: logs are appended to in small pieces
+		switch { // twice as much: logs are appended to in small pieces
+		case to <= cap(n.data):
+		case f.opts.Spares != nil:
+			n.data = f.opts.Spares.grow(n.data, to)
+		default:
 			n.data = slices.Grow(n.data, max(to, leastFileBytes))
 		}
 		n.data = append(n.data[:from], p...)

@@ -93,6 +93,8 @@ type Options struct {
 	// OnOp, when set, is called with each operation that changes the disk, in the order of execution, before it takes
 	// effect. It runs with the FS locked and must not call it.
 	OnOp func(Op)
+	// Spares, when set, is where files take their memory from.
+	Spares *Spares
 }
 
 // Counters says how much an FS has done since it was made.

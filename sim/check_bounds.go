@@ -41,7 +41,9 @@ func (c *bounds) watch() {
 		parked := 0
 		for _, sl := range c.w.keys.slots {
 			n, bytes := p.node.Parked(sl)
-			c.lookParked(p, sl, p.record(sl).State, n, bytes, &p.node.Options().Limits)
+			if l := &p.node.Options().Limits; n > 0 || len(c.decided) > 0 { // else nothing is over, and nothing is to be forgotten
+				c.lookParked(p, sl, p.record(sl).State, n, bytes, l)
+			}
 			parked += n
 		}
 		c.lookSessions(p, p.node.Sessions(), c.conns[p.index], parked)

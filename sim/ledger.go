@@ -50,9 +50,10 @@ func (h *history) Fail(id linearize.ID, at int64) error {
 type ledger struct {
 	w        *world
 	accounts map[string]*account
-	order    []*account // in the order of their first use
-	deeds    [][]deed   // by operation
-	adding   []deed     // those of the operation that begins
+	order    []*account          // in the order of their first use
+	deeds    [][]deed            // by operation
+	adding   []deed              // those of the operation that begins
+	part     linearize.Operation // the command of a transaction that is looked at: here it takes no memory of its own
 }
 
 // forever is the end of what has not ended, or of which nobody knows whether it ever will.
@@ -181,12 +182,16 @@ type deed struct {
 	before    known
 }
 
-func newLedger(w *world) *ledger { return &ledger{w: w, accounts: map[string]*account{}} }
+func newLedger(w *world) *ledger {
+	return &ledger{w: w, accounts: map[string]*account{}, order: w.room.order, deeds: w.room.deedsOf}
+}
 
 func (l *ledger) account(name string) *account {
 	a := l.accounts[name]
 	if a == nil {
-		a = &account{name: name, slot: slot.OfKey([]byte(name))}
+		const piece = 64
+		a = &l.w.room.accounts.take(1, piece)[0]
+		a.name, a.slot = name, slot.OfKey([]byte(name))
 		l.accounts[name] = a
 		l.order = append(l.order, a)
 	}
@@ -200,8 +205,8 @@ func (l *ledger) begin(op *linearize.Operation) {
 		deeds = l.beginCommand(deeds, op, -1)
 	}
 	for i, argv := range op.Commands {
-		part := linearize.Operation{Client: op.Client, Cmd: argv[0], Key: argv[1], Args: argv[2:]}
-		deeds = l.beginCommand(deeds, &part, i)
+		l.part = linearize.Operation{Client: op.Client, Cmd: argv[0], Key: argv[1], Args: argv[2:]}
+		deeds = l.beginCommand(deeds, &l.part, i)
 	}
 	l.adding = deeds
 	const piece = 128

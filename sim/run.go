@@ -123,7 +123,7 @@ func Run(seed uint64, cfg Config) (result Result) {
 	}
 	w.shutdown()
 	result = w.result()
-	cfg.Spares.give(w.room)
+	cfg.Spares.give(w)
 	return result
 }
 

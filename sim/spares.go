@@ -27,14 +27,19 @@ func (s *Spares) take() *room {
 }
 
 // give takes the memory back from a run that is over: nothing refers to it any more but what has been forgotten.
-func (s *Spares) give(r *room) {
+func (s *Spares) give(w *world) {
 	if s == nil {
 		return
 	}
+	r, l := w.room, w.history.ledger
+	clear(l.deeds)
+	clear(l.order)
+	r.deedsOf, r.order = l.deeds[:0], l.order[:0]
 	r.calls.reset()
 	r.words.reset()
 	r.bytes.reset()
 	r.deeds.reset()
+	r.accounts.reset()
 	r.queue.reset()
 	r.recorder.Reset(unixMs)
 	r.files.Reset()
@@ -48,8 +53,11 @@ type room struct {
 	calls slab[call]
 	words slab[[]byte]
 	bytes slab[byte]
-	// deeds are the ledger's.
+	// The ledger's; the slices are empty while a run has them elsewhere.
 	deeds    slab[deed]
+	deedsOf  [][]deed
+	order    []*account
+	accounts slab[account]
 	queue    queue
 	recorder *linearize.Recorder
 	checker  linearize.Checker

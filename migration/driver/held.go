@@ -18,7 +18,11 @@ type Held struct {
 // Held says what the slots that are being given away hold, by slot, each as of its last step.
 func (d *Driver) Held() []Held {
 	d.mu.Lock()
-	var sources []*sourceSlot
+	if len(d.sources) == 0 {
+		d.mu.Unlock()
+		return nil
+	}
+	sources := make([]*sourceSlot, 0, len(d.sources))
 	for _, sl := range sortedSlots(d.sources) {
 		sources = append(sources, d.sources[sl])
 	}

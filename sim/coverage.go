@@ -3,9 +3,11 @@ package sim
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"godwit/engine/cluster"
 	"godwit/engine/slot"
+	"godwit/sim/disk"
 )
 
 // coverage counts what a run has reached: a simulator that idles finds nothing.
@@ -50,6 +52,18 @@ func Roles() []string { return []string{"source", "target", "both"} }
 
 func newCoverage() coverage {
 	return coverage{hits: map[Hit]int{}, writes: map[slot.Slot]int{}, changed: map[slot.Slot]int{}, struck: map[slot.Slot]strike{}}
+}
+
+// operated notes the tables that a target has on its disk.
+func (c *coverage) operated(w *world, o disk.Op) {
+	if o.Kind != disk.OpSync || !strings.HasPrefix(o.Path, dataDir+"/tables-in/") {
+		return
+	}
+	if strings.Contains(o.Path, "-base-") {
+		w.nemesis.mark(markTableBuilt)
+	} else {
+		w.nemesis.mark(markTable)
+	}
 }
 
 func (c *coverage) wrote(sl slot.Slot) {

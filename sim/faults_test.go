@@ -132,6 +132,16 @@ func TestVerbsMarks(t *testing.T) {
 	testMarks(t, s, 100*time.Millisecond, 8*time.Second, verbsMarks())
 }
 
+// TestMoveMarks moves slots as tables that the source has built, which operators ask for, and as records of which the target builds some.
+func TestMoveMarks(t *testing.T) {
+	s := crashSwarm()
+	s.verbs, s.driver.TableBytes = 1, 4<<10
+	testMarks(t, s, 100*time.Millisecond, 3*time.Second, []string{markTable})
+	s = crashSwarm()
+	s.driver.IngestBytes = 1
+	testMarks(t, s, 100*time.Millisecond, time.Second, []string{markTableBuilt})
+}
+
 // TestFaults strikes with each kind of fault in a cluster at work, and demands that its mark is reached and that the cluster recovers:
 // everything settles, a new job succeeds, every key can be read, and all properties hold.
 func TestFaults(t *testing.T) {
@@ -165,7 +175,7 @@ func TestFaults(t *testing.T) {
 		})
 	}
 	for _, m := range Marks() {
-		if !tested[m] && !slices.Contains(clientMarks(), m) && !slices.Contains(verbsMarks(), m) {
+		if !tested[m] && !slices.Contains(slices.Concat(clientMarks(), verbsMarks(), moveMarks()), m) {
 			t.Errorf("the mark %q has no test", m)
 		}
 	}

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // The marks: the kinds of faults, and of what else can happen to a client, that a long run must have seen, each counted where it has
@@ -62,15 +63,20 @@ const (
 	markWaitServed    = "wait served"           // a command waited for a key, and got something
 	markWaitInVain    = "wait in vain"
 	markWaitMoved     = "wait moved" // at a cutover
-	markPaused        = "job paused"
-	markResumed       = "job resumed"
-	markCutOver       = "job cut over" // after it was held
-	markRolledBack    = "rolled back"  // a slot has come back so
-	markRollbackLate  = "rollback too late"
-	markChanges       = "changes of a " // and a type: written to while changes were being sent, and the slot arrived
+	// Moves.
+	markTable      = "table sent"            // is whole and durable at the target
+	markTableBuilt = "table made of records" // by the target, of a message of the base
+	// Operators.
+	markPaused       = "job paused"
+	markResumed      = "job resumed"
+	markCutOver      = "job cut over" // after it was held
+	markRolledBack   = "rolled back"  // a slot has come back so
+	markRollbackLate = "rollback too late"
+	markChanges      = "changes of a " // and a type: written to while changes were being sent, and the slot arrived
 )
 
-// Marks lists the kinds of faults that a long run must have seen, in the order of the fault model, and then what clients must have met.
+// Marks lists the kinds of faults that a long run must have seen, in the order of the fault model, and then how records must have come,
+// what operators must have told jobs, and what clients must have met.
 func Marks() []string {
 	return append([]string{
 		markDrop, markLostReply, markLate, markDuplicate, markOvertaken, markSlowLink, markReset, markInFlight, markCutRequest, markCutReply, markWrongNode,
@@ -78,8 +84,11 @@ func Marks() []string {
 		markCrash, markCrashMidway, markCrashLoop, markCrashRead, markSeveral, markStall, markBusy, markOldConfig, markNewConfig, markOldMap, markWiped,
 		markAhead, markBack, markFast, markSlow,
 		markLost, markTorn, markSlowSync, markFullDisk, markFailedSync, markReadError, markReadErrorAtStart, markFlip, markFlipAtStart,
-	}, append(verbsMarks(), clientMarks()...)...)
+	}, slices.Concat(moveMarks(), verbsMarks(), clientMarks())...)
 }
+
+// moveMarks lists in what forms records must have come to a target, besides message by message.
+func moveMarks() []string { return []string{markTable, markTableBuilt} }
 
 // verbsMarks lists what operators must have told jobs.
 func verbsMarks() []string {

@@ -84,6 +84,7 @@ func (p *process) onOp(o disk.Op) {
 	b = binary.BigEndian.AppendUint64(b, uint64(o.Offset))
 	b = binary.BigEndian.AppendUint64(b, o.Hash)
 	p.w.trace.note(p.w.now, p.index, traceDisk, b, o.String)
+	p.w.cover.operated(p.w, o)
 	p.w.points.operated(p, o)
 }
 

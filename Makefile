@@ -99,13 +99,13 @@ mutants: ## plant each known bug in the real code and require that the simulator
 	go run -tags mutants ./cmd/godwit sim mutants
 	go test -timeout 20m -count 1 -tags mutants -run 'MutantRouteBeforeLock|MutantVerifyGap' -v ./cmd/godwit
 
-bench: build ## measure throughput and latency beside redis-server; BENCHFLAGS=-quick takes a minute
+bench: build ## measure throughput and latency beside redis-server, in a quarter of an hour; BENCHFLAGS=-quick takes two minutes
 	go run ./cmd/bench $(BENCHFLAGS)
 
 bench-long: build ## overwrite keys for ten minutes and show the longest stalls
 	go run ./cmd/bench -overwrite 10m $(BENCHFLAGS)
 
-bench-migration: build ## measure moves between two nodes, idle and under writes; BENCHFLAGS=-quick is rougher
+bench-migration: build ## measure moves between two nodes, idle and under writes, in ten minutes; BENCHFLAGS=-quick takes two
 	go run ./cmd/bench -migration $(BENCHFLAGS)
 
 bench-go: ## run the benchmarks of the packages, with allocations

@@ -119,7 +119,7 @@ func (m *mode) run(ctx context.Context, o *options, dir string) ([]result, error
 	return results, nil
 }
 
-// median is the run whose throughput is the median, and the medians of the latencies.
+// median is the median of each figure by itself, which need not be of one run.
 func median(runs []measure) measure {
 	of := func(field func(measure) float64) float64 {
 		all := make([]float64, 0, len(runs))

@@ -80,7 +80,7 @@ type moved struct {
 	copySec    float64 // until the first copy was complete; 0 for many slots, which are copied while others are verified
 	totalSec   float64 // until the job had ended, verified
 	pauses     []float64
-	before     latency // of the writers, before the move
+	without    latency // of the writers before the move and, until that is as long as the move, after it
 	during     latency
 	verified   string
 	equal      int // slots whose copies were compared after the takeover, and equal
@@ -120,7 +120,9 @@ func runMigration(ctx context.Context, o *options, dir string) error {
 
 // Times of a move.
 const (
-	settleTime = 2 * time.Second // in which writers are measured before the move
+	warmTime   = time.Second     // in which writers find their pace
+	settleTime = 2 * time.Second // in which they are measured before the move
+	afterTime  = time.Minute     // in which they are measured after it, at most
 	jobTime    = 5 * time.Minute
 	pollEvery  = 10 * time.Millisecond
 )
@@ -144,14 +146,24 @@ func moveOnce(ctx context.Context, o *options, dir string, w *way) (m moved, err
 	}
 	writing := startWriters(ctx, o, d, source.addr(), tags, w.rate)
 	defer func() { _ = writing.stop() }() // for the ways out before the one that looks at the error
+	if w.rate > 0 && !sleep(ctx, warmTime) {
+		return m, ctx.Err()
+	}
+	writing.take()
 	if w.rate > 0 && !sleep(ctx, settleTime) {
 		return m, ctx.Err()
 	}
-	m.before = writing.take()
+	without := writing.take()
 	if err := w.move(ctx, source, target, &m); err != nil {
 		return m, err
 	}
-	m.during = writing.take()
+	during := writing.take()
+	// A 99th percentile, and a longest gap all the more, of many more writes than it is held against would say nothing.
+	missing := time.Duration((during.seconds - without.seconds) * float64(time.Second))
+	if w.rate > 0 && missing > 0 && !sleep(ctx, min(missing, afterTime)) {
+		return m, ctx.Err()
+	}
+	m.during, m.without = during.latency(), without.and(writing.take()).latency()
 	if err := writing.stop(); err != nil {
 		return m, fmt.Errorf("a writer: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/csv"
 	"fmt"
-	"html"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,8 +48,9 @@ func (m *moved) line() string {
 	text += fmt.Sprintf(" moved and verified in %.2f s (%.0f MB/s, %.0f records/s); pauses p50 %.1f p99 %.1f longest %.1f ms",
 		m.totalSec, m.totalMB(), m.perSecond(), m.pause(0.5), m.pause(0.99), m.pause(1))
 	if m.rate > 0 {
-		text += fmt.Sprintf("; writers before %.0f/s p50 %.2f p99 %.2f ms, during %.0f/s p50 %.2f p99 %.2f ms, longest gap %.1f ms (before %.1f)",
-			m.before.perSecond, m.before.p50Ms, m.before.p99Ms, m.during.perSecond, m.during.p50Ms, m.during.p99Ms, m.during.gapMs, m.before.gapMs)
+		text += fmt.Sprintf("; writers without a move (%.1f s) %.0f/s p50 %.2f p99 %.2f longest gap %.1f ms, during it (%.1f s) %.0f/s p50 %.2f p99 %.2f longest gap %.1f ms",
+			m.without.seconds, m.without.perSecond, m.without.p50Ms, m.without.p99Ms, m.without.gapMs,
+			m.during.seconds, m.during.perSecond, m.during.p50Ms, m.during.p99Ms, m.during.gapMs)
 	}
 	return text
 }
@@ -78,13 +78,13 @@ func formatMoves(l limits, moves []moved) ([]byte, error) {
 	var out bytes.Buffer
 	w := csv.NewWriter(&out)
 	rows := [][]string{{"load", "payload", "throttle", "writes_per_second", "records", "megabytes", "copy_s", "copy_mb_per_second", "total_s", "total_mb_per_second", "total_records_per_second",
-		"pause_p50_ms", "pause_p99_ms", "pause_max_ms", "writes_before", "p50_before_ms", "p99_before_ms", "writes_during", "p50_during_ms", "p99_during_ms", "gap_during_ms",
+		"pause_p50_ms", "pause_p99_ms", "pause_max_ms", "writes_without", "p50_without_ms", "p99_without_ms", "gap_without_ms", "writes_during", "p50_during_ms", "p99_during_ms", "gap_during_ms",
 		"loopback_mb_per_second", "disk_mb_per_second"}}
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
 	for _, m := range moves {
 		row := []string{m.load, m.payload, m.throttle, strconv.Itoa(m.rate), strconv.Itoa(m.records)}
 		for _, v := range []float64{m.megabytes, m.copySec, m.copyMB(), m.totalSec, m.totalMB(), m.perSecond(), m.pause(0.5), m.pause(0.99), m.pause(1),
-			m.before.perSecond, m.before.p50Ms, m.before.p99Ms, m.during.perSecond, m.during.p50Ms, m.during.p99Ms, m.during.gapMs, l.loopbackMB, l.diskMB} {
+			m.without.perSecond, m.without.p50Ms, m.without.p99Ms, m.without.gapMs, m.during.perSecond, m.during.p50Ms, m.during.p99Ms, m.during.gapMs, l.loopbackMB, l.diskMB} {
 			row = append(row, number(v))
 		}
 		rows = append(rows, row)
@@ -93,31 +93,19 @@ func formatMoves(l limits, moves []moved) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// moveUnit is the width of a bar of 100 MB/s, and moveLeft where bars begin, in pixels.
-const (
-	moveUnit = 140
-	moveLeft = 260
-)
-
-// drawMoves draws two bars for each move: the copy, and all of it with verification.
+// drawMoves draws two bars for each move: the copy, if it was measured, and all of it with verification.
 func drawMoves(l limits, moves []moved) []byte {
-	var out bytes.Buffer
-	height := plotHeader + 2*plotRow*len(moves) + 10
-	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", plotWidth, height)
-	fmt.Fprintf(&out, `<rect width="%d" height="%d" fill="white"/>`+"\n", plotWidth, height)
-	fmt.Fprintf(&out, `<text x="10" y="20" font-size="14">Moves, MB/s of keys and values: the copy, and with verification (loopback %.0f, disk %.0f)</text>`+"\n", l.loopbackMB, l.diskMB)
-	for i, m := range moves {
-		for j, b := range []struct {
-			what, color string
-			mb          float64
-		}{{m.name(), "#4878a8", m.copyMB()}, {"verified", "#88a8c8", m.totalMB()}} {
-			y := plotHeader + plotRow*(2*i+j)
-			width := min(b.mb/100*moveUnit, plotWidth-moveLeft-60)
-			fmt.Fprintf(&out, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", moveLeft-8, y+plotBar-2, html.EscapeString(b.what))
-			fmt.Fprintf(&out, `<rect x="%d" y="%d" width="%.0f" height="%d" fill="%s"/>`+"\n", moveLeft, y, width, plotBar, b.color)
-			fmt.Fprintf(&out, `<text x="%.0f" y="%d">%.0f</text>`+"\n", moveLeft+width+6, y+plotBar-2, b.mb)
-		}
+	greatest := 1.0
+	for _, m := range moves {
+		greatest = max(greatest, m.copyMB(), m.totalMB())
 	}
-	out.WriteString("</svg>\n")
-	return out.Bytes()
+	p := newPlot(fmt.Sprintf("Moves, MB/s of keys and values (one stream over loopback %.0f, a file written and synced %.0f)", l.loopbackMB, l.diskMB), 100, greatest)
+	for _, m := range moves {
+		p.heading(m.name())
+		if m.copySec > 0 {
+			p.bar("copied", m.copyMB(), fmt.Sprintf("%.1f", m.copyMB()), "#4878a8")
+		}
+		p.bar("and verified", m.totalMB(), fmt.Sprintf("%.1f", m.totalMB()), "#88a8c8")
+	}
+	return p.svg()
 }

@@ -51,31 +51,82 @@ func formatCSV(results []result) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// Sizes of the plot, in pixels.
+// Sizes of the plots, in pixels.
 const (
 	plotWidth  = 760
-	plotLeft   = 150 // where bars begin
-	plotUnit   = 480 // a bar of ratio 1
 	plotRow    = 22
 	plotBar    = 14
 	plotHeader = 40
+	plotNumber = 60 // room for a number behind the longest bar
 )
 
-// formatSVG draws a bar for each ratio, and a line at 1, where the systems are equal.
+// plot is a picture of bars. It grows downwards.
+type plot struct {
+	out  bytes.Buffer
+	y    int
+	left int     // where bars begin
+	unit float64 // pixels of a bar of 1
+}
+
+// newPlot makes a plot whose bars begin at left and are as long as there is room for the greatest value.
+func newPlot(title string, left int, greatest float64) *plot {
+	p := &plot{y: plotHeader, left: left, unit: float64(plotWidth-left-plotNumber) / greatest}
+	p.text(10, 20, "start", 14, title)
+	return p
+}
+
+func (p *plot) text(x, y int, anchor string, size int, text string) {
+	fmt.Fprintf(&p.out, `<text x="%d" y="%d" text-anchor="%s" font-size="%d">%s</text>`+"\n", x, y, anchor, size, html.EscapeString(text))
+}
+
+// heading writes a line over the bars that follow.
+func (p *plot) heading(text string) {
+	p.y += plotRow / 2
+	p.text(10, p.y+plotBar-2, "start", 12, text)
+	p.y += plotRow
+}
+
+// bar draws a bar with a name before it and words behind it.
+func (p *plot) bar(name string, value float64, words, color string) {
+	width := int(value * p.unit)
+	p.text(p.left-8, p.y+plotBar-2, "end", 12, name)
+	fmt.Fprintf(&p.out, `<rect x="%d" y="%d" width="%d" height="%d" fill="%s"/>`+"\n", p.left, p.y, width, plotBar, color)
+	p.text(p.left+width+6, p.y+plotBar-2, "start", 12, words)
+	p.y += plotRow
+}
+
+// svg is the picture.
+func (p *plot) svg() []byte {
+	height := p.y + 10
+	return fmt.Appendf(nil, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif">`+"\n"+
+		`<rect width="%d" height="%d" fill="white"/>`+"\n%s</svg>\n", plotWidth, height, plotWidth, height, p.out.Bytes())
+}
+
+// formatSVG draws a bar for each ratio, under what is measured by what, and a line at 1, where the systems are equal.
 func formatSVG(results []result) []byte {
-	var out bytes.Buffer
-	height := plotHeader + plotRow*len(results) + 10
-	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", plotWidth, height)
-	fmt.Fprintf(&out, `<rect width="%d" height="%d" fill="white"/>`+"\n", plotWidth, height)
-	fmt.Fprintf(&out, `<text x="10" y="20" font-size="14">Throughput of Godwit as ratio to redis-server in the same run</text>`+"\n")
-	for i, r := range results {
-		y := plotHeader + plotRow*i
-		width := min(r.ratio()*plotUnit, plotWidth-plotLeft-60)
-		fmt.Fprintf(&out, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", plotLeft-8, y+plotBar-2, html.EscapeString(r.mode+" "+r.test))
-		fmt.Fprintf(&out, `<rect x="%d" y="%d" width="%.0f" height="%d" fill="#4878a8"/>`+"\n", plotLeft, y, width, plotBar)
-		fmt.Fprintf(&out, `<text x="%.0f" y="%d">%.2f</text>`+"\n", plotLeft+width+6, y+plotBar-2, r.ratio())
+	greatest := 1.0
+	for _, r := range results {
+		greatest = max(greatest, r.ratio())
 	}
-	fmt.Fprintf(&out, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#a04040" stroke-dasharray="4 3"/>`+"\n", plotLeft+plotUnit, plotHeader-8, plotLeft+plotUnit, height-6)
-	out.WriteString("</svg>\n")
-	return out.Bytes()
+	p := newPlot("Throughput of Godwit as ratio to redis-server in the same run", 100, greatest)
+	for i, r := range results {
+		if i == 0 || r.mode != results[i-1].mode {
+			p.heading(aboutMode(r.mode))
+		}
+		p.bar(r.test, r.ratio(), strconv.FormatFloat(r.ratio(), 'f', 2, 64), "#4878a8")
+	}
+	x := p.left + int(p.unit)
+	fmt.Fprintf(&p.out, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#a04040" stroke-dasharray="4 3"/>`+"\n", x, plotHeader, x, p.y)
+	p.text(x, plotHeader-4, "middle", 12, "redis-server")
+	return p.svg()
+}
+
+// aboutMode says what a mode compares.
+func aboutMode(name string) string {
+	for _, m := range modes {
+		if m.name == name {
+			return m.about
+		}
+	}
+	return name
 }

@@ -13,8 +13,30 @@ import (
 
 // latency is what writers saw in some time.
 type latency struct {
+	seconds             float64 // how long it was
 	perSecond           float64
 	p50Ms, p99Ms, gapMs float64 // gapMs is the longest time in which one of them had no write acknowledged
+}
+
+// seen is what writers saw, not yet summed up.
+type seen struct {
+	took    []float64 // of each write, in milliseconds
+	gapMs   float64
+	seconds float64
+}
+
+// and is what was seen in two times together.
+func (a seen) and(b seen) seen {
+	return seen{slices.Concat(a.took, b.took), max(a.gapMs, b.gapMs), a.seconds + b.seconds}
+}
+
+func (a seen) latency() latency {
+	l := latency{seconds: a.seconds}
+	if n := len(a.took); n > 0 {
+		took := slices.Sorted(slices.Values(a.took))
+		l.perSecond, l.p50Ms, l.p99Ms, l.gapMs = float64(n)/a.seconds, took[n/2], took[n*99/100], a.gapMs
+	}
+	return l
 }
 
 // writers write to what moves, at a rate, and follow redirects.
@@ -53,16 +75,12 @@ func startWriters(ctx context.Context, o *options, d *load, addr string, tags []
 }
 
 // take returns what was seen since the last call.
-func (w *writers) take() latency {
+func (w *writers) take() seen {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var l latency
-	if n := len(w.took); n > 0 {
-		slices.Sort(w.took)
-		l = latency{perSecond: float64(n) / time.Since(w.since).Seconds(), p50Ms: w.took[n/2], p99Ms: w.took[n*99/100], gapMs: w.gapMs}
-	}
+	s := seen{w.took, w.gapMs, time.Since(w.since).Seconds()}
 	w.took, w.gapMs, w.since = nil, 0, time.Now()
-	return l
+	return s
 }
 
 // stop ends the writers and returns what went wrong: any error but a redirect.

@@ -41,6 +41,7 @@ func newConfirm(s *sourceSlot) *confirm {
 		}
 		c.walks = append(c.walks, w)
 	})
+	slices.Reverse(c.walks) // what was read last is what the caches still have, of a slot that is larger than they are
 	return c
 }
 

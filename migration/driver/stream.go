@@ -326,14 +326,14 @@ func (s *stream) askDigest(span key.Span, d store.Digest) []byte {
 // readCopy builds the next message of the base, and remembers the tiles that it consists of.
 func (s *stream) readCopy() ([]byte, error) {
 	lim, tileLim := s.copyLimits(), s.digestLimits()
-	body := appendOp(nil, opPut) // the records come behind it, and are not copied
+	body := appendOp(nil, opPut)   // the records come behind it, and are not copied
+	if lim.Bytes > tileLim.Bytes { // there have been some of less, so the slot is large
+		body = slices.Grow(body, lim.Bytes+lim.Bytes/8)
+	}
 	covers := s.walks[0].span
 	n := 0
 	for last := false; !last && s.cost < lim.Bytes && n < lim.Records; {
 		part := store.ChunkLimits{Bytes: min(lim.Bytes-s.cost, tileLim.Bytes), Records: min(lim.Records-n, tileLim.Records)}
-		if n > 0 {
-			body = slices.Grow(body, max(0, lim.Bytes+lim.Bytes/8-len(body)))
-		}
 		c, err := store.AppendChunk(body, s.at(), s.walks[0].span, part, store.WithRecords|store.WithDigest)
 		if err != nil {
 			return nil, err

@@ -39,6 +39,16 @@ func (ts *tiles) pieces() (fresh, stale, gaps int) {
 	return fresh, stale, gaps
 }
 
+// heldJob is a world of two nodes and a job that moves a slot of many tiles as far as it goes without handing it over.
+func heldJob(t *testing.T) (w *world, m shadow, job uint64) {
+	w, m = newWorld(t, 5), shadow{}
+	w.born(2, quick())
+	for i := range 150 {
+		m.set(w, i, fmt.Sprint("value ", i))
+	}
+	return w, m, w.startWith(engine.JobOptions{Hold: true}, 0, 1, testSlot)
+}
+
 // TestDamageAtTargetIsFound damages one record of many at the target, while nothing else writes to the slot: what is lost or flipped before the walk
 // that verifies the copies is found there and repaired, and what happens to it behind the back of the move after that is found after takeover.
 func TestDamageAtTargetIsFound(t *testing.T) {
@@ -49,14 +59,8 @@ func TestDamageAtTargetIsFound(t *testing.T) {
 	for name, spoil := range damage { //det:ok each is a test of its own
 		for _, verified := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, verified %v", name, verified), func(t *testing.T) {
-				w := newWorld(t, 5)
-				w.born(2, quick())
-				m := shadow{}
-				for i := range 150 {
-					m.set(w, i, fmt.Sprint("value ", i))
-				}
+				w, m, job := heldJob(t)
 				source, target := w.nodes[0], w.nodes[1]
-				job := w.startWith(engine.JobOptions{Hold: true}, 0, 1, testSlot)
 				if verified {
 					w.until("the slot is held", func() bool { return source.stepOf(testSlot) == migration.StepHolding })
 				} else {
@@ -90,14 +94,8 @@ func TestDamageAtTargetIsFound(t *testing.T) {
 // TestReadOnce requires that what nothing has written to is not read again: the source knows all digests when it verifies the copies, and the
 // target knows those of what has not changed between that and the takeover.
 func TestReadOnce(t *testing.T) {
-	w := newWorld(t, 6)
-	w.born(2, quick())
-	m := shadow{}
-	for i := range 150 {
-		m.set(w, i, fmt.Sprint("value ", i))
-	}
+	w, m, job := heldJob(t)
 	source, target := w.nodes[0], w.nodes[1]
-	job := w.startWith(engine.JobOptions{Hold: true}, 0, 1, testSlot)
 	w.until("the slot is verified", func() bool { return source.roundOf() == migration.RoundVerify })
 	d := source.driver()
 	s := &d.sources[testSlot].stream

@@ -67,6 +67,9 @@ type JobReport struct {
 	RollbackOf   string         `json:"rollback_of"` // the job that this one undoes, or ""
 	Payload      string         `json:"payload"`     // auto, raw, command or sst
 	TableSlots   int            `json:"table_slots"` // whose base was sent as sorted tables
+	// Memory is what the job's slots hold of their own at this moment, in bytes, and MemoryMost what they held at most since the node was started.
+	Memory     int `json:"memory_bytes"`
+	MemoryMost int `json:"memory_most_bytes"`
 	// PauseTargetMs, PauseDeadlineMs and ConvergeWithinMs are what counts for the job: its own, or the node's.
 	PauseTargetMs    float64 `json:"pause_target_ms"`
 	PauseDeadlineMs  float64 `json:"pause_deadline_ms"`
@@ -119,6 +122,7 @@ func (j JobStatus) Report() JobReport {
 		DigestsEqual: j.DigestsEqual, Differ: j.Differ, StartedMs: j.StartedMs, EndedMs: j.EndedMs, Ended: j.State.Ended(),
 		Waiting: j.Waiting, Held: j.Held.String(), Kept: j.Kept.String(), RollbackOf: rollbackOf,
 		Priority: j.Priority, GivenUp: j.PausesGivenUp, Percent: j.Percent, RateBytes: j.RateBytes, LeftMs: j.LeftMs, Position: j.Position, Throttle: j.Throttle, Payload: payload, TableSlots: j.Tables,
+		Memory: j.Memory, MemoryMost: j.MemoryMost,
 		PauseTargetMs: inMs(j.PauseTarget), PauseDeadlineMs: inMs(j.PauseDeadline), ConvergeWithinMs: inMs(j.ConvergeWithin),
 	}
 }

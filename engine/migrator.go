@@ -249,6 +249,7 @@ type JobSettings struct {
 	PauseDeadlineMs  float64  `json:"pause_deadline_ms"`
 	ConvergeWithinMs float64  `json:"converge_within_ms"`
 	SlotsAtOnce      int      `json:"slots_at_once"`
+	JobMemory        int      `json:"job_memory"` // bytes that the job's slots may hold at most
 	Throttle         string   `json:"throttle"`
 	Payload          string   `json:"payload"`
 	Priority         int      `json:"priority"`
@@ -327,6 +328,8 @@ type JobStatus struct {
 	// Payload is what the job was started with, Tables how many of its slots were sent as sorted tables.
 	Payload Payload
 	Tables  int
+	// Memory is what the job's slots hold of their own at this moment, in bytes, and MemoryMost what they held at most since the node was started.
+	Memory, MemoryMost int
 	// Priority orders the jobs that wait; Position is the place of one that does, from 1, and 0 for the others.
 	Priority, Position int
 	// Throttle is the job's own limit, "" if it has none.

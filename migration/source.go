@@ -137,6 +137,7 @@ type Source struct {
 	hash        cluster.RunningHash
 	window      []sent
 	windowBytes int
+	windowHeld  int // as windowBytes, with what the bodies have room for
 	prepareSent bool
 	// room is how much of the window may be on its way: halved when the target says that it is busy, and more again with every answer.
 	room      int
@@ -381,7 +382,7 @@ func (s *Source) endStream() {
 	}
 	s.round = 0
 	s.seq, s.hash = 0, cluster.RunningHash{}
-	s.window, s.windowBytes = nil, 0
+	s.window, s.windowBytes, s.windowHeld = nil, 0, 0
 	s.reading, s.exhausted, s.prepareSent = false, false, false
 	s.stopTimer(TimerRetry)
 	s.stopTimer(TimerPause)
@@ -497,6 +498,10 @@ func (s *Source) Window() (bytes, last int) {
 	return s.windowBytes, last
 }
 
+// Memory is what the messages of the window take that have not been answered: bytes, with those that their bodies have room for, and how many
+// messages there are, answered ones among them that wait for others.
+func (s *Source) Memory() (bytes, messages int) { return s.windowHeld, len(s.window) }
+
 // pump reads on while the window has room. One read is under way at a time, and none before the round is open: an answer that
 // comes twice, to a message of the round before, must not start it.
 func (s *Source) pump() {
@@ -522,6 +527,7 @@ func (s *Source) onData(e EvData) {
 		s.hash = Chain(s.hash, s.seq, e.Body)
 		s.window = append(s.window, sent{seq: s.seq, body: e.Body})
 		s.windowBytes += len(e.Body)
+		s.windowHeld += cap(e.Body)
 		s.emit(EfSent{s.seq})
 		s.sendOn()
 	}
@@ -583,8 +589,10 @@ func (s *Source) onAck(e EvReply) {
 				s.emit(EfFree{d.seq})
 			}
 			s.windowBytes -= len(d.body)
+			s.windowHeld -= cap(d.body)
 			s.backoff = 0
 			s.widen(len(d.body))
+			d.body = nil // it may have to wait for those before it, and is not needed any more
 		}
 	}
 	for len(s.window) > 0 && s.window[0].acked {

@@ -11,7 +11,8 @@ import (
 
 // bounds checks "bounds": what waits and what is in flight stays within its limits. A slot whose
 // move is decided parks no more than Limits says, and all slots together no more commands than there are sessions; what a slot has on its way unanswered is within the window
-// and one message; the changed keys of a slot take no more than their limit. When everything has come to an end, no command is
+// and one message; the changed keys of a slot take no more than their limit; what the slots of a job hold together is within the job's
+// memory and what one long record takes beyond it. When everything has come to an end, no command is
 // parked, no slot is tracked and no snapshot is open but those that targets keep for sources that have not come to compare.
 type bounds struct {
 	w *world
@@ -37,7 +38,10 @@ func (c *bounds) watch() {
 		if !p.ready() || p.gone() {
 			continue
 		}
-		c.lookMoves(p, p.node.Migrator().(*driver.Driver).Held())
+		moves := p.node.Migrator().(*driver.Driver)
+		c.lookMoves(p, moves.Held())
+		most, limit := moves.HeldByJobs()
+		c.lookJobs(p, most, limit)
 		parked := 0
 		for _, sl := range c.w.keys.slots {
 			n, bytes := p.node.Parked(sl)
@@ -61,6 +65,16 @@ func (c *bounds) lookMoves(p *process, held []driver.Held) {
 		if h.TrackerBytes > h.TrackerLimit {
 			c.w.violate("bounds", "node %d holds %d bytes of changed keys of slot %d, of at most %d", p.index, h.TrackerBytes, h.Slot, h.TrackerLimit)
 		}
+	}
+}
+
+// longRecord is what a record takes that is longer than a message, which nobody knows before it was read: the workload has shorter ones.
+const longRecord = 4 << 10
+
+// lookJobs judges what the slots of a job have held together at most.
+func (c *bounds) lookJobs(p *process, most, limit int) {
+	if most > limit+longRecord {
+		c.w.violate("bounds", "the slots of a job have held %d bytes together on node %d, of at most %d", most, p.index, limit)
 	}
 }
 

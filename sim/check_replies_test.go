@@ -324,12 +324,14 @@ func TestBounds(t *testing.T) {
 		"a message too many": {true, func(c *bounds, p *process) {
 			c.lookMoves(p, []driver.Held{{WindowBytes: 1500, LastBytes: 500, WindowLimit: 1000}})
 		}},
-		"a full tracker":        {false, func(c *bounds, p *process) { c.lookMoves(p, []driver.Held{{TrackerBytes: 100, TrackerLimit: 100}}) }},
-		"a tracker too full":    {true, func(c *bounds, p *process) { c.lookMoves(p, []driver.Held{{TrackerBytes: 101, TrackerLimit: 100}}) }},
-		"as many parked as may": {false, func(c *bounds, p *process) { c.lookParked(p, 1, cluster.Prepared, 10, 110, &limits) }},
-		"more in a pause":       {false, func(c *bounds, p *process) { c.lookParked(p, 1, cluster.Serving, 11, 110, &limits) }},
-		"too many parked":       {true, func(c *bounds, p *process) { c.lookParked(p, 1, cluster.Prepared, 11, 100, &limits) }},
-		"too many bytes parked": {true, func(c *bounds, p *process) { c.lookParked(p, 1, cluster.Prepared, 1, 111, &limits) }},
+		"a job within its memory": {false, func(c *bounds, p *process) { c.lookJobs(p, 1000+longRecord, 1000) }},
+		"a job beyond its memory": {true, func(c *bounds, p *process) { c.lookJobs(p, 1001+longRecord, 1000) }},
+		"a full tracker":          {false, func(c *bounds, p *process) { c.lookMoves(p, []driver.Held{{TrackerBytes: 100, TrackerLimit: 100}}) }},
+		"a tracker too full":      {true, func(c *bounds, p *process) { c.lookMoves(p, []driver.Held{{TrackerBytes: 101, TrackerLimit: 100}}) }},
+		"as many parked as may":   {false, func(c *bounds, p *process) { c.lookParked(p, 1, cluster.Prepared, 10, 110, &limits) }},
+		"more in a pause":         {false, func(c *bounds, p *process) { c.lookParked(p, 1, cluster.Serving, 11, 110, &limits) }},
+		"too many parked":         {true, func(c *bounds, p *process) { c.lookParked(p, 1, cluster.Prepared, 11, 100, &limits) }},
+		"too many bytes parked":   {true, func(c *bounds, p *process) { c.lookParked(p, 1, cluster.Prepared, 1, 111, &limits) }},
 		"left of a pause": {false, func(c *bounds, p *process) {
 			c.lookParked(p, 1, cluster.Released, 12, 110, &limits)
 			c.lookParked(p, 1, cluster.Released, 12, 110, &limits)

@@ -292,5 +292,8 @@ func drawDriver(d dice) driver.Config {
 	if c.ChunkBytes > 1000 && c.ChunkRecords == 8 {
 		c.IngestBytes = 600 // a message of the base becomes a table at the target
 	}
+	if c.TrackerBytes == 600 {
+		c.JobMemory = 32 << 10 // slots wait for each other's, and trackers collapse before they are full
+	}
 	return c
 }

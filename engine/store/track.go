@@ -18,6 +18,9 @@ import (
 type Changes struct {
 	Keys  [][]byte
 	Spans []key.Span
+	// Charged is what the keys take of the budget of the tracker that they were taken from. Who has taken them returns it when they are gone, or
+	// before they are put back.
+	Charged int
 }
 
 // Empty reports whether nothing changed.
@@ -26,13 +29,16 @@ func (c *Changes) Empty() bool { return len(c.Keys) == 0 && len(c.Spans) == 0 }
 // Tracker collects which physical keys and spans of one slot changed since the last Take. It holds no values: whoever
 // sends a change reads what the key is by then, so that overwriting a key costs nothing more.
 //
-// Bounded: over its limit the keys collapse into the span between the smallest and the greatest of them; over maxSpans the
-// spans collapse into one.
+// Bounded: over its limit, or where its budget has no room, the keys collapse into the span between the smallest and the greatest of them; over
+// maxSpans the spans collapse into one.
 type Tracker struct {
-	slot  slot.Slot
-	limit int
+	slot   slot.Slot
+	limit  int
+	within Within
 
 	mu       sync.Mutex
+	over     bool           // it was switched off: what comes late is for nobody
+	charged  int            // to the budget, for keys
 	keys     map[string]int // to the size in bytes of what was written last
 	keyBytes int            // memory held by keys
 	lagBytes int64          // sum of the sizes in keys
@@ -50,7 +56,12 @@ type trackers struct {
 // slot's lock exclusively over Track and the opening of the snapshot that the changes are relative to: any gap between the
 // two, either way round, loses updates.
 func (s *Store) Track(n slot.Slot, limitBytes int) *Tracker {
-	t := &Tracker{slot: n, limit: limitBytes, keys: map[string]int{}}
+	return s.TrackWithin(n, limitBytes, Within{})
+}
+
+// TrackWithin is Track with a budget that other trackers share, beside the limit of this one.
+func (s *Store) TrackWithin(n slot.Slot, limitBytes int, within Within) *Tracker {
+	t := &Tracker{slot: n, limit: limitBytes, within: within, keys: map[string]int{}}
 	s.trackers.mu.Lock()
 	defer s.trackers.mu.Unlock()
 	if s.trackers.bySlot == nil {
@@ -63,8 +74,12 @@ func (s *Store) Track(n slot.Slot, limitBytes int) *Tracker {
 	return t
 }
 
-// Untrack switches a tracker off, if it is still the one of its slot.
+// Untrack switches a tracker off, if it is still the one of its slot, and returns what it has of its budget.
 func (s *Store) Untrack(t *Tracker) {
+	t.mu.Lock()
+	t.over = true
+	t.drop()
+	t.mu.Unlock()
 	s.trackers.mu.Lock()
 	defer s.trackers.mu.Unlock()
 	if s.trackers.bySlot[t.slot] == t {
@@ -161,10 +176,34 @@ func (ts *trackers) ingested(span key.Span) {
 // keyOverhead is what a map entry costs beside the bytes of the key, roughly.
 const keyOverhead = 48
 
+// keyCharge is what a key costs a budget beside its bytes: an entry of a map, or of Changes, at its worst.
+const keyCharge = 80
+
+// charge takes a key from the budget, if there is room.
+func (t *Tracker) charge(k []byte) bool {
+	n := (len(k) + keyCharge) * max(t.within.Times, 1)
+	if !t.within.Budget.take(n, t.charged) {
+		return false
+	}
+	t.charged += n
+	return true
+}
+
+// drop forgets all keys. t.mu is held.
+func (t *Tracker) drop() {
+	t.keys = map[string]int{} // not cleared: a map keeps the room that it once had
+	t.keyBytes = 0
+	t.within.Budget.Return(t.charged)
+	t.charged = 0
+}
+
 func (t *Tracker) addKey(k []byte, size int) {
+	if t.over {
+		return
+	}
 	old, known := t.keys[string(k)]
 	if !known {
-		if t.keyBytes += len(k) + keyOverhead; t.keyBytes > t.limit {
+		if t.keyBytes += len(k) + keyOverhead; t.keyBytes > t.limit || !t.charge(k) {
 			if mutant.On(mutant.TrackOverflow) {
 				t.keyBytes -= len(k) + keyOverhead
 				return
@@ -183,8 +222,7 @@ func (t *Tracker) collapse(k []byte) {
 	for other := range t.keys { //det:ok minimum and maximum do not depend on order
 		lo, hi = minBytes(lo, []byte(other)), maxBytes(hi, []byte(other))
 	}
-	clear(t.keys)
-	t.keyBytes = 0
+	t.drop()
 	t.addSpan(key.Span{Lo: lo, Hi: append(hi, 0)})
 }
 
@@ -216,9 +254,9 @@ func (t *Tracker) addSpan(s key.Span) {
 func (t *Tracker) Take() Changes {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := Changes{Keys: t.sorted(), Spans: t.spans}
+	c := Changes{Keys: t.sorted(), Spans: t.spans, Charged: t.charged}
 	t.keys, t.spans = map[string]int{}, nil
-	t.keyBytes, t.lagBytes = 0, 0
+	t.keyBytes, t.lagBytes, t.charged = 0, 0, 0
 	return c
 }
 

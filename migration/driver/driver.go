@@ -40,6 +40,9 @@ type Config struct {
 	TablesFrom int
 	// TrackerBytes bounds the memory of the changed keys of a slot; beyond it they collapse into a span. Default 16 MiB.
 	TrackerBytes int
+	// JobMemory bounds what all slots of a job hold together of their own, in bytes: messages on their way, tables, and changed keys. See memory.
+	// Default 64 MiB.
+	JobMemory int
 	// SlotsAtOnce is how many slots of a job move at the same time: also of those that were held and are told to cut over, that rested
 	// and go on, and that were on their way before a restart. Default 4.
 	SlotsAtOnce int
@@ -101,6 +104,7 @@ func (c *Config) Validate() error {
 	def(&c.IngestBytes, 1<<20)
 	def(&c.TablesFrom, 64<<20)
 	def(&c.TrackerBytes, 16<<20)
+	def(&c.JobMemory, 64<<20)
 	def(&c.SlotsAtOnce, 4)
 	def(&c.SmallSlotBytes, 256<<10)
 	def(&c.JobsAtOnce, 4)
@@ -111,7 +115,7 @@ func (c *Config) Validate() error {
 	defDur(&c.CallTimeout, 2*time.Second)
 	defDur(&c.AskAfter, 2*time.Second)
 	defDur(&c.SnapshotKept, 10*time.Minute)
-	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TableBytes, c.IngestBytes, c.TablesFrom, c.TrackerBytes, c.SlotsAtOnce, c.SmallSlotBytes, c.JobsAtOnce, c.ImportsAtOnce, c.ImportBytes, c.HeldAtOnce, c.JobsKept} {
+	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TableBytes, c.IngestBytes, c.TablesFrom, c.TrackerBytes, c.JobMemory, c.SlotsAtOnce, c.SmallSlotBytes, c.JobsAtOnce, c.ImportsAtOnce, c.ImportBytes, c.HeldAtOnce, c.JobsKept} {
 		if n < 0 {
 			return errors.New("migration: a limit of the driver is negative")
 		}
@@ -300,6 +304,7 @@ func (d *Driver) startJob(ranges []slot.Range, to cluster.NodeID, h header) (clu
 	d.counter++
 	h.Version, h.Counter, h.Target, h.Ranges, h.StartedMs = jobVersion, d.counter, to, set.Ranges(), d.env.Clock.WallMs()
 	j := &job{d: d, header: h, slots: map[slot.Slot]*slotProgress{}}
+	j.memory.setLimit(d.cfg.JobMemory)
 	j.limiter.limit, _ = migration.ParseLimit(h.Throttle) // it was written by Limit.String
 	j.note(fmt.Sprintf("accepted: %d slots to node %s", len(list), to))
 	for _, sl := range list {

@@ -44,6 +44,17 @@ func (s *sourceSlot) memory() Held {
 	return h
 }
 
+// HeldByJobs is what the slots of a job have held together at most, of that job for which it is most, since the node was opened, and what a job may hold.
+func (d *Driver) HeldByJobs() (most, limit int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, j := range d.jobs {
+		_, n := j.memory.inUse()
+		most = max(most, n)
+	}
+	return most, d.cfg.JobMemory
+}
+
 // Takeovers is how many snapshots of slots that have arrived are kept for sources that have not come to compare.
 func (d *Driver) Takeovers() (n int) {
 	d.mu.Lock()

@@ -167,6 +167,7 @@ type job struct {
 	meter meter
 	// givenUp counts the pauses that were given up.
 	givenUp int
+	memory  memory
 
 	waitMu  sync.Mutex
 	waiters []func()
@@ -239,6 +240,7 @@ func (d *Driver) loadJobKey(k, v []byte) error {
 	counter := binary.BigEndian.Uint64(k[headerLen-8:])
 	if len(k) == headerLen {
 		j := &job{d: d, slots: map[slot.Slot]*slotProgress{}}
+		j.memory.setLimit(d.cfg.JobMemory)
 		if err := json.Unmarshal(v, &j.header); err != nil {
 			return fmt.Errorf("migration: job %d: %w", counter, err)
 		}
@@ -436,6 +438,7 @@ func (j *job) status() engine.JobStatus {
 		account.addTo(&st)
 	}
 	st.Payload, st.Tables = h.Payload, h.TableSlots
+	st.Memory, st.MemoryMost = j.memory.inUse()
 	t := j.timing()
 	st.PauseTarget, st.PauseDeadline, st.ConvergeWithin = t.PauseTarget, t.PauseDeadline, t.ConvergeWithin
 	if h.RollbackOf != nil {

@@ -278,8 +278,15 @@ func (p *pacer) close() {
 	}
 }
 
-// readPaced reads the next piece of the round, when the limits allow it.
+// readPaced reads the next piece of the round, when the job has memory for it and the limits allow it.
 func (s *sourceSlot) readPaced() {
+	if s.reserve() {
+		s.readReserved()
+	}
+}
+
+// readReserved reads the next piece when the limits allow it.
+func (s *sourceSlot) readReserved() {
 	p := &s.d.pacer
 	if _, round := s.machine.Now(); round == migration.RoundFinal {
 		p.read(s, 0, s.readPiece())

@@ -43,7 +43,7 @@ func (d *Driver) Metrics() []engine.Counter {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := &d.pauses
-	out := make([]engine.Counter, 0, len(h.handedOver)+3)
+	out := make([]engine.Counter, 0, len(h.handedOver)+6)
 	n := uint64(0)
 	for i, c := range h.handedOver {
 		n += c
@@ -53,7 +53,14 @@ func (d *Driver) Metrics() []engine.Counter {
 		}
 		out = append(out, engine.Counter{Name: "migration_pause_ms_le_" + bound, Value: n})
 	}
+	held, most := 0, 0
+	for _, j := range d.jobs {
+		now, mostOfJob := j.memory.inUse()
+		held, most = held+now, max(most, mostOfJob)
+	}
 	return append(out,
+		engine.Counter{Name: "migration_memory_bytes", Value: uint64(held)},
+		engine.Counter{Name: "migration_memory_most_of_a_job_bytes", Value: uint64(most)},
 		engine.Counter{Name: "migration_pause_us_sum", Value: uint64(h.total.Microseconds())},
 		engine.Counter{Name: "migration_pauses", Value: n},
 		engine.Counter{Name: "migration_pauses_given_up", Value: h.givenUp},

@@ -128,7 +128,7 @@ func (d *Driver) Report(counter uint64) (engine.JobDetails, error) {
 	r.Settings = engine.JobSettings{
 		PauseTargetMs: h.Job.PauseTargetMs, PauseDeadlineMs: h.Job.PauseDeadlineMs, ConvergeWithinMs: h.Job.ConvergeWithinMs,
 		Throttle: h.Job.Throttle, Payload: h.Job.Payload, Priority: header.Priority, OnOverload: header.OnOverload, HoldSourceMs: header.KeepMs,
-		SlotsAtOnce: d.cfg.SlotsAtOnce,
+		SlotsAtOnce: d.cfg.SlotsAtOnce, JobMemory: d.cfg.JobMemory,
 	}
 	if r.Settings.OnOverload == "" {
 		r.Settings.OnOverload = engine.OverloadSlow

@@ -71,11 +71,11 @@ func showReply(v resp.Value) string {
 	return text
 }
 
-// short leaves out of a document what says nothing, and what hangs on the clock.
+// short leaves out of a document what says nothing, and what hangs on the clock or on the sizes of messages.
 func short(doc any) any {
 	switch v := doc.(type) {
 	case map[string]any:
-		for _, k := range []string{"started_ms", "ended_ms", "id"} {
+		for _, k := range []string{"started_ms", "ended_ms", "id", "memory_bytes", "memory_most_bytes"} {
 			delete(v, k)
 		}
 		for k, item := range v {

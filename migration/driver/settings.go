@@ -25,6 +25,7 @@ func (c *Config) settings() []setting {
 		{"held-at-once", "let at most `N` slots of a job wait, copied, to be told to cut over", &c.HeldAtOnce, 1, 16384},
 		{"import-bytes", "tell sources to wait while `N` bytes of what they sent are not on the disk yet", &c.ImportBytes, 1 << 20, 1 << 36},
 		{"imports-at-once", "let at most `N` slots arrive from other nodes at a time", &c.ImportsAtOnce, 1, 1024},
+		{"job-memory", "let all slots of a job that move hold at most `N` bytes of messages, tables and changed keys", &c.JobMemory, 8 << 20, 1 << 36},
 		{"jobs-at-once", "let at most `N` jobs move slots at a time", &c.JobsAtOnce, 1, 256},
 		{"pause-deadline", "give the pause of a slot's writers up after this `TIME`, and try again later", &s.PauseDeadline, int64(10 * time.Millisecond), int64(time.Minute)},
 		{"pause-target", "hand a slot over when what is left to send takes at most this `TIME`", &s.PauseTarget, int64(time.Millisecond), int64(time.Minute)},
@@ -122,6 +123,9 @@ func (d *Driver) Set(list []engine.Setting) {
 			panic(err) // CheckSettings was asked
 		}
 		d.env.Log.Info("a setting of moves was changed", "name", s.Name, "value", s.Value)
+	}
+	for _, j := range d.jobs {
+		j.memory.setLimit(d.cfg.JobMemory)
 	}
 	for _, sl := range sortedSlots(d.sources) {
 		s := d.sources[sl]

@@ -24,7 +24,7 @@ func TestSettings(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"converge-within": "1m0s", "held-at-once": "64", "import-bytes": "67108864", "imports-at-once": "16", "jobs-at-once": "4",
+		"converge-within": "1m0s", "held-at-once": "64", "import-bytes": "67108864", "imports-at-once": "16", "job-memory": "67108864", "jobs-at-once": "4",
 		"pause-deadline": "1s", "pause-target": "50ms", "slots-at-once": "4",
 	} {
 		if shown[name] != want {

@@ -49,6 +49,7 @@ type sourceSlot struct {
 	paused  time.Duration // when the pause began
 	pausing bool
 	confirm *confirm
+	held    holding
 	before  slotAccount // what earlier lives of the process did, and what does not come from the stream
 }
 
@@ -75,7 +76,7 @@ type sourceView struct {
 // newSourceSlot makes the machine of a slot. Driver.mu is held.
 func newSourceSlot(d *Driver, j *job, sl slot.Slot) *sourceSlot {
 	s := &sourceSlot{d: d, job: j, slot: sl, id: d.jobID(j.header.Counter), running: true, letGo: !within(j.header.Held, sl), resting: j.header.Paused}
-	s.stream = stream{d: d, slot: sl, outside: j.outside(), content: j.header.Payload == engine.PayloadCommand, stale: j.header.RollbackOf != nil, later: func(fn func()) { s.enqueue(queued{step: fn}) }}
+	s.stream = stream{d: d, slot: sl, memory: &j.memory, outside: j.outside(), content: j.header.Payload == engine.PayloadCommand, stale: j.header.RollbackOf != nil, later: func(fn func()) { s.enqueue(queued{step: fn}) }}
 	s.worker = s.work
 	return s
 }
@@ -181,8 +182,11 @@ func (s *sourceSlot) workOnce() (more bool) {
 	if q.step != nil {
 		q.step()
 	} else {
-		if e, ok := q.event.(migration.EvConfirmed); ok {
+		switch e := q.event.(type) {
+		case migration.EvConfirmed:
 			s.before.outcome = e.Outcome
+		case migration.EvData:
+			s.held.reserved = 0 // the machine counts it from now on
 		}
 		now := s.d.env.Clock.Mono()
 		effects := s.machine.Step(now, q.event)
@@ -193,6 +197,7 @@ func (s *sourceSlot) workOnce() (more bool) {
 		}
 		s.entered(true)
 	}
+	s.settleMemory()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -231,7 +236,10 @@ func (s *sourceSlot) waiting() string {
 	if t := s.stream.tables; t != nil && t.refused != "" {
 		return "the target is busy: " + t.refused
 	}
-	return s.machine.Waiting()
+	if w := s.machine.Waiting(); w != "" || !s.held.waits {
+		return w
+	}
+	return "what the job may hold in memory is in use"
 }
 
 // entered tells Config.OnStep when the machine's last event has led to another step.
@@ -370,7 +378,9 @@ func (s *sourceSlot) send(m migration.Message) {
 		m.Body = []byte(s.job.header.Payload) // the way back compares what this one has compared
 	}
 	kind, attempt, seq := m.Kind, m.Attempt, m.Seq
+	over := s.calling(m.Body)
 	s.deliver(lane, &m, func(r migration.Reply, err error) {
+		over()
 		if err != nil {
 			s.post(migration.EvSendFailed{Message: kind, Attempt: attempt, Seq: seq, Err: err.Error()})
 			return
@@ -416,6 +426,7 @@ func (s *sourceSlot) readPiece() int {
 	}
 	if t := s.stream.tables; t != nil {
 		n, err := t.next()
+		s.held.reserved = 0 // it is in blocks on their way
 		if err != nil {
 			s.readFailed(err)
 		}

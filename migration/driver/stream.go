@@ -22,6 +22,7 @@ type stream struct {
 	d       *Driver
 	slot    slot.Slot
 	later   func(func()) // runs a step after this one, on the slot's worker
+	memory  *memory      // of the job
 	opening uint64       // counts the rounds begun and ended, so that a late step knows that its round is over
 	tracker *store.Tracker
 	snap    *store.Snapshot
@@ -34,6 +35,7 @@ type stream struct {
 	outside *kvrocks      // the target is a Kvrocks, and content is true; nil otherwise
 	broken  error         // why nothing more is read; nil mostly
 	taken   store.Changes // with content: taken from the tracker, and not made walks yet
+	charged int           // to the job's budget of changes, for what was taken from the tracker in this round
 	keys    [][]byte      // still to be read, ascending
 	walks   []walk        // still to be walked, the first next
 	tiles   tiles         // what was read of the slot, since tracking was switched on; empty if the payload is commands
@@ -42,6 +44,7 @@ type stream struct {
 	unsent  bool               // the piece that was read last has no message yet
 	cost    int                // bytes that were read for it
 	large   int                // bytes of the next message of the base, if they are more than Config.ChunkBytes
+	room    int                // what of large there was memory for when the read was asked for
 	stale   bool               // the slot is handed back: for the mutant rollback-stale
 	older   *store.Snapshot    // of the round before; nil but for the mutant walk-over-change
 	covers  map[uint64]covered // by message
@@ -87,10 +90,11 @@ func (s *stream) chunkLimits() store.ChunkLimits {
 
 // copyLimits bounds the next message of the base.
 func (s *stream) copyLimits() store.ChunkLimits {
-	if s.large <= s.d.cfg.ChunkBytes {
+	large := min(s.large, s.room)
+	if large <= s.d.cfg.ChunkBytes {
 		return s.chunkLimits()
 	}
-	return store.ChunkLimits{Bytes: s.large, Records: s.d.cfg.ChunkRecords * (s.large / s.d.cfg.ChunkBytes)}
+	return store.ChunkLimits{Bytes: large, Records: s.d.cfg.ChunkRecords * (large / s.d.cfg.ChunkBytes)}
 }
 
 // quickAnswer is how soon a message of the base is answered, at most, if the next may be twice as long, and slowAnswer how late if it should be half
@@ -148,16 +152,25 @@ func (s *stream) cut(w walk, opened func()) {
 	if mutant.On(mutant.TrackGap) {
 		s.snap = st.NewSnapshot()
 		s.later(func() {
-			s.tracker = st.Track(s.slot, s.d.cfg.TrackerBytes)
+			s.tracker = s.track()
 			opened()
 		})
 		return
 	}
 	s.d.node.Exclusive(s.slot, func(*engine.Owned) {
-		s.tracker = st.Track(s.slot, s.d.cfg.TrackerBytes)
+		s.tracker = s.track()
 		s.snap = st.NewSnapshot()
 	})
 	opened()
+}
+
+// track switches tracking on. With the payload "command" a changed key becomes the walk over all that it consists of.
+func (s *stream) track() *store.Tracker {
+	within := store.Within{Budget: &s.memory.changes}
+	if s.content {
+		within.Times = walkTimes
+	}
+	return s.d.node.Store().TrackWithin(s.slot, s.d.cfg.TrackerBytes, within)
 }
 
 // openChanges takes what changed and then, as a step of its own, opens the snapshot at which it is read. A write between
@@ -166,6 +179,7 @@ func (s *stream) openChanges(k migration.RoundKind, opened func()) {
 	st := s.d.node.Store()
 	take := func() {
 		c := s.tracker.Take()
+		s.charged += c.Charged
 		s.expected = len(c.Spans) > 0
 		if s.content {
 			s.taken = c
@@ -264,7 +278,7 @@ func (s *stream) readKeys() ([]byte, error) {
 	s.cost = len(puts) + len(deletes)
 	s.last = covered{changes: store.Changes{Keys: s.keys[:n:n]}}
 	s.keys = s.keys[n:]
-	var body []byte
+	body := make([]byte, 0, len(puts)+len(deletes)+2*opHead) // exactly: what it had room for beside would count as held
 	if len(puts) > 0 {
 		body = appendOp(body, opPut, puts)
 	}
@@ -423,14 +437,22 @@ func (s *stream) giveBack() {
 	}
 	c.Keys = append(c.Keys, s.taken.Keys...)
 	c.Spans = append(c.Spans, s.taken.Spans...)
+	s.uncharge()
 	if s.tracker != nil && !c.Empty() {
 		s.tracker.Put(c)
 	}
 	s.closeRound()
 }
 
+// uncharge returns what the changes of the round had of the job's budget.
+func (s *stream) uncharge() {
+	s.memory.changes.Return(s.charged)
+	s.charged = 0
+}
+
 func (s *stream) closeRound() {
 	s.opening++
+	s.uncharge()
 	if s.older != nil {
 		s.older.Close()
 		s.older = nil

@@ -84,7 +84,7 @@ func (t *tables) next() (int, error) {
 	if t.blocks == 0 {
 		t.heard = s.d.env.Clock.Mono() // nothing was asked while the throttle made the slot wait: no silence
 	}
-	b, err := s.d.node.Store().BuildTable(s.stream.snap, t.rest, s.d.cfg.TableBytes)
+	b, err := s.d.node.Store().BuildTable(s.stream.snap, t.rest, s.tableBytes())
 	if err != nil {
 		return 0, err
 	}
@@ -109,7 +109,9 @@ func (t *tables) next() (int, error) {
 func (t *tables) send(b tableBlock) {
 	s := t.s
 	m := migration.Message{Kind: migration.MsgBlock, Slot: s.slot, Job: s.id, Attempt: s.machine.Attempt(), Body: b.body}
+	over := s.calling(b.body)
 	s.d.call(s.job.header.Target, b.lane, &m, func(r migration.Reply, err error) {
+		over()
 		s.enqueue(queued{step: func() {
 			if s.stream.tables == t {
 				t.answered(b, r, err)
@@ -137,7 +139,9 @@ func (t *tables) answered(b tableBlock, r migration.Reply, err error) {
 		}
 		s.d.env.Log.Warn("the tables of a slot do not get through, its records are sent instead", "slot", s.slot, "reason", why)
 		s.stream.tables = nil // whose walk over the whole slot is still to be read
-		s.readPaced()
+		if !t.asked {
+			s.readPaced() // else the read that was asked for reads records
+		}
 	default:
 		t.sendLater(b)
 	}
@@ -161,10 +165,11 @@ func (t *tables) goOn() {
 	s := t.s
 	switch {
 	case t.asked:
-	case !t.built && t.bytes < s.d.cfg.TableBytes:
+	case !t.built && t.bytes < s.tableBytes():
 		t.asked = true
+		round := s.stream.opening
 		s.enqueue(queued{step: func() {
-			if s.stream.tables == t {
+			if s.stream.opening == round {
 				s.readPaced()
 			}
 		}})

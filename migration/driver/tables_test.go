@@ -95,7 +95,7 @@ func TestHalfSentKeyBeginsAgain(t *testing.T) {
 	for i := range 100 {
 		w.do(n, "RPUSH", "{t}list", fmt.Sprint(i))
 	}
-	s := &stream{d: n.driver(), slot: testSlot, content: true, snap: n.Store().NewSnapshot(), covers: map[uint64]covered{}}
+	s := &stream{d: n.driver(), slot: testSlot, memory: &memory{}, content: true, snap: n.Store().NewSnapshot(), covers: map[uint64]covered{}}
 	defer s.closeRound()
 	whole := key.DataSpan(testSlot)
 	s.walks = []walk{{span: whole, how: walkReplace, limits: store.ChunkLimits{Bytes: 1 << 20, Records: 10}}}

@@ -36,6 +36,7 @@ type world struct {
 	lat          time.Duration                        // how long an answer is on its way, at least
 	inOrder      bool                                 // do what was asked for first, first
 	silent       func(from *node, args [][]byte) bool // calls whose answers are lost; nil: none beyond lose
+	hang         func(args [][]byte) bool             // calls that have no answer; their arguments are held, as a link holds them; nil: none
 	cut          *node                                // what it sends is lost, also what is on its way; nil: nobody's
 }
 
@@ -106,6 +107,12 @@ func (n *node) AfterFunc(d time.Duration, fn func()) env.Timer {
 // Call implements env.Peers: each call is a connection of its own, handshake first.
 func (n *node) Call(to env.Peer, _ env.Lane, args [][]byte, timeout time.Duration, done func([]byte, error)) {
 	w := n.w
+	if w.hang != nil && w.hang(args) {
+		n.AfterFunc(timeout, func() {
+			done(nil, fmt.Errorf("%w: %d arguments", env.ErrTimeout, len(args)))
+		})
+		return
+	}
 	owned := make([][]byte, len(args))
 	for i, a := range args {
 		owned[i] = slices.Clone(a)

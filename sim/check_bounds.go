@@ -13,7 +13,7 @@ import (
 // move is decided parks no more than Limits says, and all slots together no more commands than there are sessions; what a slot has on its way unanswered is within the window
 // and one message; the changed keys of a slot take no more than their limit; what the slots of a job hold together is within the job's
 // memory and what one long record takes beyond it. When everything has come to an end, no command is
-// parked, no slot is tracked and no snapshot is open but those that targets keep for sources that have not come to compare.
+// parked, no slot is tracked, no memory is held for moves and no snapshot is open but those that targets keep for sources that have not come to compare.
 type bounds struct {
 	w *world
 	// decided is how many commands were found to wait, more than may, when a source was first looked at after its decision.
@@ -40,7 +40,7 @@ func (c *bounds) watch() {
 		}
 		moves := p.node.Migrator().(*driver.Driver)
 		c.lookMoves(p, moves.Held())
-		most, limit := moves.HeldByJobs()
+		_, most, limit := moves.HeldByJobs()
 		c.lookJobs(p, most, limit)
 		parked := 0
 		for _, sl := range c.w.keys.slots {
@@ -119,9 +119,9 @@ func (c *bounds) lookSessions(p *process, sessions, conns, parked int) {
 const operatorSessions = 32
 
 // judgeIdle judges a node when everything has come to an end.
-func (c *bounds) judgeIdle(p *process, snapshots, trackers, parked int) {
-	if snapshots != 0 || trackers != 0 || parked != 0 {
-		c.w.violate("bounds", "node %d has nothing to do, and %d snapshots open that nobody keeps, %d slots tracked, %d commands parked", p.index, snapshots, trackers, parked)
+func (c *bounds) judgeIdle(p *process, snapshots, trackers, parked, held int) {
+	if snapshots != 0 || trackers != 0 || parked != 0 || held != 0 {
+		c.w.violate("bounds", "node %d has nothing to do, and %d snapshots open that nobody keeps, %d slots tracked, %d commands parked, %d bytes held for moves", p.index, snapshots, trackers, parked, held)
 	}
 }
 
@@ -134,6 +134,8 @@ func (w *world) checkIdle() {
 			n, _ := p.node.Parked(sl)
 			parked += n
 		}
-		w.checks.bounds.judgeIdle(p, snapshots-p.node.Migrator().(*driver.Driver).Takeovers(), trackers, parked)
+		moves := p.node.Migrator().(*driver.Driver)
+		held, _, _ := moves.HeldByJobs()
+		w.checks.bounds.judgeIdle(p, snapshots-moves.Takeovers(), trackers, parked, held)
 	}
 }

@@ -343,10 +343,11 @@ func TestBounds(t *testing.T) {
 		"sessions":                      {false, func(c *bounds, p *process) { c.lookSessions(p, operatorSessions, 0, 1) }},
 		"sessions that nobody closed":   {true, func(c *bounds, p *process) { c.lookSessions(p, operatorSessions+1, 0, 1) }},
 		"more parked than sessions":     {true, func(c *bounds, p *process) { c.lookSessions(p, 1, 0, 2) }},
-		"idle":                          {false, func(c *bounds, p *process) { c.judgeIdle(p, 0, 0, 0) }},
-		"a snapshot that nobody closed": {true, func(c *bounds, p *process) { c.judgeIdle(p, 1, 0, 0) }},
-		"a tracker that nobody stopped": {true, func(c *bounds, p *process) { c.judgeIdle(p, 0, 1, 0) }},
-		"a command that nobody woke":    {true, func(c *bounds, p *process) { c.judgeIdle(p, 0, 0, 1) }},
+		"idle":                          {false, func(c *bounds, p *process) { c.judgeIdle(p, 0, 0, 0, 0) }},
+		"a snapshot that nobody closed": {true, func(c *bounds, p *process) { c.judgeIdle(p, 1, 0, 0, 0) }},
+		"a tracker that nobody stopped": {true, func(c *bounds, p *process) { c.judgeIdle(p, 0, 1, 0, 0) }},
+		"a command that nobody woke":    {true, func(c *bounds, p *process) { c.judgeIdle(p, 0, 0, 1, 0) }},
+		"memory that nobody freed":      {true, func(c *bounds, p *process) { c.judgeIdle(p, 0, 0, 0, 1) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := bare(t)

@@ -1,6 +1,9 @@
 package store
 
-import "sync"
+import (
+	"math"
+	"sync"
+)
 
 // Budget is memory that trackers share, for changed keys that they hold and those that were taken from them. It may be used from any goroutine; a nil
 // one is without bounds.
@@ -40,6 +43,9 @@ func (b *Budget) Return(bytes int) {
 	b.used -= bytes
 }
 
+// Take takes bytes for something that can be done without, and reports whether there was room.
+func (b *Budget) Take(bytes int) bool { return b.take(bytes, math.MaxInt) }
+
 // smallHolders is how many holders may have their first bytes when all else is in use: a part of the budget, as a divisor, is kept for those that
 // have less than a small part of it.
 const smallHolders, keptForSmall = 256, 4
@@ -52,7 +58,7 @@ func (b *Budget) take(bytes, held int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	limit := b.limit
-	if held+bytes > b.limit/smallHolders {
+	if held > b.limit/smallHolders-bytes {
 		limit -= b.limit / keptForSmall
 	}
 	if b.used+bytes > limit {

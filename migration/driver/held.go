@@ -44,15 +44,16 @@ func (s *sourceSlot) memory() Held {
 	return h
 }
 
-// HeldByJobs is what the slots of a job have held together at most, of that job for which it is most, since the node was opened, and what a job may hold.
-func (d *Driver) HeldByJobs() (most, limit int) {
+// HeldByJobs is what the slots of all jobs hold at this moment, what those of a job have held together at most, of that job for which it is most,
+// since the node was opened, and what a job may hold.
+func (d *Driver) HeldByJobs() (now, most, limit int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, j := range d.jobs {
-		_, n := j.memory.inUse()
-		most = max(most, n)
+		held, mostOfJob := j.memory.inUse()
+		now, most = now+held, max(most, mostOfJob)
 	}
-	return most, d.cfg.JobMemory
+	return now, most, d.cfg.JobMemory
 }
 
 // Takeovers is how many snapshots of slots that have arrived are kept for sources that have not come to compare.

@@ -121,6 +121,7 @@ type holding struct {
 	counted  int // in the job's account, reserved included
 	reserved int // for the piece that is about to be read
 	round    uint64
+	tiles    int // in the budget of changes
 	waits    bool
 	calls    atomic.Int64 // bytes of messages that are being called; the only part that others change
 }
@@ -193,8 +194,26 @@ func (s *sourceSlot) calling(body []byte) (over func()) {
 	return func() { s.held.calls.Add(-n) }
 }
 
+// tileCost is what a tile takes, with its span and the walk that it becomes.
+const tileCost = 512
+
+// settleTiles counts the tiles of the slot. They spare reading and nothing hangs on them: those for which there is no room are forgotten, all of
+// them, so that nobody waits for them.
+func (s *sourceSlot) settleTiles() {
+	changes := &s.job.memory.changes
+	now := tileCost * len(s.stream.tiles.all)
+	if now > s.held.tiles && !changes.Take(now-s.held.tiles) {
+		s.stream.tiles, now = tiles{}, 0
+	}
+	if now < s.held.tiles {
+		changes.Return(s.held.tiles - now)
+	}
+	s.held.tiles = now
+}
+
 // settleMemory makes the job's account say what the slot holds after a step.
 func (s *sourceSlot) settleMemory() {
+	s.settleTiles()
 	if s.held.round != s.stream.opening {
 		s.held.reserved = 0
 	}

@@ -40,6 +40,7 @@ func (h *pauseHistogram) count() (n uint64) {
 
 // Metrics implements engine.Migrator: the pauses as a cumulative histogram, as those who collect metrics want it.
 func (d *Driver) Metrics() []engine.Counter {
+	held, most, _ := d.HeldByJobs()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := &d.pauses
@@ -52,11 +53,6 @@ func (d *Driver) Metrics() []engine.Counter {
 			bound = fmt.Sprint(pauseBounds[i].Milliseconds())
 		}
 		out = append(out, engine.Counter{Name: "migration_pause_ms_le_" + bound, Value: n})
-	}
-	held, most := 0, 0
-	for _, j := range d.jobs {
-		now, mostOfJob := j.memory.inUse()
-		held, most = held+now, max(most, mostOfJob)
 	}
 	return append(out,
 		engine.Counter{Name: "migration_memory_bytes", Value: uint64(held)},

@@ -600,6 +600,7 @@ func (s *sourceSlot) ended() {
 	d := s.d
 	step, _ := s.machine.Now()
 	s.stream.stop()
+	s.stream.tiles = tiles{}
 	if s.keeping != nil {
 		s.keeping.Stop()
 	}

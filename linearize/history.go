@@ -272,7 +272,7 @@ func (h *History) inputs(c *Checker) ([]input, error) {
 		return nil, fmt.Errorf("%w: unix time %d ms of the axis, must be from 0 to %d", ErrHistory, h.UnixMs, int64(maxUnixMs))
 	}
 	if n := len(h.Operations); n > cap(c.ins) {
-		c.ins = make([]input, 0, n+n/2)
+		c.ins = make([]input, 0, max(n, cap(c.ins)*3/2))
 	}
 	ins := c.ins[:len(h.Operations)]
 	c.ins = ins

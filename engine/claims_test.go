@@ -97,6 +97,26 @@ func TestBirthWaitsForEveryNode(t *testing.T) {
 	}
 }
 
+// An abort of a slot's import ends the claim of it, and answers the command that waits for the claim: nobody else would wake it, since the record is
+// the first that the slot has.
+func TestAbortEndsClaim(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.named("a"), w.named("b")
+	b.down = true
+	a.setNodes("1", "", "a 0-99", "b 100-16383")
+	waits := a.client()
+	waits.send("GET", keyIn(7))
+	w.run()
+	if got := waits.taken(); got != "" {
+		t.Fatalf("a command at birth is answered %s", got)
+	}
+	a.Exclusive(7, func(o *Owned) { o.Commit(a.Store().NewBatch(), cluster.Record{State: cluster.Aborted, Epoch: 2}) })
+	w.run()
+	if got := waits.taken(); got != "(error) CLUSTERDOWN Hash slot not served" {
+		t.Errorf("the command that waited for the claim was answered %q", got)
+	}
+}
+
 // So many commands may wait for a claim, and no more.
 func TestBirthBoundsWhatWaits(t *testing.T) {
 	w := newWorld(t)

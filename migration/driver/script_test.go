@@ -167,7 +167,7 @@ func TestVerbScriptsComplete(t *testing.T) {
 	datadriven.Walk(t, "testdata/verbs", func(_ *testing.T, path string) {
 		have = append(have, strings.TrimSuffix(path[strings.LastIndexByte(path, '/')+1:], ".txt"))
 	})
-	for _, verb := range []string{"plan", "start", "status", "pause", "resume", "cutover", "cancel", "rollback", "clean", "history", "report", "throttle"} {
+	for _, verb := range []string{"plan", "start", "status", "pause", "resume", "cutover", "cancel", "rollback", "clean", "history", "report", "throttle", "resolve"} {
 		if !slices.Contains(have, verb) {
 			t.Errorf("no script for %s", verb)
 		}

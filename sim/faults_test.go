@@ -122,7 +122,7 @@ func TestClientMarks(t *testing.T) {
 	s.kinds, s.transactions, s.blocking, s.returns = withAll, 0.4, 0.4, 0.5
 	s.clients, s.slots, s.rush, s.latency = 10, 5, 2*time.Millisecond, time.Millisecond
 	s.driver.Source.LagKeys, s.driver.Source.Rounds = 1, 10
-	testMarks(t, s, 80*time.Millisecond, 6*time.Second, clientMarks())
+	testMarks(t, s, 80*time.Millisecond, 20*time.Second, clientMarks())
 }
 
 // TestVerbsMarks moves slots by jobs that operators tell to wait and to come back.

@@ -26,7 +26,7 @@ const (
 	errNoMigrator = "ERR this node cannot move slots"
 	errJobCounter = "ERR the counter of a job is a number, as GODWIT MIGRATION START answered it"
 	errNoSuchJob  = "ERR no such job"
-	errMigration  = "ERR GODWIT MIGRATION takes PLAN, START, STATUS, THROTTLE, PAUSE, RESUME, CUTOVER, CANCEL, ROLLBACK, CLEAN, HISTORY, REPORT or HELP: see GODWIT MIGRATION HELP for their arguments"
+	errMigration  = "ERR GODWIT MIGRATION takes PLAN, START, STATUS, THROTTLE, PAUSE, RESUME, CUTOVER, CANCEL, ROLLBACK, CLEAN, HISTORY, REPORT, RESOLVE or HELP: see GODWIT MIGRATION HELP for their arguments"
 	errThrottled  = "ERR THROTTLE takes the counter of a job, as GODWIT MIGRATION START answered it, or NODE"
 	errOverload   = "ERR ON-OVERLOAD takes SLOW or KEEP"
 	errTiming     = "ERR PAUSE-TARGET, PAUSE-DEADLINE and CONVERGE-WITHIN take a time such as 50ms or 1s"

@@ -20,9 +20,11 @@ type (
 	EvPersisted struct{ Attempt cluster.Attempt }
 	// EvRoundOpen says that the round asked for is open and can be read.
 	EvRoundOpen struct{}
-	// EvData is what EfRead read: a body to send, or none; Last says that the round has nothing more.
+	// EvData is what EfRead read: a body to send, or none; Last says that the round has nothing more. Asks is how many bytes the target has to read
+	// to answer it: a short digest may speak for much, and a target that gets very many of them answers none in time.
 	EvData struct {
 		Body []byte
+		Asks int
 		Last bool
 	}
 	// EvLag answers EfMeasure: what changed since the last round. Final is how long it would take to send, by what the last rounds took; 0 if

@@ -12,7 +12,8 @@ import (
 
 // Config bounds what a source does. Zero fields take the defaults.
 type Config struct {
-	// WindowBytes is how much may be on its way to the target unanswered, per slot; to a target that is busy it becomes less. Default 8 MiB.
+	// WindowBytes is how much may be on its way to the target unanswered, per slot; to a target that is busy it becomes less. A digest counts for what the
+	// target reads to compare it. Default 8 MiB.
 	WindowBytes int
 	// PauseTarget is how long the pause may be estimated to take for what there is to send in it; while it would take longer, no pause begins,
 	// unless 64 KiB are left at most: so little is a matter of the round trip, and to wait does not make it less. Default 50 ms.
@@ -96,6 +97,7 @@ const (
 type sent struct {
 	seq   uint64
 	body  []byte
+	bytes int  // that it counts for in the window: of its body, or what the target has to read for it if that is more
 	acked bool // answered out of order; leaves the window when those before it have been answered
 	// out says that it has been sent since the window was last begun anew: an answer or a failure is still to come.
 	out bool
@@ -137,7 +139,7 @@ type Source struct {
 	hash        cluster.RunningHash
 	window      []sent
 	windowBytes int
-	windowHeld  int // as windowBytes, with what the bodies have room for
+	windowHeld  int // what the bodies of those messages have room for
 	prepareSent bool
 	// room is how much of the window may be on its way: halved when the target says that it is busy, and more again with every answer.
 	room      int
@@ -489,11 +491,11 @@ func (s *Source) openRound(k RoundKind) {
 // Retime lets the slot go on by other times from the next decision on: a pause that has begun keeps its deadline.
 func (s *Source) Retime(t Timing) { s.cfg.SetTiming(t) }
 
-// Window is how many bytes are on their way to the target unanswered, and how many of them the message has that was sent
+// Window is how many bytes are on their way to the target unanswered, or asked of it, and how many of them are of the message that was sent
 // last: the others are fewer than Config.WindowBytes, since nothing is read while the window is full.
 func (s *Source) Window() (bytes, last int) {
 	if n := len(s.window); n > 0 {
-		last = len(s.window[n-1].body)
+		last = s.window[n-1].bytes
 	}
 	return s.windowBytes, last
 }
@@ -525,8 +527,9 @@ func (s *Source) onData(e EvData) {
 	if len(e.Body) > 0 {
 		s.seq++
 		s.hash = Chain(s.hash, s.seq, e.Body)
-		s.window = append(s.window, sent{seq: s.seq, body: e.Body})
-		s.windowBytes += len(e.Body)
+		bytes := max(len(e.Body), e.Asks)
+		s.window = append(s.window, sent{seq: s.seq, body: e.Body, bytes: bytes})
+		s.windowBytes += bytes
 		s.windowHeld += cap(e.Body)
 		s.emit(EfSent{s.seq})
 		s.sendOn()
@@ -557,7 +560,7 @@ func (s *Source) sendOn() {
 		if onItsWay >= s.roomNow() {
 			return
 		}
-		onItsWay += len(d.body)
+		onItsWay += d.bytes
 		if !d.out {
 			d.out = true
 			s.sendData(*d)
@@ -588,10 +591,10 @@ func (s *Source) onAck(e EvReply) {
 			} else {
 				s.emit(EfFree{d.seq})
 			}
-			s.windowBytes -= len(d.body)
+			s.windowBytes -= d.bytes
 			s.windowHeld -= cap(d.body)
 			s.backoff = 0
-			s.widen(len(d.body))
+			s.widen(d.bytes)
 			d.body = nil // it may have to wait for those before it, and is not needed any more
 		}
 	}

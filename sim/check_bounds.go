@@ -139,3 +139,13 @@ func (w *world) checkIdle() {
 		w.checks.bounds.judgeIdle(p, snapshots-moves.Takeovers(), trackers, parked, held)
 	}
 }
+
+// calling reports whether a job still holds memory.
+func (w *world) calling() bool {
+	for _, p := range w.procs {
+		if held, _, _ := p.node.Migrator().(*driver.Driver).HeldByJobs(); held != 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -229,7 +229,11 @@ func (w *world) liveness() {
 	w.newJob()
 	w.settle("after one more job")
 	w.readAll()
+	w.runUntil(w.now+callsEnd, func() bool { return !w.calling() })
 }
+
+// callsEnd is how long a call of a job that has ended may still wait for an answer that was lost, at most. It holds its message until then.
+const callsEnd = 10 * time.Second
 
 // judge judges what is left when everything is over.
 func (w *world) judge() {

@@ -121,8 +121,8 @@ type holding struct {
 	counted  int // in the job's account, reserved included
 	reserved int // for the piece that is about to be read
 	round    uint64
-	tiles    int // in the budget of changes
-	waits    bool
+	tiles    int          // in the budget of changes
+	waits    uint64       // the round that waits for memory; 0, or one that is over: none does
 	calls    atomic.Int64 // bytes of messages that are being called; the only part that others change
 }
 
@@ -148,16 +148,18 @@ func (s *sourceSlot) reserve() bool {
 	m, round := &s.job.memory, s.stream.opening
 	bytes, large := s.nextCost()
 	_, kind := s.machine.Now()
-	s.held.waits = !m.take(reader{bytes: bytes, urgent: kind == migration.RoundFinal, goOn: func() {
-		s.enqueue(queued{step: func() {
-			s.held.waits = false
-			s.reserved(bytes, large, round)
-			if s.stream.opening == round {
+	if !m.take(reader{bytes: bytes, urgent: kind == migration.RoundFinal, goOn: func() {
+		taken := s.enqueue(queued{step: func() {
+			if s.reserved(bytes, large, round); s.stream.opening == round {
+				s.held.waits = 0
 				s.readReserved()
 			}
 		}})
-	}})
-	if s.held.waits {
+		if !taken {
+			m.add(-bytes)
+		}
+	}}) {
+		s.held.waits = round
 		return false
 	}
 	s.reserved(bytes, large, round)
@@ -218,7 +220,7 @@ func (s *sourceSlot) settleMemory() {
 		s.held.reserved = 0
 	}
 	bytes, messages := s.machine.Memory()
-	now := s.held.reserved + int(s.held.calls.Load()) + bytes + messages*messageOverhead
+	now := s.held.reserved + int(max(s.held.calls.Load(), 0)) + bytes + messages*messageOverhead
 	if t := s.stream.tables; t != nil {
 		now += t.bytes
 	}

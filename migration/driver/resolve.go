@@ -223,5 +223,6 @@ func (s *sourceSlot) quit(why string) {
 		k.forget(s.slot)
 	}
 	s.close()
+	s.held.calls.Store(0) // what is on its way still has nobody whom its end could be told
 	s.job.stop(why)
 }

@@ -202,7 +202,7 @@ func TestResolveAtSource(t *testing.T) {
 					m.check(w, source)
 					w.want(source, "OK", "SET", keyOf(2), "written after the resolution")
 					m[keyOf(2)] = "written after the resolution"
-					if st := w.ended(source, job); st.State != engine.JobFail || !strings.Contains(st.Error, "resolved") {
+					if st := w.ended(source, job); st.State != engine.JobFail || !strings.Contains(st.Error, "resolved") || st.Memory != 0 {
 						t.Errorf("the job ended as %+v", st)
 					}
 					target.on()

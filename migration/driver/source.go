@@ -148,17 +148,19 @@ func (s *sourceSlot) postNow(ev migration.Event) {
 	s.work()
 }
 
-func (s *sourceSlot) enqueue(q queued) {
+// enqueue reports whether the slot's work goes on, and with it the step.
+func (s *sourceSlot) enqueue(q queued) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return
+		return false
 	}
 	s.queue = append(s.queue, q)
 	if !s.running {
 		s.running = true
 		s.d.env.Workers.Submit(s.worker)
 	}
+	return true
 }
 
 // work steps the machine with one event and carries out the effects, then makes room for others, unless writers wait.
@@ -236,7 +238,7 @@ func (s *sourceSlot) waiting() string {
 	if t := s.stream.tables; t != nil && t.refused != "" {
 		return "the target is busy: " + t.refused
 	}
-	if w := s.machine.Waiting(); w != "" || !s.held.waits {
+	if w := s.machine.Waiting(); w != "" || s.held.waits == 0 || s.held.waits != s.stream.opening {
 		return w
 	}
 	return "what the job may hold in memory is in use"
@@ -445,7 +447,7 @@ func (s *sourceSlot) readPiece() int {
 		s.readFailed(err)
 		return 0
 	}
-	s.post(migration.EvData{Body: body, Last: last})
+	s.post(migration.EvData{Body: body, Asks: s.stream.cost, Last: last})
 	return s.stream.cost
 }
 
@@ -600,7 +602,6 @@ func (s *sourceSlot) ended() {
 	d := s.d
 	step, _ := s.machine.Now()
 	s.stream.stop()
-	s.stream.tiles = tiles{}
 	if s.keeping != nil {
 		s.keeping.Stop()
 	}

@@ -164,10 +164,11 @@ func (s *stream) cut(w walk, opened func()) {
 	opened()
 }
 
-// track switches tracking on. With the payload "command" a changed key becomes the walk over all that it consists of.
+// track switches tracking on. With the payload "command" a changed key becomes the walk over all that it consists of, which is counted unless the target
+// is a Kvrocks: there a tracker that collapses makes the copy begin anew, which is worse than memory.
 func (s *stream) track() *store.Tracker {
 	within := store.Within{Budget: &s.memory.changes}
-	if s.content {
+	if s.content && s.outside == nil {
 		within.Times = walkTimes
 	}
 	return s.d.node.Store().TrackWithin(s.slot, s.d.cfg.TrackerBytes, within)
@@ -471,6 +472,7 @@ func (s *stream) closeRound() {
 func (s *stream) stop() {
 	s.closeRound()
 	s.closeRound() // the mutant walk-over-change keeps a snapshot over the first
+	s.tiles = tiles{}
 	if s.tracker != nil {
 		s.d.node.Store().Untrack(s.tracker)
 		s.tracker = nil

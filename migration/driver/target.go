@@ -256,6 +256,22 @@ func (d *Driver) replaced(sl slot.Slot) {
 	}
 }
 
+// differs compares a span of the slot with what an operation says of it. A message that is repeated is answered from what was found equal before, as
+// long as nothing was written there since: a target that is slow gets many of them again, and should not become slower by it. The slot's stripe is held.
+func (d *Driver) differs(t *targetSlot, sl slot.Slot, o *op, again bool) (bool, error) {
+	if again && o.kind == opDigest {
+		t.noteWrites()
+		if known, ok := t.proven.known(o.span); ok {
+			return known != o.digest, nil
+		}
+	}
+	differ, err := spanDigest(d.node.Store(), sl, o)
+	if err == nil && !differ && o.kind == opDigest {
+		t.prove(d, sl, o)
+	}
+	return differ, err
+}
+
 // carryOut does what a verdict says. The slot's stripe is held.
 func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, ops []op, v *migration.Verdict) (store.Position, error) {
 	st := d.node.Store()
@@ -274,12 +290,9 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 			if !ops[i].compares() {
 				continue
 			}
-			differ, err := spanDigest(st, m.Slot, &ops[i])
+			differ, err := d.differs(t, m.Slot, &ops[i], v.Check)
 			if err != nil {
 				return 0, err
-			}
-			if !differ && ops[i].kind == opDigest {
-				t.prove(d, m.Slot, &ops[i])
 			}
 			v.Reply.Differ = v.Reply.Differ || differ
 		}

@@ -59,6 +59,8 @@ type Message struct {
 	Seq    uint64
 	Hash   cluster.RunningHash
 	Body   []byte
+	// Asks is how many bytes the target has to read to answer, as of EvData. It is not sent.
+	Asks int
 }
 
 // ReplyKind says how a message was answered.

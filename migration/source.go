@@ -570,7 +570,7 @@ func (s *Source) sendOn() {
 
 func (s *Source) sendData(d sent) {
 	m := s.message(MsgData)
-	m.Seq, m.Body, m.Urgent = d.seq, d.body, s.round == RoundFinal
+	m.Seq, m.Body, m.Asks, m.Urgent = d.seq, d.body, d.bytes, s.round == RoundFinal
 	s.emit(EfSend{m})
 }
 

@@ -62,7 +62,8 @@ type Config struct {
 	// Throttle is the limit that all jobs of the node keep together, as migration.ParseLimit reads it, until operators say otherwise. Default
 	// none.
 	Throttle string
-	// CallTimeout is how long the answer to a message of ChunkBytes may take, and the time for each ChunkBytes that it is longer. Default 2 s.
+	// CallTimeout is how long the answer to a message of ChunkBytes may take, and the time for each ChunkBytes that it is longer. One that asks the
+	// target to read more than a window gets the time for that, too. Default 2 s.
 	CallTimeout time.Duration
 	// AskAfter is how long a target waits for a silent source before it asks. Default 2 s.
 	AskAfter time.Duration
@@ -429,6 +430,15 @@ func (d *Driver) Importing() []engine.ImportStatus {
 	return out
 }
 
+// slowDisk is how many bytes a target syncs and reads in a microsecond at least, when one message asks for more than a window: tables that are to be taken in.
+const slowDisk = 50
+
+// patience is how long the answer to a message may take.
+func (c *Config) patience(m *migration.Message) time.Duration {
+	onItsWay := c.CallTimeout * time.Duration(1+len(m.Body)/c.ChunkBytes)
+	return onItsWay + time.Duration(max(0, m.Asks-c.Source.WindowBytes)/slowDisk)*time.Microsecond
+}
+
 // peer is where to call a node, if the map knows it.
 func (d *Driver) call(to cluster.NodeID, lane env.Lane, m *migration.Message, done func(migration.Reply, error)) {
 	p, ok := d.node.Peer(to)
@@ -437,8 +447,7 @@ func (d *Driver) call(to cluster.NodeID, lane env.Lane, m *migration.Message, do
 		return
 	}
 	args := [][]byte{d.words[0], d.words[1], m.Encode()}
-	timeout := d.cfg.CallTimeout * time.Duration(1+len(m.Body)/d.cfg.ChunkBytes) // a large message is longer on its way
-	d.env.Peers.Call(p, lane, args, timeout, func(raw []byte, err error) {
+	d.env.Peers.Call(p, lane, args, d.cfg.patience(m), func(raw []byte, err error) {
 		if err != nil {
 			done(migration.Reply{}, err)
 			return

@@ -187,7 +187,7 @@ func (t *tables) goOn() {
 			s.d.mu.Unlock()
 		}
 		s.stream.unsent = body != nil
-		s.post(migration.EvData{Body: body, Last: true})
+		s.post(migration.EvData{Body: body, Asks: int(t.sent), Last: true})
 	}
 }
 

@@ -112,3 +112,20 @@ func TestHalfSentKeyBeginsAgain(t *testing.T) {
 		t.Errorf("after the redo the walks are %+v", s.walks)
 	}
 }
+
+// TestPatience: an answer may take as long as the message is on its way, and as what it asks the target to read beyond what a window asks for anyway.
+func TestPatience(t *testing.T) {
+	var c Config
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for want, m := range map[time.Duration]migration.Message{ //det:ok each is a case of its own
+		2 * time.Second:  {Body: make([]byte, 100), Asks: 8 << 20},
+		6 * time.Second:  {Body: make([]byte, 512<<10)},
+		22 * time.Second: {Body: make([]byte, 100), Asks: 8<<20 + 1_000_000_000},
+	} {
+		if got := c.patience(&m); got != want {
+			t.Errorf("%d bytes that ask for %d: %v, want %v", len(m.Body), m.Asks, got, want)
+		}
+	}
+}

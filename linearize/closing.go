@@ -18,10 +18,10 @@ import (
 // What only W can have brought about is a mark: something under one key that W alone writes among all operations,
 // whatever their outcome, except those that failed before they ran. Marks are
 //
-//   - of a string, if every write to the key sets whole values (no APPEND, SETRANGE, INCR…), the value, since a value
+//   - of a string, if every write to the key sets whole values (no APPEND, SETRANGE, SETBIT, BITFIELD, INCR…), the value, since a value
 //     exists only by a write of exactly that value;
 //   - of a string, if every text that SET and APPEND write there is a sequence of pieces that each end in ';' and there is
-//     no SETRANGE or INCR, the pieces: every value is a sequence of whole pieces then, and cutting it at ';' finds them;
+//     no SETRANGE, SETBIT, BITFIELD or INCR, the pieces: every value is a sequence of whole pieces then, and cutting it at ';' finds them;
 //   - of a list its elements, of a set its members, of a sorted set its members without their scores, of a hash each field
 //     with its value unless that field is incremented.
 //
@@ -115,7 +115,7 @@ func marksOf(ins []*input) []marks {
 		in.each(func(p *input) {
 			k := at(p.at)
 			switch p.kind {
-			case kindSetRange, kindIncr:
+			case kindSetRange, kindSetBit, kindFields, kindIncr:
 				k.noneOfText = true
 			case kindAppend:
 				k.whole = false

@@ -42,13 +42,18 @@ const (
 	kindZRank        // ZRANK, ZREVRANK
 	kindZRange       // ZRANGE, ZREVRANGE by position
 	kindZRangeScores // ZRANGEBYSCORE, ZREVRANGEBYSCORE, ZCOUNT
-	kindNothing      // what has waited in vain: see blocking.go
-	kindSet          // SET, SETNX, SETEX, PSETEX, GETSET; the first that writes
+	kindGetBit
+	kindBitCount
+	kindGetFields // BITFIELD that only reads
+	kindNothing   // what has waited in vain: see blocking.go
+	kindSet       // SET, SETNX, SETEX, PSETEX, GETSET; the first that writes
 	kindGetDel
 	kindGetEx
 	kindDel
 	kindAppend
 	kindSetRange
+	kindSetBit
+	kindFields // BITFIELD
 	kindIncr
 	kindExpire
 	kindPersist
@@ -150,14 +155,15 @@ type input struct {
 	impossible bool
 
 	text       string   // SET, APPEND, SETRANGE, LSET, LINSERT: the argument
-	start, end int64    // GETRANGE, LRANGE, LTRIM, ZRANGE: both; SETRANGE, LINDEX, LSET: start; LREM, pops with a count: end
+	start, end int64    // GETRANGE, BITCOUNT, LRANGE, LTRIM, ZRANGE: both; SETRANGE, GETBIT, SETBIT, LINDEX, LSET: start; LREM, pops with a count: end
 	delta      int64    // INCR and its relatives
 	items      []string // elements, members, fields, fields with values, members with scores
 	back       bool     // at the end of a list, or in descending order
 	toBack     bool     // LMOVE: to the end
 	counted    bool     // a pop with a count, which is answered by an array
 	zset       zOptions
-	shown      string // the code of a reply that is an array of bulk strings, in canonical order where it has none
+	fields     []field // BITFIELD
+	shown      string  // the code of a reply that is an array of bulk strings, in canonical order where it has none
 
 	deadline deadlineRule
 	ms       int64 // setAfter: ms from now; setAt: unix ms
@@ -337,6 +343,9 @@ func (in *input) parse(op *Operation) error {
 // parseOther parses the commands on several keys, and on types other than strings.
 func (in *input) parseOther() error { // calls each by its name: through a list of them, every input would escape to the heap
 	known, err := in.parseSeveral()
+	if !known {
+		known, err = in.parseBitmap()
+	}
 	if !known {
 		known, err = in.parseHash()
 	}

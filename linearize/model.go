@@ -232,6 +232,8 @@ func (in *input) applyString(after states, v value) states {
 		}
 		v.present, v.text = true, setRange(v.text, int(in.start), in.text)
 		return in.accept(after, v, Int(int64(len(v.text))))
+	case kindGetBit, kindBitCount, kindGetFields, kindSetBit, kindFields:
+		return in.applyBitmap(after, v)
 	case kindIncr:
 		return in.applyIncr(after, v)
 	case kindExpire:

@@ -1,6 +1,7 @@
 package linearize
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -274,8 +275,121 @@ func runString(e *entry, ok bool, name string, args []string) (Reply, bool) {
 	case "GETSET", "SET": // SET with GET
 		*e = entry{text: args[0]}
 		return old, true
+	case "GETBIT":
+		at, _ := strconv.Atoi(args[0])
+		return Int(int64(digits(e.text)(at) - '0')), ok
+	case "BITCOUNT":
+		return Int(int64(strings.Count(spelled(e.text), "1"))), ok
+	case "SETBIT":
+		at, _ := strconv.Atoi(args[0])
+		was := digits(e.text)(at)
+		e.text = withDigits(e.text, at, args[1])
+		return Int(int64(was - '0')), true
+	case "BITFIELD":
+		return runFields(e, ok, args)
 	}
 	panic("no reference for " + name)
+}
+
+// spelled is a string as the digits of its bits.
+func spelled(text string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		fmt.Fprintf(&b, "%08b", text[i])
+	}
+	return b.String()
+}
+
+// digits gives the digit of each bit.
+func digits(text string) func(at int) byte {
+	all := spelled(text)
+	return func(at int) byte {
+		if at >= len(all) {
+			return '0'
+		}
+		return all[at]
+	}
+}
+
+// withDigits is a string of which some bits, from one on, are replaced.
+func withDigits(text string, at int, by string) string {
+	all := spelled(text)
+	for len(all) < at+len(by) {
+		all += "00000000"
+	}
+	all = all[:at] + by + all[at+len(by):]
+	out := ""
+	for ; all != ""; all = all[8:] {
+		n, _ := strconv.ParseUint(all[:8], 2, 8)
+		out += string([]byte{byte(n)})
+	}
+	return out
+}
+
+// runFields is BITFIELD of unsigned fields of eight bits, and of signed ones of four.
+func runFields(e *entry, ok bool, args []string) (Reply, bool) {
+	var replies []Reply
+	mode := "WRAP"
+	for len(args) > 0 {
+		if args[0] == "OVERFLOW" {
+			mode, args = args[1], args[2:]
+			continue
+		}
+		width, least, most := 8, 0, 255
+		if args[1] == "i4" {
+			width, least, most = 4, -8, 7
+		}
+		at, _ := strconv.Atoi(strings.TrimPrefix(args[2], "#"))
+		if strings.HasPrefix(args[2], "#") {
+			at *= width
+		}
+		read := ""
+		for i := range width {
+			read += string(digits(e.text)(at + i))
+		}
+		wide, _ := strconv.ParseUint(read, 2, 64)
+		old := int(wide)
+		if old > most {
+			old -= most - least + 1
+		}
+		if args[0] == "GET" {
+			replies, args = append(replies, Int(int64(old))), args[3:]
+			continue
+		}
+		e.text, ok = withDigits(e.text, at, read), true // it grows
+		n, _ := strconv.Atoi(args[3])
+		if args[0] == "INCRBY" {
+			n += old
+		}
+		fits := true
+		for n < least || n > most {
+			switch {
+			case mode == "FAIL":
+				fits = false
+				n = old
+			case mode == "SAT" && n > most:
+				n = most
+			case mode == "SAT":
+				n = least
+			case n > most:
+				n -= most - least + 1
+			default:
+				n += most - least + 1
+			}
+		}
+		switch {
+		case !fits:
+			replies = append(replies, Nil())
+		case args[0] == "INCRBY":
+			replies = append(replies, Int(int64(n)))
+		default:
+			replies = append(replies, Int(int64(old)))
+		}
+		text := fmt.Sprintf("%0*b", width, (n+256)%256)
+		e.text = withDigits(e.text, at, text[len(text)-width:])
+		args = args[4:]
+	}
+	return Array(replies...), ok
 }
 
 func runHash(e *entry, name string, args []string) Reply {

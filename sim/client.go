@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"godwit/engine/key"
 	"godwit/engine/resp"
 	"godwit/engine/slot"
 	"godwit/linearize"
@@ -133,7 +134,8 @@ type try struct {
 	id     linearize.ID
 	slot   slot.Slot
 	argv   []string
-	waited bool // for a key
+	waited bool           // for a key
+	found  key.Generation // the wide collection that it found while its slot moved; zero if there was none
 }
 
 func (t *try) done(v resp.Value, err error) { t.c.answered(t.conn, t.id, v, err) }
@@ -141,6 +143,9 @@ func (t *try) done(v resp.Value, err error) { t.c.answered(t.conn, t.id, v, err)
 func (t *try) ran() {
 	t.waited = t.conn.session.WaitsForKey()
 	t.c.w.cover.ran(t.conn.to, t.slot, t.argv)
+	if t.dropped() {
+		t.c.w.cover.droppedWide(t.slot)
+	}
 }
 
 func (t *try) left(v resp.Value) {

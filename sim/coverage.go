@@ -21,7 +21,9 @@ type coverage struct {
 	writes map[slot.Slot]int // since the start of the move
 	// changed has the types, as bits, that were written to while changes of the slot were being sent.
 	changed map[slot.Slot]int
-	struck  map[slot.Slot]strike
+	// ranged has the slots in which a wide collection was dropped while changes were tracked.
+	ranged map[slot.Slot]bool
+	struck map[slot.Slot]strike
 }
 
 // strike is the latest crash within a move of a slot.
@@ -51,7 +53,7 @@ func Steps() []string {
 func Roles() []string { return []string{"source", "target", "both"} }
 
 func newCoverage() coverage {
-	return coverage{hits: map[Hit]int{}, writes: map[slot.Slot]int{}, changed: map[slot.Slot]int{}, struck: map[slot.Slot]strike{}}
+	return coverage{hits: map[Hit]int{}, writes: map[slot.Slot]int{}, changed: map[slot.Slot]int{}, ranged: map[slot.Slot]bool{}, struck: map[slot.Slot]strike{}}
 }
 
 // operated notes the tables that a target has on its disk.
@@ -80,6 +82,7 @@ func (c *coverage) recorded(p *process, sl slot.Slot, old, r cluster.Record) {
 	case r.State == cluster.Importing && old.State != cluster.Importing && old.State != cluster.Prepared:
 		c.writes[sl] = 0
 		delete(c.changed, sl)
+		delete(c.ranged, sl)
 		delete(c.struck, sl)
 	case r.State == cluster.Serving && old.State == cluster.Prepared:
 		c.cutovers++

@@ -48,6 +48,17 @@ func (c *coverage) arrived(w *world, sl slot.Slot) {
 		}
 	}
 	delete(c.changed, sl)
+	if c.ranged[sl] {
+		w.nemesis.mark(markRangeDelete)
+	}
+	delete(c.ranged, sl)
+}
+
+// droppedWide notes that a wide collection was dropped while its slot moved.
+func (c *coverage) droppedWide(sl slot.Slot) {
+	if _, moving := c.writes[sl]; moving {
+		c.ranged[sl] = true
+	}
 }
 
 // executed notes how an EXEC was answered by a node with a record of the slot.

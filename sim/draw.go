@@ -23,6 +23,9 @@ func (e errand) words() []string {
 // shareFiller is the part of the operations that go to the filler.
 const shareFiller = 0.15
 
+// shareWide is the part of the operations on a slot that go to its wide key, beside its turn: there is one such slot in few runs.
+const shareWide = 0.2
+
 // drawErrand draws what a client does with a slot, by weight.
 func (w *world) drawErrand(d dice, slot int) errand {
 	k := w.keys
@@ -43,6 +46,9 @@ func (w *world) drawErrand(d dice, slot int) errand {
 		kinds -= mortals
 	}
 	i := d.IntN(kinds)
+	if k.hot[slot][0].kind == wide && d.chance(shareWide) {
+		i = 0
+	}
 	names := k.use(slot, i, w.history.Recorder)
 	h := &k.hot[slot][i]
 	if d.chance(s.transactions) {
@@ -94,6 +100,10 @@ func (w *world) drawCommand(d dice, h *hotKey, names []string) []string {
 		return w.drawGroup(d, h, names, read, n)
 	case fading:
 		return w.drawFading(d, h, name, read, n)
+	case bitmaps:
+		return w.drawBitmap(d, name, read, n)
+	case wide:
+		return w.drawWide(d, h, name, read, n)
 	default:
 		return w.drawRegister(name, read, n)
 	}
@@ -117,6 +127,29 @@ func (w *world) drawRegister(name string, read bool, n int) []string {
 		return []string{"SETNX", name, k.unique()}
 	default:
 		return []string{"GETDEL", name}
+	}
+}
+
+// drawBitmap draws a command on the bits of a short string. Most of them tell what was there before; one field is only counted.
+func (w *world) drawBitmap(d dice, name string, read bool, n int) []string {
+	bit := func() string { return strconv.Itoa(d.IntN(24)) } // before the counter
+	switch {
+	case read && n < 35:
+		return []string{"GETBIT", name, bit()}
+	case read && n < 60:
+		return []string{"BITCOUNT", name}
+	case read && n < 75:
+		return []string{"BITFIELD", name, "GET", "u24", "0", "GET", "u16", "24"}
+	case read:
+		return []string{"GET", name}
+	case n < 50:
+		return []string{"SETBIT", name, bit(), pick(d, "0", "1")}
+	case n < 75:
+		return []string{"BITFIELD", name, "INCRBY", "u16", "24", "1"}
+	case n < 90:
+		return []string{"BITFIELD", name, "SET", "u5", bit(), strconv.Itoa(d.IntN(32)), "OVERFLOW", "SAT", "INCRBY", "i4", bit(), "3"}
+	default:
+		return []string{"DEL", name}
 	}
 }
 

@@ -254,9 +254,53 @@ func milliseconds(t time.Duration) string { return strconv.FormatInt(t.Milliseco
 // shortestWait is the shortest that a command may wait for a key.
 const shortestWait = 10 * time.Millisecond
 
+// wideTypes is how many types a wide collection can have: hash, list or set.
+const wideTypes = 3
+
+// dropsByRange is up to how many elements a node deletes one by one; more it drops by one range delete. A wide collection is filled with wideSize.
+const (
+	dropsByRange = 512
+	wideSize     = dropsByRange + 8
+)
+
+// drawWide draws a command on a collection that comes and goes as a whole. More often than not it goes when it is there.
+func (w *world) drawWide(d dice, h *hotKey, name string, read bool, n int) []string {
+	t := h.types[0]
+	switch {
+	case read && n < 20:
+		return wholeRead(t, name)
+	case read:
+		return []string{[...]string{typeHash: "HLEN", typeList: "LLEN", typeSet: "SCARD"}[t], name}
+	case n < 45:
+		return w.fillWide(t, name)
+	case n < 60:
+		return w.drawTyped(d, h, t, name, false, d.IntN(100))
+	case n < 72 && w.swarm.expiry:
+		return []string{"PEXPIRE", name, milliseconds(d.between(time.Millisecond, 200*time.Millisecond))}
+	case n < 80 && w.swarm.expiry:
+		return []string{"SET", name, w.keys.unique(), "PX", milliseconds(d.between(time.Millisecond, 100*time.Millisecond))}
+	default:
+		return []string{pick(d, "DEL", "UNLINK"), name}
+	}
+}
+
+// fillWide is a command that adds all the elements of a wide collection, unique ones, or sets all its fields.
+func (w *world) fillWide(t keyType, name string) []string {
+	argv := append(make([]string, 0, 2+2*wideSize), [...]string{typeHash: "HSET", typeList: "RPUSH", typeSet: "SADD"}[t], name)
+	value := w.keys.unique()
+	for i := range wideSize {
+		element := value + strconv.Itoa(i)
+		if t == typeHash {
+			argv = append(argv, "w"+strconv.Itoa(i))
+		}
+		argv = append(argv, element)
+	}
+	return argv
+}
+
 // drawBlocking draws a command that waits until a key has something to take, nil if none of the keys is of such a type.
 func (w *world) drawBlocking(d dice, h *hotKey, names []string) []string {
-	if h.kind == changing || h.kind == fading {
+	if h.kind == changing || h.kind == fading || h.kind == wide {
 		return nil
 	}
 	wait := strconv.FormatFloat(d.between(shortestWait, pick(d, 300*time.Millisecond, time.Second)).Seconds(), 'f', 3, 64)

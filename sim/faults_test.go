@@ -119,7 +119,7 @@ func testMarks(t *testing.T, s swarm, each, during time.Duration, marks []string
 // that there are marks for.
 func TestClientMarks(t *testing.T) {
 	s := crashSwarm()
-	s.kinds, s.transactions, s.blocking, s.returns = withAll, 0.4, 0.4, 0.5
+	s.kinds, s.wide, s.transactions, s.blocking, s.returns = withAll, 1, 0.4, 0.4, 0.5
 	s.clients, s.slots, s.rush, s.latency = 10, 5, 2*time.Millisecond, time.Millisecond
 	s.driver.Source.LagKeys, s.driver.Source.Rounds = 1, 10
 	testMarks(t, s, 80*time.Millisecond, 20*time.Second, clientMarks())

@@ -74,6 +74,8 @@ const (
 	changing keyKind = 'c' // of any type, one after another
 	groups   keyKind = 'g' // several keys of several types, which commands touch together
 	fading   keyKind = 'y' // collections that expire
+	bitmaps  keyKind = 'v' // a string of which bits are written
+	wide     keyKind = 'w' // a collection that is filled with more elements than are deleted one by one
 )
 
 // keyType is the type that a key mostly has.
@@ -104,6 +106,8 @@ func typesOf(kind keyKind, slot int) []keyType {
 		return []keyType{typeSorted}
 	case fading:
 		return []keyType{typeHash + keyType(slot)%4}
+	case wide:
+		return []keyType{typeHash + keyType(slot)%wideTypes}
 	case batch:
 		return []keyType{typeString, typeString, typeString}
 	case groups:
@@ -121,6 +125,7 @@ const (
 	withSorted
 	withChanging
 	withGroups
+	withBitmaps
 	withAll = 1<<iota - 1
 )
 
@@ -130,7 +135,7 @@ func kindsOf(s *swarm) []keyKind {
 		return []keyKind{register, register, text, counter, batch, mortal, mortal}
 	}
 	kinds := []keyKind{register, text, batch}
-	for i, kind := range []keyKind{hashes, lists, sets, ranks, changing, groups} {
+	for i, kind := range []keyKind{hashes, lists, sets, ranks, changing, groups, bitmaps} {
 		if s.kinds&(1<<i) != 0 {
 			kinds = append(kinds, kind)
 		}
@@ -146,6 +151,9 @@ const (
 	unknownPerBatch = 3
 )
 
+// opsPerWide is after how many operations a wide key is left for its successor. What is left of it moves with the slot from then on.
+const opsPerWide = 40
+
 // mortals is how many of the hot keys of a slot, the last ones, have values that expire.
 const mortals = 2
 
@@ -158,6 +166,9 @@ func newKeyspace(s *swarm) *keyspace {
 			continue
 		}
 		var hot []hotKey
+		if s.wide > 0 && len(k.slots) == 0 {
+			hot = append(hot, hotKey{kind: wide, types: typesOf(wide, s.wide)})
+		}
 		for _, kind := range kindsOf(s) {
 			hot = append(hot, hotKey{kind: kind, types: typesOf(kind, len(k.slots))})
 		}
@@ -200,6 +211,9 @@ func (k *keyspace) use(slot, i int, rec *linearize.Recorder) []string {
 	ops, unknown := opsPerKey, linearize.RetireAfter
 	if len(h.types) > 1 {
 		ops, unknown = opsPerBatch, unknownPerBatch
+	}
+	if h.kind == wide {
+		ops = opsPerWide
 	}
 	h.ops++
 	worn := h.ops > ops

@@ -64,8 +64,9 @@ const (
 	markWaitInVain    = "wait in vain"
 	markWaitMoved     = "wait moved" // at a cutover
 	// Moves.
-	markTable      = "table sent"            // is whole and durable at the target
-	markTableBuilt = "table made of records" // by the target, of a message of the base
+	markTable       = "table sent"             // is whole and durable at the target
+	markTableBuilt  = "table made of records"  // by the target, of a message of the base
+	markRangeDelete = "range delete in a move" // of a collection of many elements, and the slot arrived
 	// Operators.
 	markPaused       = "job paused"
 	markResumed      = "job resumed"
@@ -98,6 +99,7 @@ func verbsMarks() []string {
 // clientMarks lists what clients must have met.
 func clientMarks() []string {
 	marks := []string{markExecInMove, markExecMoved, markWatchChanged, markWatchLeft, markWatchReturned, markWaitServed, markWaitInVain, markWaitMoved}
+	marks = append(marks, markRangeDelete)
 	for _, name := range keyTypes {
 		marks = append(marks, markChanges+name)
 	}

@@ -483,6 +483,9 @@ func (c *conn) execute(k *call) {
 		c.served = append(c.served, served{call: k, since: n.w.now, more: true})
 	}
 	c.served = append(c.served, served{call: k, since: n.w.now})
+	if k.try != nil {
+		k.try.arrives()
+	}
 	n.packet = append(append(n.packet[:0], k.ahead...), k.args)
 	all := n.packet
 	for all = all[c.session.ExecuteAll(all):]; len(all) > 0; all = all[c.session.ExecuteAll(all):] {

@@ -91,7 +91,7 @@ func (s *swarm) settings() []setting {
 		{"wipes", &s.wipes, 0, ever}, {"asking", &s.asking, 0, chance},
 		{"flush", &s.flush, 0, chance},
 		{"think", &s.think, 1e-4, ever}, {"rush", &s.rush, 1e-4, ever}, {"patience", &s.patience, 1e-3, ever}, {"expiry", &s.expiry, 0, 1},
-		{"kinds", &s.kinds, 0, withAll}, {"transactions", &s.transactions, 0, chance}, {"blocking", &s.blocking, 0, chance},
+		{"kinds", &s.kinds, 0, withAll}, {"wide", &s.wide, 0, wideTypes}, {"transactions", &s.transactions, 0, chance}, {"blocking", &s.blocking, 0, chance},
 		{"jobs", &s.jobs, 1e-3, ever}, {"cancels", &s.cancels, 0, chance}, {"flushes", &s.flushes, 0, chance}, {"maps", &s.maps, 0, ever},
 		{"returns", &s.returns, 0, chance}, {"verbs", &s.verbs, 0, chance}, {"held-prepares", &s.heldPrepares, 0, chance}, {"sweep", &s.sweep, 0, ever},
 		{"settled", &s.settled, 0, 1}, {"park", &s.park, 0, ever}, {"parked", &s.parked, 0, most},

@@ -68,6 +68,8 @@ type swarm struct {
 	expiry      bool
 	// kinds are those of keys beside strings: see keyspace.go. 0: strings only.
 	kinds int
+	// wide is the type of a collection in one of the slots that has more elements than are deleted one by one, as a number from 1; 0: there is none.
+	wide int
 	// transactions and blocking are the chances that an operation is a transaction, and that one on a list or a sorted set is a command that waits
 	// until there is something to take.
 	transactions, blocking float64
@@ -245,6 +247,9 @@ func rollSwarm(d dice) swarm {
 		s.kinds = withAll
 	default:
 		s.kinds = 1 + d.IntN(withAll)
+	}
+	if d.chance(0.12) { // its moves take long
+		s.wide = 1 + d.IntN(wideTypes)
 	}
 	s.transactions = pick(d, 0, 0.1, 0.3)
 	s.blocking = pick(d, 0, 0.15, 0.4)

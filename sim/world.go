@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"godwit/engine/data"
 	"godwit/engine/slot"
 	"godwit/engine/store"
 )
@@ -38,6 +39,7 @@ type world struct {
 
 	// lostClients counts operations of unknown outcome: each leaves its client number behind.
 	lostClients int
+	wideTx      data.Tx // reads wide keys, for coverage
 	history     *history
 	caches      *store.Caches
 	room        *room

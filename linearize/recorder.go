@@ -147,6 +147,24 @@ func (r *Recorder) end(id ID, outcome Outcome, reply Reply, at int64) error {
 	return nil
 }
 
+// Forget takes back what an operation was answered, because all that has come of it may have been lost for good: a read is left out, a write may have taken
+// effect or not. It returns the operation. One that failed, or that has not ended, stays as it is.
+func (r *Recorder) Forget(id ID) (Operation, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if id < 0 || int(id) >= r.len() {
+		return Operation{}, fmt.Errorf("%w: no operation %d", ErrRecorder, id)
+	}
+	op := &r.pages[id/pageOps][id%pageOps].op
+	if op.Outcome == Ok {
+		op.Return, op.Outcome, op.Reply = Open, Unknown, Reply{}
+		for _, key := range op.Changes() {
+			r.unknown[key]++
+		}
+	}
+	return *op, nil
+}
+
 // Event records something that the picture shall show.
 func (r *Recorder) Event(e Event) {
 	r.mu.Lock()

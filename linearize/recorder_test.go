@@ -123,3 +123,42 @@ func TestRecorderConcurrent(t *testing.T) {
 		t.Error("the histories differ")
 	}
 }
+
+// TestForget takes answers back: what was read does not count any more, what was written may be gone, or not. What had failed stays so.
+func TestForget(t *testing.T) {
+	r := linearize.NewRecorder(0)
+	set := begin(t, r, command(t, 1, 10, "SET", "k", "v"))
+	must(t, r.End(set, linearize.Status("OK"), 11))
+	get := begin(t, r, command(t, 1, 20, "GET", "k"))
+	must(t, r.End(get, linearize.Bulk("v"), 21))
+	moved := begin(t, r, command(t, 1, 30, "SET", "k", "w"))
+	must(t, r.End(moved, linearize.Error("MOVED 5 node:1"), 31))
+	gone := begin(t, r, command(t, 1, 40, "GET", "k"))
+	must(t, r.End(gone, linearize.Nil(), 41))
+	verdict := func(want linearize.Result) {
+		t.Helper()
+		if v, err := linearize.Check(r.History(), linearize.Options{}); err != nil || v.Result != want {
+			t.Errorf("%v (%v), want %v", v, err, want)
+		}
+	}
+	verdict(linearize.Illegal)
+	if op, err := r.Forget(set); err != nil || op.Cmd != "SET" || op.Outcome != linearize.Unknown {
+		t.Errorf("forgot %v (%v)", op, err)
+	}
+	verdict(linearize.Illegal) // somebody has read it
+	for _, id := range []linearize.ID{get, moved} {
+		if _, err := r.Forget(id); err != nil {
+			t.Error(err)
+		}
+	}
+	verdict(linearize.Linearizable)
+	if n := r.UnknownMutations("k"); n != 1 {
+		t.Errorf("%d unknown mutations, want 1", n)
+	}
+	if h := r.History(); h.Operations[2].Outcome != linearize.Fail {
+		t.Errorf("what was sent elsewhere is %v", h.Operations[2])
+	}
+	if _, err := r.Forget(4); !errors.Is(err, linearize.ErrRecorder) {
+		t.Errorf("an operation that nobody began: %v", err)
+	}
+}

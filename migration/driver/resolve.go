@@ -65,14 +65,29 @@ func (r *resolving) did(text string) {
 	r.d.node.Store().WhenDurable(r.d.node.Store().Last(), func() { r.done(text, nil) })
 }
 
+// resolveAsks is how often the other side is asked before it counts as silent. The first question can go into a connection of before its last start, and
+// would be all that is known of a node that is well.
+const resolveAsks = 3
+
+// ask asks the other side, again if no answer comes. done is not called once this node is closed.
+func (r *resolving) ask(other cluster.NodeID, m migration.Message, asks int, done func(migration.Reply, error)) {
+	d := r.d
+	d.call(other, env.Control, &m, func(reply migration.Reply, err error) {
+		switch {
+		case d.isClosed():
+		case err != nil && asks > 1:
+			d.env.Clock.AfterFunc(d.cfg.Source.RetryMin, func() { r.ask(other, m, asks-1, done) })
+		default:
+			done(reply, err)
+		}
+	})
+}
+
 // askSource asks the source of an import what became of it.
 func (r *resolving) askSource(rec cluster.Record) {
 	d := r.d
 	m := migration.Message{Kind: migration.MsgAsk, Slot: r.slot, Job: rec.Job, Attempt: rec.Attempt, Epoch: rec.Epoch}
-	d.call(rec.Job.Node, env.Control, &m, func(reply migration.Reply, err error) {
-		if d.isClosed() {
-			return
-		}
+	r.ask(rec.Job.Node, m, resolveAsks, func(reply migration.Reply, err error) {
 		if err == nil && reply.Kind != migration.ReplyRefused { // refused: by another directory, so that the source's is gone
 			d.asked(m, reply)
 			r.done("", fmt.Errorf("node %s answers (%s): nothing is to be resolved, the slot goes on by itself", r.other, reply.Kind))
@@ -113,10 +128,7 @@ func (r *resolving) askTarget(s *sourceSlot, rec cluster.Record) {
 		return
 	}
 	m := migration.Message{Kind: migration.MsgCommit, Slot: r.slot, Job: rec.Job, Attempt: rec.Attempt, Epoch: rec.Epoch}
-	d.call(rec.Peer, env.Control, &m, func(reply migration.Reply, err error) {
-		if d.isClosed() {
-			return
-		}
+	r.ask(rec.Peer, m, resolveAsks, func(reply migration.Reply, err error) {
 		if err == nil && reply.Kind == migration.ReplyCommitted {
 			s.post(migration.EvReply{Message: m.Kind, Attempt: m.Attempt, Reply: reply})
 			r.done("", fmt.Errorf("node %s answers: it serves slot %d, and the job goes on by itself", r.other, r.slot))

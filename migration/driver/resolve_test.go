@@ -156,6 +156,32 @@ func TestResolveRefusedWhileTheOtherAnswers(t *testing.T) {
 	}
 }
 
+// TestResolveAsksAgain: the other side is not taken for lost because one question, or its answer, went astray.
+func TestResolveAsksAgain(t *testing.T) {
+	w, m, job := handoff(t, 5, prepared)
+	source, target := w.nodes[0], w.nodes[1]
+	questions := 0
+	w.silent = func(_ *node, args [][]byte) bool {
+		msg, err := migration.DecodeMessage(args[len(args)-1])
+		if err != nil {
+			return false
+		}
+		if msg.Kind == migration.MsgAsk {
+			questions++
+			return questions < 3
+		}
+		return msg.Kind == migration.MsgPrepare || msg.Kind == migration.MsgCommit // the handoff stands still
+	}
+	if got := w.resolve(target, "ABORT", source); !strings.Contains(got, "answers") {
+		t.Errorf("after %d questions: %s", questions, got)
+	}
+	w.silent = nil
+	if st := w.ended(source, job); st.State != engine.JobSuccess {
+		t.Errorf("the job ended as %+v", st)
+	}
+	m.check(w, target)
+}
+
 // TestResolveAtSource: a target that is lost after the source has decided, before or after it heard of that. The source serves its copy again, or gives it
 // up; a target that comes back and served stops.
 func TestResolveAtSource(t *testing.T) {

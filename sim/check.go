@@ -49,6 +49,7 @@ func (o *observer) Served(sl slot.Slot, write bool) {
 	if write {
 		o.p.w.cover.wrote(sl)
 		o.p.w.nemesis.wrote(o.p, sl)
+		o.p.w.nemesis.faults.served(o.p, sl)
 	}
 }
 
@@ -67,6 +68,7 @@ func (o *observer) Recorded(sl slot.Slot, r cluster.Record) {
 	w.checks.pauses.recorded(p, sl)
 	w.cover.recorded(p, sl, old, r)
 	w.nemesis.recorded(p, sl, r)
+	w.nemesis.faults.recorded(p, sl, r)
 	w.oper.recorded(p, sl, r)
 	w.points.reach(p, "records "+r.State.String())
 }

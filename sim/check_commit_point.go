@@ -7,7 +7,7 @@ import (
 )
 
 // durable keeps account of which ownership records are known to have reached the disks, and checks two properties with it.
-// "commit-point": a target serves a slot that moves to it only when the source's release of it is durable; that sync is
+// "commit-point": a target serves a slot that moves to it only when the source's release of it is durable, or the source is lost for good; that sync is
 // what decides the move. "kept-copy": a source deletes its copy only when the new owner's ownership is durable.
 type durable struct {
 	w *world
@@ -47,6 +47,9 @@ func (d *durable) recorded(p *process, sl slot.Slot, old, r cluster.Record) {
 			return
 		}
 		d.settle(source)
+		if source.lost { // and an operator has said so
+			return
+		}
 		if d.released[source.index][sl] < r.Epoch {
 			d.w.violate("commit-point", "node %d serves a slot that node %d has not durably released: %s; there: %s",
 				p.index, source.index, recordOf(sl, r), recordOf(sl, source.record(sl)))

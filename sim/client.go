@@ -232,6 +232,7 @@ func (c *client) answered(conn *conn, id linearize.ID, v resp.Value, err error) 
 		return
 	}
 	w.must(w.history.End(id, reply, int64(w.now)))
+	w.nemesis.faults.answered(conn.to, w.keys.slots[c.slot], id)
 	if reply.Outcome() == linearize.Ok {
 		if reply.Kind == linearize.ErrorReply && !expected(reply.Text) {
 			w.violate("replies", "%q was answered %s", c.argv, v)

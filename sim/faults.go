@@ -15,6 +15,7 @@ type faults struct {
 	n      *nemesis
 	dice   dice
 	wiping *process // which is drained, to lose its disk; nil if none is
+	losing *loss    // nil if no machine is lost or about to be
 }
 
 // begin starts the faults that the swarm has drawn.
@@ -28,6 +29,7 @@ func (f *faults) begin() {
 	f.every(s.flips, f.flip)
 	f.every(s.swaps, f.swap)
 	f.every(s.wipes, f.wipe)
+	f.every(s.losses, f.lose)
 	f.every(s.busies, f.busy)
 	if s.drift > 0 {
 		f.drift()
@@ -51,6 +53,9 @@ func (f *faults) every(mean time.Duration, strike func()) {
 func (f *faults) heal() {
 	w := f.n.w
 	w.net.slow, w.net.swapped = nil, nil
+	if f.losing != nil {
+		f.losing.severed = nil
+	}
 	for _, p := range w.procs {
 		p.setDrift(0)
 		p.wallDrift = p.drifted()
@@ -72,7 +77,7 @@ func (f *faults) machine() *process {
 // stall makes a node stand still, as a long garbage collection does: what it would do, and what arrives, waits.
 func (f *faults) stall() {
 	p, d := f.machine(), f.dice.between(200*time.Millisecond, pick(f.dice, 400*time.Millisecond, time.Second, 3*time.Second))
-	if p == nil || !f.n.w.plan.act("stall", "node ", p.index, " ", d) {
+	if p == nil || f.n.w.oper.vouching != nil || !f.n.w.plan.act("stall", "node ", p.index, " ", d) {
 		return
 	}
 	p.stall(d)
@@ -181,7 +186,7 @@ func (f *faults) swap() {
 	a := d.IntN(len(w.procs))
 	b := (a + 1 + d.IntN(len(w.procs)-1)) % len(w.procs)
 	long := d.between(200*time.Millisecond, 1500*time.Millisecond)
-	if !w.plan.act("swap", a, " and ", b) {
+	if w.oper.vouching != nil || !w.plan.act("swap", a, " and ", b) {
 		return
 	}
 	w.net.swap(w.procs[a], w.procs[b])

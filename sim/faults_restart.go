@@ -6,6 +6,7 @@ import (
 
 	"godwit/engine/cluster"
 	"godwit/engine/resp"
+	"godwit/engine/slot"
 	"godwit/migration/driver"
 )
 
@@ -89,7 +90,7 @@ func (p *process) oldMap(again bool) {
 // empty one and is given its id, and a map of the time when it served.
 func (f *faults) wipe() {
 	p := f.machine()
-	if p == nil || f.wiping != nil || p.nameless || !f.n.w.plan.act("wipe", "node ", p.index) {
+	if p == nil || f.wiping != nil || f.losing != nil || p.nameless || !f.n.w.plan.act("wipe", "node ", p.index) {
 		return
 	}
 	f.wipeOf(p)
@@ -132,11 +133,14 @@ func (f *faults) drain(until time.Duration) {
 
 // idle reports that the machine's records are needed by nobody: it serves no slot, and is no party to a move. Of moves it may only
 // be the source of such as have come to their end.
-func (p *process) idle() bool {
-	if !p.ended() {
-		return false
-	}
+func (p *process) idle() bool { return p.ended() && p.keepsOnly(slot.Count) }
+
+// keepsOnly is idle without regard to one slot, and to what jobs have still to do.
+func (p *process) keepsOnly(but slot.Slot) bool {
 	for _, sl := range p.w.keys.slots {
+		if sl == but {
+			continue
+		}
 		if r := p.record(sl); r.State != cluster.None && (r.State != cluster.Released || !r.DataGone) {
 			return false
 		}

@@ -132,6 +132,14 @@ func TestVerbsMarks(t *testing.T) {
 	testMarks(t, s, 100*time.Millisecond, 8*time.Second, verbsMarks())
 }
 
+// TestLossMarks loses parties of moves for good, and has operators resolve what is left, and what goes on by itself.
+func TestLossMarks(t *testing.T) {
+	s := crashSwarm()
+	s.losses, s.resolves, s.slots, s.clients, s.restart = 500*time.Millisecond, 0.3, 4, 6, 20*time.Millisecond
+	s.driver.Source.PauseDeadline = 40 * time.Millisecond
+	testMarks(t, s, 300*time.Millisecond, 40*time.Second, lossMarks())
+}
+
 // TestMoveMarks moves slots as tables that the source has built, which operators ask for, and as records of which the target builds some.
 func TestMoveMarks(t *testing.T) {
 	s := crashSwarm()
@@ -175,7 +183,7 @@ func TestFaults(t *testing.T) {
 		})
 	}
 	for _, m := range Marks() {
-		if !tested[m] && !slices.Contains(slices.Concat(clientMarks(), verbsMarks(), moveMarks()), m) {
+		if !tested[m] && !slices.Contains(slices.Concat(clientMarks(), verbsMarks(), moveMarks(), lossMarks()), m) {
 			t.Errorf("the mark %q has no test", m)
 		}
 	}

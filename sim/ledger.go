@@ -44,6 +44,23 @@ func (h *history) Fail(id linearize.ID, at int64) error {
 	return h.Recorder.Fail(id, at)
 }
 
+// forget takes back what a client was told of an operation, of which nothing is left: it may have happened or not. Nothing is known of its keys any more without a
+// search.
+func (h *history) forget(id linearize.ID) {
+	op, err := h.Recorder.Forget(id)
+	h.ledger.w.must(err)
+	words := append([]string{op.Key}, op.Args...)
+	for _, argv := range op.Commands {
+		words = append(words, argv...)
+	}
+	for _, word := range words {
+		if a := h.ledger.accounts[word]; a != nil {
+			a.sure = false
+			a.others.last, a.others.ever = h.ledger.w.now, true
+		}
+	}
+}
+
 // ledger knows of each key what clients have been told, as far as that is certain without a search: which write made which
 // value, which of them have certainly taken effect, and what the key is where nothing else was under way. It is told of
 // operations in the order in which they happen. The checkers "sessions", "expiry" and "durability" go by it.

@@ -73,7 +73,14 @@ const (
 	markCutOver      = "job cut over" // after it was held
 	markRolledBack   = "rolled back"  // a slot has come back so
 	markRollbackLate = "rollback too late"
-	markChanges      = "changes of a " // and a type: written to while changes were being sent, and the slot arrived
+	// A party of a move that is lost for good, and what an operator says of it.
+	markLostSource     = "source lost for good"
+	markLostTarget     = "target lost for good"
+	markLostWrites     = "lost after it was written to" // what the other side's copy does not have
+	markResolvedTarget = "resolved at the target"
+	markResolvedSource = "resolved at the source"
+	markResolveRefused = "resolution refused" // the other side answers
+	markChanges        = "changes of a "      // and a type: written to while changes were being sent, and the slot arrived
 )
 
 // Marks lists the kinds of faults that a long run must have seen, in the order of the fault model, and then how records must have come,
@@ -85,11 +92,16 @@ func Marks() []string {
 		markCrash, markCrashMidway, markCrashLoop, markCrashRead, markSeveral, markStall, markBusy, markOldConfig, markNewConfig, markOldMap, markWiped,
 		markAhead, markBack, markFast, markSlow,
 		markLost, markTorn, markSlowSync, markFullDisk, markFailedSync, markReadError, markReadErrorAtStart, markFlip, markFlipAtStart,
-	}, slices.Concat(moveMarks(), verbsMarks(), clientMarks())...)
+	}, slices.Concat(lossMarks(), moveMarks(), verbsMarks(), clientMarks())...)
 }
 
 // moveMarks lists in what forms records must have come to a target, besides message by message.
 func moveMarks() []string { return []string{markTable, markTableBuilt} }
+
+// lossMarks lists what must have come of parties of moves that are lost for good.
+func lossMarks() []string {
+	return []string{markLostSource, markLostTarget, markLostWrites, markResolvedTarget, markResolvedSource, markResolveRefused}
+}
 
 // verbsMarks lists what operators must have told jobs.
 func verbsMarks() []string {

@@ -78,6 +78,7 @@ func Mutants() []Mutant {
 		{mutant.PrepareUnsynced, 300},
 		{mutant.BirthUnasked, 100},
 		{mutant.ClaimMissing, 100},
+		{mutant.ResolveBlind, 100},
 	}
 }
 

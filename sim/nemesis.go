@@ -45,11 +45,16 @@ import (
 // Wiped nodes: one that serves nothing and takes part in no undecided move can lose its disk. It comes back on an empty one, under its old id, and is
 // given its id and a map of the time when it served: it must ask before it serves anything. (What a node serves is lost with its disk: there is one copy.)
 //
+// Lost nodes: a party of a move, which serves nothing else, can be lost for good where the other side cannot end the move by itself: the source when the target is
+// prepared, the target when the source has decided and is not answered. An operator says how it ends; then the machine comes back on an empty disk. What it has told
+// clients since the other side's copy was complete may be lost, nothing else.
+//
 // Clocks: every clock, monotonic ones too, can be fast or slow by up to 5 percent. Wall clocks are off by up to a bound and jump
 // within it, forwards and back, each for itself.
 //
 // Operators: maps are pushed to some nodes or all, with a new version each: true ones, old ones, and such as give slots to
-// anybody. Jobs are started at any time, also for slots that move already, and cancelled.
+// anybody. Jobs are started at any time, also for slots that move already, and cancelled. Handoffs are resolved though the other side lives: that is refused, and while
+// the question is asked neither the links between the two nor the other node fail, since then the operator would be right.
 //
 // What never happens: a disk that lies about a sync or loses what was synced; damage of several bits in what was written last, which cannot be told
 // from a torn write; bytes altered on the wire; two nodes with one id; another secret; a monotonic clock that goes back.

@@ -366,7 +366,11 @@ func (n *network) transmit(k *call, direction int, land doer) {
 	s, d := &n.w.swarm, n.dice
 	from, to := c.ends(direction)
 	delay := 20*time.Microsecond + d.around(s.latency) + n.slowness(from, to)
-	if !n.w.nemesis.over {
+	sure := n.w.oper.vouching.between(from, to)
+	if sure {
+		delay = s.latency
+	}
+	if !n.w.nemesis.over && !sure {
 		loss, late := s.drop, s.late
 		if direction == 1 {
 			loss = s.lostReply
@@ -401,7 +405,7 @@ func (n *network) transmit(k *call, direction int, land doer) {
 		}
 	}
 	at := n.w.now + delay
-	if s.fifo {
+	if s.fifo && !sure {
 		at = max(at, c.floor[direction])
 		c.floor[direction] = at + 1
 	}
@@ -689,6 +693,12 @@ func (n *network) down(p *process) {
 type cut struct{ from, to int }
 
 func (n *network) cutBetween(from, to int) bool {
+	if n.w.nemesis.faults.cuts(from, to) {
+		return true
+	}
+	if n.w.oper.vouching.between(from, to) {
+		return false
+	}
 	for _, c := range n.cuts {
 		if c.from == from && c.to == to {
 			return true

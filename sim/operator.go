@@ -21,14 +21,18 @@ type operator struct {
 	version int64
 	over    bool // starts nothing of itself any more
 	// moved is, for each slot, when it was last asked to move; clients prefer slots that move.
-	moved   []time.Duration
-	jobs    int // accepted
-	verbs   *verbs
+	moved []time.Duration
+	jobs  int // accepted
+	verbs *verbs
+	// vouching is an operator who is wrong about a node; nil if there is none.
+	vouching *vouch
+	// stayed is how many slots of a job an operator has given back to the source, its target being lost.
+	stayed  map[cluster.JobID]int
 	flushed int
 }
 
 func newOperator(w *world) *operator {
-	return &operator{w: w, dice: newDice(w.seed, streamOperator, 0), moved: make([]time.Duration, len(w.keys.slots)), verbs: newVerbs(w)}
+	return &operator{w: w, dice: newDice(w.seed, streamOperator, 0), moved: make([]time.Duration, len(w.keys.slots)), verbs: newVerbs(w), stayed: map[cluster.JobID]int{}}
 }
 
 // moveTime is about how long a move keeps clients interested.
@@ -155,6 +159,9 @@ func (o *operator) start(n int) {
 // move starts a job.
 func (o *operator) move(from, to *process, chosen []int) {
 	w := o.w
+	if l := w.nemesis.faults.losing; l != nil && (from == l.p || to == l.p) {
+		return // it is to have nothing but what it is lost with
+	}
 	var names []string
 	for _, j := range chosen {
 		names = append(names, strconv.Itoa(int(w.keys.slots[j])))
@@ -191,6 +198,9 @@ func (o *operator) recorded(p *process, sl slot.Slot, r cluster.Record) {
 				fn()
 			}
 		})
+	}
+	if halfway(r) && o.dice.chance(s.resolves) {
+		soon(pick(o.dice, 100*time.Microsecond, 3*time.Millisecond), "resolve", func() { o.resolveInVain(p, sl) })
 	}
 	switch {
 	case r.State == cluster.Released && !r.DataGone && o.dice.chance(s.cancels):

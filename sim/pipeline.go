@@ -63,6 +63,7 @@ func (c *client) readAnswered(conn *conn, reads [][]string, ids []linearize.ID, 
 			return
 		}
 		w.must(w.history.End(ids[i], reply, int64(w.now)))
+		w.nemesis.faults.answered(conn.to, w.keys.slots[c.slot], ids[i])
 		replies = append(replies, reply)
 		if reply.Outcome() != linearize.Ok {
 			trouble = reply.Text

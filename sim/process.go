@@ -42,6 +42,7 @@ type process struct {
 	misled                           bool          // reads of its disk have failed in a life before, or returned flipped bits
 	config                           int           // which of the configurations its node has
 	nameless                         bool          // it has lost its disk and must be given its id
+	lost                             bool          // it does not come back before an operator has resolved what it took part in
 	loops                            int           // times that it will still crash while it starts
 	started                          time.Duration // when this life began
 	looped                           bool          // this life is one of those
@@ -100,7 +101,7 @@ func (p *process) syncLatency() time.Duration {
 
 // start opens the node on what its disk holds.
 func (p *process) start() {
-	if p.up || p.w.failed != nil {
+	if p.up || p.lost || p.w.failed != nil {
 		return
 	}
 	p.up = true
@@ -206,6 +207,7 @@ func (p *process) crash(how string) {
 	p.node, p.disk, p.left = nil, left, nil
 	w.net.down(p)
 	w.checks.crashed(p)
+	w.oper.crashed(p)
 	w.after(w.nemesis.restartDelay(), p.start)
 }
 

@@ -27,8 +27,8 @@ import (
 //	keep crash 1 4            of the crashes that are drawn only the first and the fourth happen; without numbers, none
 //
 // Actions are counted from 1 within their class: crash, partition, loss, reset, late, duplicate, stall, busy, slow-link,
-// full-disk, failed-sync, read-error, flip, bad-start, reconfigure, old-map, wipe, swap (faults), job, cancel, map,
-// flush-all (the operator's), client-0, client-1… (operations of that client in the safety phase). Those of a class without a
+// full-disk, failed-sync, read-error, flip, bad-start, reconfigure, old-map, wipe, lose, swap (faults), job, cancel, resolve,
+// map, flush-all (the operator's), client-0, client-1… (operations of that client in the safety phase). Those of a class without a
 // "keep" line happen all.
 type Schedule struct {
 	Seed     uint64
@@ -88,7 +88,7 @@ func (s *swarm) settings() []setting {
 		{"slow-links", &s.slowLinks, 0, ever}, {"full-disks", &s.fullDisks, 0, ever}, {"failed-syncs", &s.failedSyncs, 0, ever},
 		{"swaps", &s.swaps, 0, ever}, {"read-errors", &s.readErrors, 0, ever}, {"flips", &s.flips, 0, ever},
 		{"bad-starts", &s.badStarts, 0, chance}, {"reconfigures", &s.reconfigures, 0, chance}, {"old-maps", &s.oldMaps, 0, chance},
-		{"wipes", &s.wipes, 0, ever}, {"asking", &s.asking, 0, chance},
+		{"wipes", &s.wipes, 0, ever}, {"losses", &s.losses, 0, ever}, {"resolves", &s.resolves, 0, chance}, {"asking", &s.asking, 0, chance},
 		{"flush", &s.flush, 0, chance},
 		{"think", &s.think, 1e-4, ever}, {"rush", &s.rush, 1e-4, ever}, {"patience", &s.patience, 1e-3, ever}, {"expiry", &s.expiry, 0, 1},
 		{"kinds", &s.kinds, 0, withAll}, {"wide", &s.wide, 0, wideTypes}, {"transactions", &s.transactions, 0, chance}, {"blocking", &s.blocking, 0, chance},

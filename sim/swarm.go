@@ -60,6 +60,7 @@ type swarm struct {
 	reconfigures float64       // chance that a start has the other configuration
 	oldMaps      float64       // chance that a node that has started is given an old map
 	wipes        time.Duration // mean time between attempts to wipe a node, 0: none
+	losses       time.Duration // mean time between attempts to lose a party of a move for good, 0: none
 
 	// Clients.
 	asking      float64       // chance that an operation is tried with ASKING at the node where the slot arrives
@@ -79,9 +80,11 @@ type swarm struct {
 	cancels float64       // chance that a job is cancelled, and that one is that has just been decided
 	verbs   float64       // chance that a job is one that operators tell to wait, or to come back
 	returns float64       // chance that a slot is sent back to where it has just come from
-	flushes float64       // chance per turn of the operator, and per job, that a node is told to flush all its data
-	maps    time.Duration // mean time between pushed maps, 0: none
-	settled bool          // a true map is pushed before the liveness phase
+	// resolves is the chance that a handoff that goes on by itself is resolved, which is refused.
+	resolves float64
+	flushes  float64       // chance per turn of the operator, and per job, that a node is told to flush all its data
+	maps     time.Duration // mean time between pushed maps, 0: none
+	settled  bool          // a true map is pushed before the liveness phase
 
 	park   time.Duration
 	parked int           // commands that a slot may park; 0: the default
@@ -235,6 +238,10 @@ func rollSwarm(d dice) swarm {
 	if on(0.3) {
 		s.wipes = pick(d, time.Second, 2*time.Second)
 	}
+	if on(0.3) {
+		s.losses = pick(d, 100*time.Millisecond, 500*time.Millisecond)
+	}
+	s.resolves = pick(d, 0, 0, 0.1, 0.3)
 	if on(0.4) {
 		s.readCrashes = pick(d, 0.1, 0.4)
 	}

@@ -162,6 +162,7 @@ func (t *transaction) answered(c *client, k *call, id linearize.ID, v resp.Value
 		return
 	}
 	w.must(w.history.End(id, reply, int64(w.now)))
+	w.nemesis.faults.answered(conn.to, w.keys.slots[c.slot], id)
 	if reply.Outcome() == linearize.Ok {
 		c.succeed(conn, v)
 		return

@@ -75,5 +75,6 @@ const (
 	ExportNoExpiry   Name = "export-no-expiry"    // keys that are told as commands lose their expiry
 	BlockUnchecked   Name = "block-unchecked"     // a block of a table is taken as it comes
 	TableEarly       Name = "table-early"         // tables are ingested although blocks are missing
+	ResolveBlind     Name = "resolve-blind"       // a handoff is resolved without asking whether the other side lives
 	VerifyGap        Name = "verify-gap"          // a comparison passes over what lies between the chunks of the first side
 )

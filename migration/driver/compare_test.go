@@ -114,6 +114,10 @@ func TestReadOnce(t *testing.T) {
 	if f, s, g := at.taken.pieces(); f != fresh-1 || s != 1 || g != 0 {
 		t.Errorf("after one write the target knows %d pieces, has %d stale ones and %d gaps; want %d, 1 and none", f, s, g, fresh-1)
 	}
+	w.until("the copies are compared", func() bool { return source.stepOf(testSlot) == migration.StepConfirming })
+	if f, st, g := s.tiles.pieces(); f+st != fresh || g != 0 {
+		t.Errorf("after takeover the source compares %d pieces and %d gaps; want the %d pieces of the target, and no gap", f+st, g, fresh)
+	}
 	checkMoved(w, source, target, m, w.ended(source, job))
 	if snapshots, trackers := target.Store().Held(); snapshots != 0 || trackers != 0 || len(at.taken.all)+len(at.proven.all) != 0 {
 		t.Errorf("the target still has %d snapshots, %d trackers and %d tiles", snapshots, trackers, len(at.taken.all)+len(at.proven.all))

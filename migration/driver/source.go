@@ -267,6 +267,7 @@ func (s *sourceSlot) close() {
 	defer s.mu.Unlock()
 	s.closed, s.queue = true, nil
 	s.stream.stop()
+	s.stream.tiles = tiles{}
 }
 
 // execute carries out one effect.
@@ -602,6 +603,7 @@ func (s *sourceSlot) ended() {
 	d := s.d
 	step, _ := s.machine.Now()
 	s.stream.stop()
+	s.stream.tiles = tiles{}
 	if s.keeping != nil {
 		s.keeping.Stop()
 	}

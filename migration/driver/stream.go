@@ -468,11 +468,10 @@ func (s *stream) closeRound() {
 	s.keys, s.walks, s.covers, s.last, s.unsent, s.taken = nil, nil, nil, covered{}, false, store.Changes{}
 }
 
-// stop ends round and tracking.
+// stop ends round and tracking. The tiles stay: the comparison after takeover cuts the slot where they lie.
 func (s *stream) stop() {
 	s.closeRound()
 	s.closeRound() // the mutant walk-over-change keeps a snapshot over the first
-	s.tiles = tiles{}
 	if s.tracker != nil {
 		s.d.node.Store().Untrack(s.tracker)
 		s.tracker = nil

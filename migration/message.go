@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/zeebo/xxh3"
 
@@ -158,8 +159,12 @@ const messageVersion = 1
 //
 // The checksum covers the message on its way; what is wrong before it was computed or after it was checked it cannot see:
 // that is what the running hash and the digests are for.
-func (m *Message) Encode() []byte {
-	b := make([]byte, 8, 66+len(m.Job.Node)+len(m.Body))
+func (m *Message) Encode() []byte { return m.Append(nil) }
+
+// Append appends what Encode returns.
+func (m *Message) Append(dst []byte) []byte {
+	at := len(dst)
+	b := slices.Grow(dst, 66+len(m.Job.Node)+len(m.Body))[:at+8]
 	b = append(b, messageVersion, byte(m.Kind), flagBits(m.Fresh, m.Urgent))
 	b = binary.BigEndian.AppendUint16(b, uint16(m.Slot))
 	b = binary.BigEndian.AppendUint64(b, uint64(m.Job.Incarnation))
@@ -170,7 +175,7 @@ func (m *Message) Encode() []byte {
 	b = append(b, m.Hash[:]...)
 	b = append(append(b, byte(len(m.Job.Node))), m.Job.Node...)
 	b = append(b, m.Body...)
-	binary.BigEndian.PutUint64(b, xxh3.Hash(b[8:]))
+	binary.BigEndian.PutUint64(b[at:], xxh3.Hash(b[at+8:]))
 	return b
 }
 

@@ -57,6 +57,9 @@ func (l *link) call(args [][]byte, timeout time.Duration, done func([]byte, erro
 	c := &call{done: done, given: time.Now(), limit: timeout}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if cap(l.out) == 0 {
+		l.out = l.peers.room.Get()
+	}
 	at := len(l.out)
 	l.out = appendCommand(l.out, args)
 	c.bytes = len(l.out) - at
@@ -277,8 +280,10 @@ func (l *link) write(conn net.Conn, failed chan error) error {
 				return err
 			}
 		}
-		if cap(b) <= 1<<20 {
+		if cap(b) <= keepBuffer {
 			spare = b[:0]
+		} else {
+			l.peers.room.Put(b)
 		}
 		select {
 		case err := <-failed:

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"godwit/engine/env"
+	"godwit/engine/reuse"
 )
 
 // Times and sizes of links.
@@ -26,6 +27,7 @@ const (
 type Peers struct {
 	log  *slog.Logger
 	life life
+	room reuse.Slices // for what links write
 
 	mu        sync.Mutex
 	handshake env.Handshake // nil until Attach

@@ -22,9 +22,9 @@ type kv interface {
 	// flush puts what is visible into files that are read faster than the log.
 	flush() error
 	diskBytes(span key.Span) (uint64, error)
-	// buildTable makes a table of records, which are in the encoding of Chunk.Records. ingest takes files in that hold such tables, all at
-	// once, or returns a batch that does.
-	buildTable(records []byte) ([]byte, error)
+	// buildTable appends a table of records to dst, which is empty; they are in the encoding of Chunk.Records. ingest takes files in that hold such
+	// tables, all at once, or returns a batch that does.
+	buildTable(dst, records []byte) ([]byte, error)
 	ingest(paths []string) (*Batch, error)
 	metrics() string
 	// pressure says why writes are likely to wait soon, "" if they are not.

@@ -208,7 +208,7 @@ func (m *memory) diskBytes(span key.Span) (uint64, error) {
 	return n, nil
 }
 
-func (m *memory) buildTable(records []byte) ([]byte, error) { return records, nil }
+func (m *memory) buildTable(dst, records []byte) ([]byte, error) { return append(dst, records...), nil }
 
 func (m *memory) ingest(paths []string) (*Batch, error) {
 	b := m.newBatch()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -198,9 +199,8 @@ func (p *pebbleKV) diskBytes(span key.Span) (uint64, error) {
 // processor time, and the first reading twice as much. A look at one key costs the more the larger they are.
 const sentBlockBytes = 16 << 10
 
-func (p *pebbleKV) buildTable(records []byte) ([]byte, error) {
-	var out memoryObject
-	out.Grow(len(records)) // more than it comes to
+func (p *pebbleKV) buildTable(dst, records []byte) ([]byte, error) {
+	out := memoryObject(slices.Grow(dst, len(records))) // mostly more than it comes to
 	o := p.options.MakeWriterOptions(len(p.options.Levels)-1, p.db.TableFormat())
 	o.BlockSize, o.IndexBlockSize = sentBlockBytes, sentBlockBytes
 	w := sstable.NewWriter(&out, o)
@@ -217,7 +217,7 @@ func (p *pebbleKV) buildTable(records []byte) ([]byte, error) {
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
-	return out.Bytes(), nil
+	return out, nil
 }
 
 func (p *pebbleKV) ingest(paths []string) (*Batch, error) {

@@ -128,7 +128,7 @@ func ingest(t *testing.T, st *Store, span key.Span, records map[string]string) {
 		g.Drop()
 		return
 	}
-	table, err := st.kv.buildTable(raw)
+	table, err := st.kv.buildTable(nil, raw)
 	if err != nil {
 		t.Fatal(err)
 	}

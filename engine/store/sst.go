@@ -31,7 +31,7 @@ func SumTable(b []byte) TableSum { return TableSum{int64(len(b)), xxh3.Hash128(b
 // BlockSum is the checksum of a block of a table.
 func BlockSum(b []byte) uint64 { return xxh3.Hash(b) }
 
-// Table is a table of the records of Covers.
+// Table is a table of the records of Covers. Give it back by Store.Reuse when nobody needs its bytes any more.
 type Table struct {
 	Bytes  []byte
 	Read   int      // bytes of keys and values in it: Bytes is compressed
@@ -43,16 +43,20 @@ type Table struct {
 // BuildTable builds a table of records from the low end of a span, until it holds about so many bytes of keys and values. A span without
 // records gives a table without bytes.
 func (s *Store) BuildTable(r Reader, span key.Span, size int) (Table, error) {
-	c, err := ReadChunk(r, span, ChunkLimits{Bytes: size, Records: 1 << 30}, WithRecords|WithDigest)
+	c, err := AppendChunk(s.room.Get(), r, span, ChunkLimits{Bytes: size, Records: 1 << 30}, WithRecords|WithDigest)
+	defer s.room.Put(c.Records)
 	if err != nil || len(c.Records) == 0 {
 		return Table{Covers: c.Covers, Last: c.Last}, err
 	}
-	b, err := s.kv.buildTable(c.Records)
+	b, err := s.kv.buildTable(s.room.Get(), c.Records)
 	if err != nil {
 		return Table{}, fmt.Errorf("store: build table: %w", err)
 	}
 	return Table{Bytes: b, Read: c.Bytes, Covers: c.Covers, Digest: c.Digest, Last: c.Last}, nil
 }
+
+// Reuse takes the memory of a table that BuildTable has made.
+func (s *Store) Reuse(t Table) { s.room.Put(t.Bytes) }
 
 // stagingDir is the directory within the store's in which blocks are staged. What a process leaves there is deleted by the next one.
 const stagingDir = "tables-in"
@@ -264,10 +268,11 @@ func (s *Store) Arrive(name string, records []byte) (a *Arrival, ok bool, err er
 		return nil, false, nil
 	}
 	a.span = key.Span{Lo: bytes.Clone(a.span.Lo), Hi: append(bytes.Clone(a.span.Hi), 0)}
-	table, err := s.kv.buildTable(records)
+	table, err := s.kv.buildTable(s.room.Get(), records)
 	if err != nil {
 		return nil, false, fmt.Errorf("store: build table: %w", err)
 	}
+	defer s.room.Put(table)
 	dir := s.fs.PathJoin(s.dir, stagingDir)
 	if err := s.fs.MkdirAll(dir, 0o755); err != nil {
 		return nil, false, fmt.Errorf("store: stage: %w", err)
@@ -321,12 +326,12 @@ func recordTable(b *Batch, raw []byte) error {
 }
 
 // memoryObject is a file in memory.
-type memoryObject struct{ bytes.Buffer }
+type memoryObject []byte
 
 // Write implements objstorage.Writable.
 func (m *memoryObject) Write(p []byte) error {
-	_, err := m.Buffer.Write(p)
-	return err
+	*m = append(*m, p...)
+	return nil
 }
 
 // Finish implements objstorage.Writable.

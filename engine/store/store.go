@@ -27,6 +27,7 @@ import (
 
 	"godwit/engine/env"
 	"godwit/engine/key"
+	"godwit/engine/reuse"
 )
 
 // Errors of Open.
@@ -120,6 +121,7 @@ type Store struct {
 	fatal func(error)
 	fs    vfs.FS // and dir, to stage tables
 	dir   string
+	room  reuse.Slices // for tables and what they are made of
 
 	trackers trackers
 	// snapshots counts those that are open.

@@ -19,6 +19,7 @@ import (
 	"godwit/engine/cluster"
 	"godwit/engine/env"
 	"godwit/engine/key"
+	"godwit/engine/reuse"
 	"godwit/engine/slot"
 	"godwit/migration"
 )
@@ -156,6 +157,8 @@ type Driver struct {
 
 	pacer    pacer
 	arrivals arrivals
+
+	bodies, messages reuse.Slices // that were sent
 
 	pauses   pauseHistogram
 	measured float64 // bytes that the last slot to be copied sent in a second
@@ -446,7 +449,9 @@ func (d *Driver) call(to cluster.NodeID, lane env.Lane, m *migration.Message, do
 		d.env.Workers.Submit(func() { done(migration.Reply{}, fmt.Errorf("node %s is not in the cluster map", to)) })
 		return
 	}
-	args := [][]byte{d.words[0], d.words[1], m.Encode()}
+	raw := m.Append(d.messages.Get())
+	defer d.messages.Put(raw) // Call copies it
+	args := [][]byte{d.words[0], d.words[1], raw}
 	d.env.Peers.Call(p, lane, args, d.cfg.patience(m), func(raw []byte, err error) {
 		if err != nil {
 			done(migration.Reply{}, err)

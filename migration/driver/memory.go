@@ -126,6 +126,14 @@ type holding struct {
 	calls    atomic.Int64 // bytes of messages that are being called; the only part that others change
 }
 
+// bodyRoom is room for a body of so many bytes, which was another's if there is one that has not much more: the account counts what a body has room for.
+func (d *Driver) bodyRoom(n int) []byte {
+	if b := d.bodies.Get(); cap(b) >= n && cap(b) <= n+n/8 {
+		return b
+	}
+	return make([]byte, 0, n)
+}
+
 // messageOverhead is what a message takes beside its body and that of its call: entries of the window and of what it covers, with its span.
 const messageOverhead = 1 << 10
 

@@ -1,7 +1,6 @@
 package driver
 
 import (
-	"slices"
 	"time"
 
 	"godwit/engine"
@@ -78,6 +77,7 @@ type covered struct {
 	digest  bool
 	again   bool          // of a walk that is
 	copied  bool          // it is of the base
+	body    []byte        // of the message, if it is of the base: to be used again when nobody sends it any more
 	sentAt  time.Duration // if it is of the base
 }
 
@@ -341,10 +341,11 @@ func (s *stream) askDigest(span key.Span, d store.Digest) []byte {
 // readCopy builds the next message of the base, and remembers the tiles that it consists of.
 func (s *stream) readCopy() ([]byte, error) {
 	lim, tileLim := s.copyLimits(), s.digestLimits()
-	body := appendOp(nil, opPut)   // the records come behind it, and are not copied
+	var body []byte
 	if lim.Bytes > tileLim.Bytes { // there have been some of less, so the slot is large
-		body = slices.Grow(body, lim.Bytes+lim.Bytes/8)
+		body = s.d.bodyRoom(lim.Bytes + lim.Bytes/8)
 	}
+	body = appendOp(body, opPut) // the records come behind it, and are not copied
 	covers := s.walks[0].span
 	n := 0
 	for last := false; !last && s.cost < lim.Bytes && n < lim.Records; {
@@ -359,12 +360,15 @@ func (s *stream) readCopy() ([]byte, error) {
 		n += c.Count
 		s.advance(c.Covers.Hi, last)
 	}
-	s.last = covered{changes: store.Changes{Spans: []key.Span{covers}}, records: n, copied: true}
 	s.count(n, len(body)-opHead)
 	if n == 0 {
-		return nil, nil
+		s.d.bodies.Put(body)
+		body = nil
+	} else {
+		endOp(body)
 	}
-	return endOp(body), nil
+	s.last = covered{changes: store.Changes{Spans: []key.Span{covers}}, records: n, copied: true, body: body}
+	return body, nil
 }
 
 // count counts records that were read to be sent.
@@ -386,6 +390,7 @@ func (s *stream) sent(seq uint64) {
 func (s *stream) free(seq uint64) {
 	if c := s.covers[seq]; c.copied {
 		s.answered(c)
+		s.d.bodies.Put(c.body) // the machine has let go of it, and calls have copies
 	}
 	delete(s.covers, seq)
 }

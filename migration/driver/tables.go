@@ -100,6 +100,7 @@ func (t *tables) next() (int, error) {
 			t.send(tableBlock{body, []env.Lane{env.Blocks, env.MoreBlocks}[t.blocks%2]})
 		}
 		t.sent += uint64(len(b.Bytes))
+		s.d.node.Store().Reuse(b)
 	}
 	t.goOn()
 	return b.Read, nil

@@ -24,7 +24,8 @@ type options struct {
 	godwit, redis, benchmark string // programs
 	keys, requests, rounds   int
 	clients, valueBytes      int
-	tests, modes, payloads   map[string]bool // nil: all
+	tests, modes             map[string]bool // nil: all
+	payloads, rates          map[string]bool // of moves, likewise
 	out                      string          // directory of the results
 	overwrite                time.Duration   // how long the overwrite run takes; 0: none
 	migration                bool            // measure moves instead of commands
@@ -99,6 +100,7 @@ func parseOptions(args []string) (*options, error) {
 	tests := f.String("tests", "", "only these tests, such as set-p1,get-p16; of moves, only these loads, such as \"one slot\"")
 	modes := f.String("modes", "", "only these modes: never, always, small-cache")
 	payloads := f.String("payloads", "", "of moves, only these payloads: raw, sst, command")
+	rates := f.String("rates", "", "of moves, only those under so many writes a second: 0, 3000, 5000, 30000")
 	extra := f.String("server-args", "", "further flags of godwit server, separated by spaces")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -109,7 +111,7 @@ func parseOptions(args []string) (*options, error) {
 	if o.migration && !given(f, "rounds") {
 		o.rounds = 1 // each fills two new nodes
 	}
-	o.tests, o.modes, o.payloads, o.serverArgs = setOf(*tests), setOf(*modes), setOf(*payloads), strings.Fields(*extra)
+	o.tests, o.modes, o.payloads, o.rates, o.serverArgs = setOf(*tests), setOf(*modes), setOf(*payloads), setOf(*rates), strings.Fields(*extra)
 	for _, p := range []*string{&o.godwit, &o.redis, &o.benchmark} {
 		path, err := exec.LookPath(*p)
 		if err != nil {

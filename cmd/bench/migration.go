@@ -79,6 +79,8 @@ type moved struct {
 	megabytes  float64 // of their keys and values
 	copySec    float64 // until the first copy was complete; 0 for many slots, which are copied while others are verified
 	totalSec   float64 // until the job had ended, verified
+	sourceSec  float64 // of processor time that the process of the source took until then, its clients' requests included
+	targetSec  float64
 	pauses     []float64
 	without    latency // of the writers before the move and, until that is as long as the move, after it
 	during     latency
@@ -99,7 +101,7 @@ func runMigration(ctx context.Context, o *options, dir string) error {
 	fmt.Printf("this machine: one stream over loopback %.0f MB/s, a file written and synced %.0f MB/s\n", l.loopbackMB, l.diskMB)
 	var all []moved
 	for n, w := range ways {
-		if o.tests != nil && !o.tests[w.load.name] || o.payloads != nil && !o.payloads[string(w.payload)] {
+		if o.tests != nil && !o.tests[w.load.name] || o.payloads != nil && !o.payloads[string(w.payload)] || o.rates != nil && !o.rates[strconv.Itoa(w.rate)] {
 			continue
 		}
 		w.shrink(o.quick)
@@ -266,6 +268,7 @@ func (w *way) move(ctx context.Context, source, target *server, m *moved) error 
 		return err
 	}
 	began := time.Now()
+	sourceCPU, targetCPU := source.cpu(), target.cpu()
 	start := []string{"GODWIT", "MIGRATION", "START", fmt.Sprintf("0-%d", d.slots-1), id, "PAYLOAD", string(w.payload)}
 	if w.throttle != "" {
 		start = append(start, "THROTTLE", w.throttle)
@@ -290,6 +293,7 @@ func (w *way) move(ctx context.Context, source, target *server, m *moved) error 
 		}
 		if j.Ended {
 			m.totalSec = time.Since(began).Seconds()
+			m.sourceSec, m.targetSec = (source.cpu() - sourceCPU).Seconds(), (target.cpu() - targetCPU).Seconds()
 			m.pauses, m.verified, m.equal = j.PausesMs, j.Verified, j.DigestsEqual
 			return nil
 		}

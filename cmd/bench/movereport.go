@@ -45,8 +45,8 @@ func (m *moved) line() string {
 	if m.copySec > 0 {
 		text += fmt.Sprintf(" copied in %.2f s (%.0f MB/s, %.0f records/s),", m.copySec, m.copyMB(), float64(m.records)/m.copySec)
 	}
-	text += fmt.Sprintf(" moved and verified in %.2f s (%.0f MB/s, %.0f records/s); pauses p50 %.1f p99 %.1f longest %.1f ms",
-		m.totalSec, m.totalMB(), m.perSecond(), m.pause(0.5), m.pause(0.99), m.pause(1))
+	text += fmt.Sprintf(" moved and verified in %.2f s (%.0f MB/s, %.0f records/s); processor time of the source %.2f s, of the target %.2f s; pauses p50 %.1f p99 %.1f longest %.1f ms",
+		m.totalSec, m.totalMB(), m.perSecond(), m.sourceSec, m.targetSec, m.pause(0.5), m.pause(0.99), m.pause(1))
 	if m.rate > 0 {
 		text += fmt.Sprintf("; writers without a move (%.1f s) %.0f/s p50 %.2f p99 %.2f longest gap %.1f ms, during it (%.1f s) %.0f/s p50 %.2f p99 %.2f longest gap %.1f ms",
 			m.without.seconds, m.without.perSecond, m.without.p50Ms, m.without.p99Ms, m.without.gapMs,
@@ -79,12 +79,12 @@ func formatMoves(l limits, moves []moved) ([]byte, error) {
 	w := csv.NewWriter(&out)
 	rows := [][]string{{"load", "payload", "throttle", "writes_per_second", "records", "megabytes", "copy_s", "copy_mb_per_second", "total_s", "total_mb_per_second", "total_records_per_second",
 		"pause_p50_ms", "pause_p99_ms", "pause_max_ms", "writes_without", "p50_without_ms", "p99_without_ms", "gap_without_ms", "writes_during", "p50_during_ms", "p99_during_ms", "gap_during_ms",
-		"loopback_mb_per_second", "disk_mb_per_second"}}
+		"loopback_mb_per_second", "disk_mb_per_second", "source_cpu_s", "target_cpu_s"}}
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
 	for _, m := range moves {
 		row := []string{m.load, m.payload, m.throttle, strconv.Itoa(m.rate), strconv.Itoa(m.records)}
 		for _, v := range []float64{m.megabytes, m.copySec, m.copyMB(), m.totalSec, m.totalMB(), m.perSecond(), m.pause(0.5), m.pause(0.99), m.pause(1),
-			m.without.perSecond, m.without.p50Ms, m.without.p99Ms, m.without.gapMs, m.during.perSecond, m.during.p50Ms, m.during.p99Ms, m.during.gapMs, l.loopbackMB, l.diskMB} {
+			m.without.perSecond, m.without.p50Ms, m.without.p99Ms, m.without.gapMs, m.during.perSecond, m.during.p50Ms, m.during.p99Ms, m.during.gapMs, l.loopbackMB, l.diskMB, m.sourceSec, m.targetSec} {
 			row = append(row, number(v))
 		}
 		rows = append(rows, row)

@@ -56,7 +56,7 @@ func openPebble(o *Options) (kv, error) {
 
 func pebbleOptions(o *Options) *pebble.Options {
 	po := &pebble.Options{
-		FS:                 o.FS,
+		FS:                 tableFS{o.FS},
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		Logger:             pebbleLogger{log: o.Log, fatal: o.Fatal},
 		EventListener: &pebble.EventListener{
@@ -64,6 +64,8 @@ func pebbleOptions(o *Options) *pebble.Options {
 			BackgroundError: func(err error) { o.Fatal(fmt.Errorf("store: in the background: %w", err)) },
 		},
 	}
+	// Blocks of rows: to make a block of columns costs half as much again, which flushes and compactions do more often than anybody reads one.
+	po.Experimental.EnableColumnarBlocks = func() bool { return false }
 	if o.Sim != nil {
 		po.Cache, po.FileCache = o.Sim.Caches.blocks, o.Sim.Caches.files
 		po.MemTableSize = 256 << 10

@@ -15,9 +15,9 @@ import (
 // Network, per message: a request or a reply can be lost, a reply after its request was executed; delayed, moderately or for so long that it
 // arrives after everything that was sent since, also after its caller has given it up; a request between nodes can arrive twice, the
 // second time much later. A connection can break at any moment, with requests underway or without, for its calling end first: what is on its
-// way can still be executed until the other end notices. In a part of the runs messages of one connection keep their order, in the
-// others they overtake each other, which is more than TCP allows. A request is never altered, and one of a client never
-// arrives twice: nothing in the Redis protocol could tell.
+// way can still be executed until the other end notices. In a part of the runs messages of one connection keep their order. In the
+// others those that are late are overtaken, and in most of them a few more; in some all overtake each other. That is more than TCP allows. A
+// request is never altered, and one of a client never arrives twice: nothing in the Redis protocol could tell.
 //
 // Partitions: one direction between two machines is dead; one machine is cut off from all others, and perhaps from the clients; one machine hears
 // some of the others and speaks to the rest; or the machines fall into two groups. What is sent into a partition is lost.

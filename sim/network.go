@@ -366,9 +366,10 @@ func (n *network) transmit(k *call, direction int, land doer) {
 	s, d := &n.w.swarm, n.dice
 	from, to := c.ends(direction)
 	delay := 20*time.Microsecond + d.around(s.latency) + n.slowness(from, to)
+	ordered := s.fifo || d.chance(s.order)
 	sure := n.w.oper.vouching.between(from, to)
 	if sure {
-		delay = s.latency
+		delay, ordered = s.latency, false
 	}
 	if !n.w.nemesis.over && !sure {
 		loss, late := s.drop, s.late
@@ -389,10 +390,12 @@ func (n *network) transmit(k *call, direction int, land doer) {
 		case d.chance(late) && n.w.plan.act("late"):
 			n.w.nemesis.count(markLate)
 			delay += d.around(s.lateness)
+			ordered = s.fifo
 		case s.heldPrepares > 0 && direction == 1 && k.carries(migration.MsgPrepare) && d.chance(s.heldPrepares) && n.w.plan.act("late"):
 			n.w.nemesis.count(markLate)
 			pause := s.driver.Source.PauseDeadline
 			delay += d.between(pause, 4*pause)
+			ordered = s.fifo
 		}
 		if direction == 0 && c.from != nil && d.chance(s.duplicate) && n.w.plan.act("duplicate") {
 			n.w.nemesis.count(markDuplicate)
@@ -405,7 +408,7 @@ func (n *network) transmit(k *call, direction int, land doer) {
 		}
 	}
 	at := n.w.now + delay
-	if s.fifo && !sure {
+	if ordered {
 		at = max(at, c.floor[direction])
 		c.floor[direction] = at + 1
 	}

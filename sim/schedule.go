@@ -79,7 +79,7 @@ func (s *swarm) settings() []setting {
 		{"filler", &s.filler, 0, 10_000}, {"filler-bytes", &s.fillerBytes, 0, most},
 		{"latency", &s.latency, 0, ever}, {"drop", &s.drop, 0, chance}, {"lost-reply", &s.lostReply, 0, chance},
 		{"duplicate", &s.duplicate, 0, chance}, {"late", &s.late, 0, chance}, {"lateness", &s.lateness, 0, ever},
-		{"reset", &s.reset, 0, chance}, {"fifo", &s.fifo, 0, 1}, {"control-late", &s.controlLate, 0, chance},
+		{"reset", &s.reset, 0, chance}, {"fifo", &s.fifo, 0, 1}, {"order", &s.order, 0, chance}, {"control-late", &s.controlLate, 0, chance},
 		{"control-loss", &s.controlLoss, 0, chance}, {"partitions", &s.partitions, 0, ever}, {"partitioned", &s.partitioned, 0, ever},
 		{"crashes", &s.crashes, 0, ever}, {"aimed", &s.aimed, 0, chance}, {"read-crashes", &s.readCrashes, 0, chance}, {"midway", &s.midway, 0, chance}, {"restart", &s.restart, 0, ever},
 		{"sync", &s.sync, 0, ever}, {"slow-sync", &s.slowSync, 0, chance}, {"slow-time", &s.slowTime, 0, ever}, {"skew", &s.skew, 0, ever},

@@ -24,6 +24,9 @@ type swarm struct {
 	lateness  time.Duration
 	reset     float64 // breaks the connection
 	fifo      bool    // messages of one connection keep their order
+	// order is the chance that a message keeps its place in a run without fifo, unless it is late. Where all overtake one another a source
+	// sends each window again and again, and the run shows little else.
+	order float64
 	// Control messages decide: in a part of the runs they suffer more.
 	controlLate, controlLoss float64
 	heldPrepares             float64       // chance that an answer to a prepare comes after the pause, in the next or the one after that
@@ -109,12 +112,12 @@ func rollSwarm(d dice) swarm {
 	s := swarm{
 		nodes: pick(d, 3, 3, 3, 3, 4, 5), clients: 4 + d.IntN(4), slots: 5 + d.IntN(4),
 		safety: d.between(4*time.Second, 7*time.Second),
-		filler: 8 + d.IntN(26), fillerBytes: pick(d, 20, 40, 40, 150),
+		filler: drawFiller(d), fillerBytes: pick(d, 20, 40, 40, 150),
 		latency: pick(d, 200*time.Microsecond, 500*time.Microsecond, time.Millisecond, 4*time.Millisecond),
-		fifo:    d.chance(0.3),
+		fifo:    d.chance(0.3), order: pick(d, 0, 0.9, 0.99, 0.99, 0.99, 0.99),
 		restart: pick(d, 30*time.Millisecond, 200*time.Millisecond, 600*time.Millisecond),
 		sync:    pick(d, 300*time.Microsecond, time.Millisecond, 4*time.Millisecond),
-		think:   pick(d, 60*time.Millisecond, 110*time.Millisecond), rush: pick(d, 4*time.Millisecond, 12*time.Millisecond, 30*time.Millisecond),
+		think:   pick(d, 50*time.Millisecond, 85*time.Millisecond), rush: pick(d, 4*time.Millisecond, 12*time.Millisecond, 30*time.Millisecond),
 		patience: pick(d, 300*time.Millisecond, 600*time.Millisecond, 1200*time.Millisecond),
 		expiry:   d.chance(0.4),
 		jobs:     pick(d, 250*time.Millisecond, 500*time.Millisecond, 900*time.Millisecond),
@@ -255,8 +258,12 @@ func rollSwarm(d dice) swarm {
 	default:
 		s.kinds = 1 + d.IntN(withAll)
 	}
-	if d.chance(0.12) { // its moves take long
+	if d.chance(0.12) {
 		s.wide = 1 + d.IntN(wideTypes)
+		// Its moves would take hundreds of messages otherwise, and, where links are slow, longer than a job may.
+		s.driver.ChunkRecords, s.driver.ChunkBytes = 8*s.driver.ChunkRecords, 4*s.driver.ChunkBytes
+		s.driver.Source.WindowBytes *= 4
+		s.driver.DigestRecords *= 4
 	}
 	s.transactions = pick(d, 0, 0.1, 0.3)
 	s.blocking = pick(d, 0, 0.15, 0.4)
@@ -269,6 +276,15 @@ func rollSwarm(d dice) swarm {
 	s.driver.ImportsAtOnce = pick(d, 1, 2, 16)
 	s.driver.ImportBytes = pick(d, 1<<10, 1<<20)
 	return s
+}
+
+// drawFiller draws how many records a slot begins with. Some dozens make rounds long and fill tables, in a part of the seeds: in the others
+// moves are over sooner, and cost less.
+func drawFiller(d dice) int {
+	if d.chance(0.3) {
+		return 12 + d.IntN(22)
+	}
+	return 4 + d.IntN(9)
 }
 
 // drawPark draws how long a command may wait for a slot that changes hands.

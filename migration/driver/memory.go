@@ -11,7 +11,8 @@ import (
 
 // memory is the account of what the slots of a job hold of their own, all together: what is read, what is on its way to the target and was not
 // answered, with the copies that the calls carry, tables with their blocks, and changed keys, those that are tracked and those that are being sent.
-// It never passes Config.JobMemory, but by a single record that is longer than a message, of which nobody knows before it was read.
+// It never passes Config.JobMemory, but by a single record that is longer than a message, of which nobody knows before it was read, and by the copies of messages
+// that are said again while a call that said them before is still under way: on a link that keeps order that is none, since the answer to one ends the other.
 //
 // Half of it is for data. A slot that wants to read reserves what the piece can take at most, and waits, first come first served, while others
 // have it; what is held is freed by the target's answers, or when a round is given up, so nobody waits for ever. An eighth more is for final

@@ -276,6 +276,10 @@ func (c *client) succeed(conn *conn, v resp.Value) {
 func (c *client) turnedAway(text string) {
 	w := c.w
 	wait := c.dice.around(15 * time.Millisecond)
+	if strings.HasPrefix(text, "ASK ") { // until a slot is handed over its source has every key, after it the target has
+		w.violate("replies", "%q was sent on by %s, which no node of these says", c.argv, text)
+		return
+	}
 	if addr, ok := strings.CutPrefix(text, "MOVED "); ok {
 		_, addr, _ = strings.Cut(addr, " ")
 		to := w.net.find(addr)

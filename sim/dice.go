@@ -21,6 +21,7 @@ const (
 	streamClient // one for each client
 	streamFaults
 	streamVerbs
+	streamClassic
 )
 
 func newDice(seed, stream, index uint64) dice {

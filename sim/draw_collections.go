@@ -263,7 +263,7 @@ const (
 	wideSize     = dropsByRange + 8
 )
 
-// drawWide draws a command on a collection that comes and goes as a whole. More often than not it goes when it is there.
+// drawWide draws a command on a collection that comes and goes as a whole.
 func (w *world) drawWide(d dice, h *hotKey, name string, read bool, n int) []string {
 	t := h.types[0]
 	switch {
@@ -271,13 +271,17 @@ func (w *world) drawWide(d dice, h *hotKey, name string, read bool, n int) []str
 		return wholeRead(t, name)
 	case read:
 		return []string{[...]string{typeHash: "HLEN", typeList: "LLEN", typeSet: "SCARD"}[t], name}
-	case n < 45:
-		return w.fillWide(t, name)
-	case n < 60:
+	case n < 25:
 		return w.drawTyped(d, h, t, name, false, d.IntN(100))
-	case n < 72 && w.swarm.expiry:
+	case !h.filled:
+		h.filled = true
+		return w.fillWide(t, name)
+	}
+	h.filled = false // so that it does not grow without end
+	switch {
+	case n < 50 && w.swarm.expiry:
 		return []string{"PEXPIRE", name, milliseconds(d.between(time.Millisecond, 200*time.Millisecond))}
-	case n < 80 && w.swarm.expiry:
+	case n < 65 && w.swarm.expiry:
 		return []string{"SET", name, w.keys.unique(), "PX", milliseconds(d.between(time.Millisecond, 100*time.Millisecond))}
 	default:
 		return []string{pick(d, "DEL", "UNLINK"), name}

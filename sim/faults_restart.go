@@ -36,7 +36,7 @@ func (w *world) configurations() [2]configuration {
 	d := newDice(w.seed, streamSwarm, 1)
 	return [2]configuration{
 		{w.swarm.driver, w.swarm.park, w.swarm.sweep},
-		{drawDriver(d), drawPark(d), pick(d, 50*time.Millisecond, 2*time.Second)},
+		{w.swarm.forWide(drawDriver(d)), drawPark(d), pick(d, 50*time.Millisecond, 2*time.Second)},
 	}
 }
 

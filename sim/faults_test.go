@@ -140,6 +140,13 @@ func TestLossMarks(t *testing.T) {
 	testMarks(t, s, 300*time.Millisecond, 40*time.Second, lossMarks())
 }
 
+// TestClassicMarks moves slots by the verbs of Redis.
+func TestClassicMarks(t *testing.T) {
+	s := crashSwarm()
+	s.classic, s.slots, s.cancels = 1, 5, 0.5
+	testMarks(t, s, 60*time.Millisecond, 20*time.Second, classicMarks())
+}
+
 // TestMoveMarks moves slots as tables that the source has built, which operators ask for, and as records of which the target builds some.
 func TestMoveMarks(t *testing.T) {
 	s := crashSwarm()
@@ -183,7 +190,7 @@ func TestFaults(t *testing.T) {
 		})
 	}
 	for _, m := range Marks() {
-		if !tested[m] && !slices.Contains(slices.Concat(clientMarks(), verbsMarks(), moveMarks(), lossMarks()), m) {
+		if !tested[m] && !slices.Contains(slices.Concat(clientMarks(), verbsMarks(), moveMarks(), lossMarks(), classicMarks()), m) {
 			t.Errorf("the mark %q has no test", m)
 		}
 	}

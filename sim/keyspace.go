@@ -27,6 +27,7 @@ type hotKey struct {
 	kind       keyKind
 	types      []keyType // of its names
 	generation int
+	filled     bool     // a wide one, as far as those know who draw commands
 	names      []string // in this generation; nil before the first use
 	ops        int
 	// recent are some elements and members that were written last, for commands that must name one. What they were
@@ -221,7 +222,7 @@ func (k *keyspace) use(slot, i int, rec *linearize.Recorder) []string {
 		worn = worn || rec.UnknownMutations(name) >= unknown
 	}
 	if worn {
-		h.ops, h.recent, h.at = 1, nil, 0
+		h.ops, h.recent, h.at, h.filled = 1, nil, 0, false
 		h.generation++
 	}
 	if worn || h.names == nil {

@@ -80,7 +80,12 @@ const (
 	markResolvedTarget = "resolved at the target"
 	markResolvedSource = "resolved at the source"
 	markResolveRefused = "resolution refused" // the other side answers
-	markChanges        = "changes of a "      // and a type: written to while changes were being sent, and the slot arrived
+	// Tools that move slots by the verbs of Redis.
+	markMigrated  = "MIGRATE has sent a slot"
+	markResharded = "resharded"
+	markToolDied  = "tool killed"
+	markStable    = "open slot closed" // after a tool that was killed
+	markChanges   = "changes of a "    // and a type: written to while changes were being sent, and the slot arrived
 )
 
 // Marks lists the kinds of faults that a long run must have seen, in the order of the fault model, and then how records must have come,
@@ -92,7 +97,7 @@ func Marks() []string {
 		markCrash, markCrashMidway, markCrashLoop, markCrashRead, markSeveral, markStall, markBusy, markOldConfig, markNewConfig, markOldMap, markWiped,
 		markAhead, markBack, markFast, markSlow,
 		markLost, markTorn, markSlowSync, markFullDisk, markFailedSync, markReadError, markReadErrorAtStart, markFlip, markFlipAtStart,
-	}, slices.Concat(lossMarks(), moveMarks(), verbsMarks(), clientMarks())...)
+	}, slices.Concat(lossMarks(), moveMarks(), verbsMarks(), classicMarks(), clientMarks())...)
 }
 
 // moveMarks lists in what forms records must have come to a target, besides message by message.
@@ -107,6 +112,9 @@ func lossMarks() []string {
 func verbsMarks() []string {
 	return []string{markPaused, markResumed, markCutOver, markRolledBack, markRollbackLate}
 }
+
+// classicMarks lists what tools must have done that move slots by the verbs of Redis.
+func classicMarks() []string { return []string{markMigrated, markResharded, markToolDied, markStable} }
 
 // clientMarks lists what clients must have met.
 func clientMarks() []string {

@@ -53,7 +53,8 @@ import (
 // within it, forwards and back, each for itself.
 //
 // Operators: maps are pushed to some nodes or all, with a new version each: true ones, old ones, and such as give slots to
-// anybody. Jobs are started at any time, also for slots that move already, and cancelled. Handoffs are resolved though the other side lives: that is refused, and while
+// anybody. Jobs are started at any time, also for slots that move already, and cancelled. Tools move slots by the verbs of Redis (SETSLOT, MIGRATE), can be killed at any step,
+// and others mend what they leave behind. Handoffs are resolved though the other side lives: that is refused, and while
 // the question is asked neither the links between the two nor the other node fail, since then the operator would be right.
 //
 // What never happens: a disk that lies about a sync or loses what was synced; damage of several bits in what was written last, which cannot be told

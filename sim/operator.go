@@ -27,12 +27,16 @@ type operator struct {
 	// vouching is an operator who is wrong about a node; nil if there is none.
 	vouching *vouch
 	// stayed is how many slots of a job an operator has given back to the source, its target being lost.
-	stayed  map[cluster.JobID]int
+	stayed map[cluster.JobID]int
+	// tool is at work by the classic verbs; nil if none is. tools counts them.
+	tool    *tool
+	tools   int
+	classic dice // of tools
 	flushed int
 }
 
 func newOperator(w *world) *operator {
-	return &operator{w: w, dice: newDice(w.seed, streamOperator, 0), moved: make([]time.Duration, len(w.keys.slots)), verbs: newVerbs(w), stayed: map[cluster.JobID]int{}}
+	return &operator{w: w, dice: newDice(w.seed, streamOperator, 0), moved: make([]time.Duration, len(w.keys.slots)), verbs: newVerbs(w), stayed: map[cluster.JobID]int{}, classic: newDice(w.seed, streamClassic, 0)}
 }
 
 // moveTime is about how long a move keeps clients interested.
@@ -161,6 +165,10 @@ func (o *operator) move(from, to *process, chosen []int) {
 	w := o.w
 	if l := w.nemesis.faults.losing; l != nil && (from == l.p || to == l.p) {
 		return // it is to have nothing but what it is lost with
+	}
+	if len(chosen) > 0 && o.classic.chance(w.swarm.classic) && o.reshard(from, to, w.keys.slots[chosen[0]]) {
+		o.moved[chosen[0]] = w.now
+		return
 	}
 	var names []string
 	for _, j := range chosen {

@@ -93,7 +93,7 @@ func (s *swarm) settings() []setting {
 		{"think", &s.think, 1e-4, ever}, {"rush", &s.rush, 1e-4, ever}, {"patience", &s.patience, 1e-3, ever}, {"expiry", &s.expiry, 0, 1},
 		{"kinds", &s.kinds, 0, withAll}, {"wide", &s.wide, 0, wideTypes}, {"transactions", &s.transactions, 0, chance}, {"blocking", &s.blocking, 0, chance},
 		{"jobs", &s.jobs, 1e-3, ever}, {"cancels", &s.cancels, 0, chance}, {"flushes", &s.flushes, 0, chance}, {"maps", &s.maps, 0, ever},
-		{"returns", &s.returns, 0, chance}, {"verbs", &s.verbs, 0, chance}, {"held-prepares", &s.heldPrepares, 0, chance}, {"sweep", &s.sweep, 0, ever},
+		{"returns", &s.returns, 0, chance}, {"verbs", &s.verbs, 0, chance}, {"classic", &s.classic, 0, chance}, {"held-prepares", &s.heldPrepares, 0, chance}, {"sweep", &s.sweep, 0, ever},
 		{"settled", &s.settled, 0, 1}, {"park", &s.park, 0, ever}, {"parked", &s.parked, 0, most},
 		{"window-bytes", &d.Source.WindowBytes, 0, most}, {"pause-target", &d.Source.PauseTarget, 0, ever}, {"pause-deadline", &d.Source.PauseDeadline, 0, ever},
 		{"retry-min", &d.Source.RetryMin, 0, ever}, {"retry-max", &d.Source.RetryMax, 0, ever}, {"give-up-after", &d.Source.GiveUpAfter, 0, ever},

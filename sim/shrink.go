@@ -169,7 +169,7 @@ var sizes = []string{"slots", "nodes", "clients", "filler", "filler-bytes"}
 // switches are the settings that switch a fault, or something that an operator or clients do, off by being zero.
 var switches = []string{
 	"partitions", "crashes", "aimed", "drop", "lost-reply", "duplicate", "late", "reset", "control-late", "control-loss", "slow-sync", "skew",
-	"maps", "cancels", "flushes", "flush", "expiry", "kinds", "wide", "transactions", "blocking", "settled", "returns", "verbs", "held-prepares", "midway", "skew-changes", "partitioned", "slow-time",
+	"maps", "cancels", "flushes", "flush", "expiry", "kinds", "wide", "transactions", "blocking", "settled", "returns", "verbs", "classic", "held-prepares", "midway", "skew-changes", "partitioned", "slow-time",
 }
 
 func (sh *shrinker) shrinkSettings() {

@@ -82,6 +82,7 @@ type swarm struct {
 	jobs    time.Duration // mean time between starts of jobs
 	cancels float64       // chance that a job is cancelled, and that one is that has just been decided
 	verbs   float64       // chance that a job is one that operators tell to wait, or to come back
+	classic float64       // chance that a slot is moved by the verbs of Redis
 	returns float64       // chance that a slot is sent back to where it has just come from
 	// resolves is the chance that a handoff that goes on by itself is resolved, which is refused.
 	resolves float64
@@ -241,6 +242,7 @@ func rollSwarm(d dice) swarm {
 	if on(0.3) {
 		s.wipes = pick(d, time.Second, 2*time.Second)
 	}
+	s.classic = pick(d, 0, 0, 0.1, 0.3)
 	if on(0.3) {
 		s.losses = pick(d, 100*time.Millisecond, 500*time.Millisecond)
 	}
@@ -260,11 +262,8 @@ func rollSwarm(d dice) swarm {
 	}
 	if d.chance(0.12) {
 		s.wide = 1 + d.IntN(wideTypes)
-		// Its moves would take hundreds of messages otherwise, and, where links are slow, longer than a job may.
-		s.driver.ChunkRecords, s.driver.ChunkBytes = 8*s.driver.ChunkRecords, 4*s.driver.ChunkBytes
-		s.driver.Source.WindowBytes *= 4
-		s.driver.DigestRecords *= 4
 	}
+	s.driver = s.forWide(s.driver)
 	s.transactions = pick(d, 0, 0.1, 0.3)
 	s.blocking = pick(d, 0, 0.15, 0.4)
 	if s.verbs = pick(d, 0, 0.3, 0.6); s.verbs > 0 {
@@ -285,6 +284,19 @@ func drawFiller(d dice) int {
 		return 12 + d.IntN(22)
 	}
 	return 4 + d.IntN(9)
+}
+
+// forWide gives a migrator limits with which a wide collection can be moved in a run: messages that hold more of it, since hundreds take longer, where links
+// are slow, than a job may; as much memory as there is by default, since the account of a small one would not hold a few of them; and no writers
+// that are slowed because of it, since what one of its commands brings takes longer to send than any pause.
+func (s *swarm) forWide(c driver.Config) driver.Config {
+	if s.wide > 0 {
+		c.ChunkRecords, c.ChunkBytes = 8*c.ChunkRecords, 4*c.ChunkBytes
+		c.Source.WindowBytes *= 4
+		c.DigestRecords *= 4
+		c.Source.Rounds, c.JobMemory = 1000, 0
+	}
+	return c
 }
 
 // drawPark draws how long a command may wait for a slot that changes hands.

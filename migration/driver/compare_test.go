@@ -91,6 +91,74 @@ func TestDamageAtTargetIsFound(t *testing.T) {
 	}
 }
 
+// TestDigestSaidAgain requires that a digest which a source says again is answered from what the target remembers, and only as long as nothing has written
+// there: not after a write, nor after a range delete, nor of a span that is another.
+func TestDigestSaidAgain(t *testing.T) {
+	w, _, _ := heldJob(t)
+	source, target := w.nodes[0], w.nodes[1]
+	w.until("the slot is held", func() bool { return source.stepOf(testSlot) == migration.StepHolding })
+	at := target.driver().targetOf(testSlot)
+	piece := func(of func(t *tile) bool) *tile {
+		t.Helper()
+		for i := range at.proven.all {
+			if known := &at.proven.all[i]; !known.stale && of(known) {
+				return known
+			}
+		}
+		t.Fatal("the target knows no such piece")
+		return nil
+	}
+	differs := func(span key.Span, digest store.Digest, again bool) (differ bool) {
+		t.Helper()
+		target.Exclusive(testSlot, func(*engine.Owned) {
+			var err error
+			if differ, err = target.driver().differs(at, testSlot, &op{kind: opDigest, span: span, digest: digest}, again); err != nil {
+				t.Fatal(err)
+			}
+		})
+		return differ
+	}
+	said := piece(func(*tile) bool { return true })
+	span, digest := said.span, said.digest
+	other := digest
+	other.Lo++
+	if differs(span, digest, true) || !differs(span, other, true) {
+		t.Error("said again, what is equal differs, or what differs is equal")
+	}
+	said.digest = other // what is remembered, and not what is there: so it shows which of the two answers
+	if differs(span, other, true) || !differs(span, other, false) {
+		t.Error("a digest said again is not answered from memory, or one said for the first time is")
+	}
+	said.digest = digest
+	if !differs(key.Span{Lo: span.Lo, Hi: key.DataSpan(testSlot).Hi}, digest, true) {
+		t.Error("a longer span is answered from what is known of a part")
+	}
+	writes := map[string]func(b *store.Batch, k []byte, span key.Span){
+		"a write":        func(b *store.Batch, k []byte, _ key.Span) { b.Set(k, []byte("another value")) },
+		"a deletion":     func(b *store.Batch, k []byte, _ key.Span) { b.Delete(k) },
+		"a range delete": func(b *store.Batch, _ []byte, span key.Span) { b.DeleteRange(span) },
+	}
+	for _, name := range []string{"a write", "a deletion", "a range delete"} {
+		said := piece(func(t *tile) bool { return t.digest.Records > 0 && !differs(t.span, t.digest, false) })
+		span, digest := said.span, said.digest
+		it, err := target.Store().NewIter(span)
+		if err != nil {
+			t.Fatal(err)
+		}
+		it.First()
+		k := bytes.Clone(it.Key())
+		if err := it.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b := target.Store().NewBatch()
+		writes[name](b, k, span)
+		target.Store().Commit(b)
+		if !differs(span, digest, true) {
+			t.Errorf("after %s the digest of before is still found equal", name)
+		}
+	}
+}
+
 // TestReadOnce requires that what nothing has written to is not read again: the source knows all digests when it verifies the copies, and the
 // target knows those of what has not changed between that and the takeover.
 func TestReadOnce(t *testing.T) {

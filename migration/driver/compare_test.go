@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"godwit/engine"
 	"godwit/engine/key"
@@ -186,7 +187,16 @@ func TestReadOnce(t *testing.T) {
 	if f, st, g := s.tiles.pieces(); f+st != fresh || g != 0 {
 		t.Errorf("after takeover the source compares %d pieces and %d gaps; want the %d pieces of the target, and no gap", f+st, g, fresh)
 	}
+	w.until("two pieces are read at once", func() bool {
+		c := d.sources[testSlot].confirm
+		return c != nil && c.reading == confirmReaders
+	})
 	checkMoved(w, source, target, m, w.ended(source, job))
+	ended := w.now
+	w.until("the target has heard that the comparison is over", func() bool { return at.takeover == nil })
+	if late := w.now - ended; late > time.Second {
+		t.Errorf("the target keeps its snapshot for %v after the job has ended", late)
+	}
 	if snapshots, trackers := target.Store().Held(); snapshots != 0 || trackers != 0 || len(at.taken.all)+len(at.proven.all) != 0 {
 		t.Errorf("the target still has %d snapshots, %d trackers and %d tiles", snapshots, trackers, len(at.taken.all)+len(at.proven.all))
 	}

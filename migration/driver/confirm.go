@@ -13,16 +13,19 @@ import (
 )
 
 // confirm compares the source's copy, which no longer changes, with the target's takeover snapshot: chunk by chunk, halving
-// those that differ until the keys are known. It steps on the slot's worker, and reads on while some chunks are on their way.
+// those that differ until the keys are known. It steps on the slot's worker, and reads on while some chunks are on their way. Tiles, whose ends are
+// known before they are read, are read beside it, two at once: the target mostly answers without reading, so that one reader would leave the others of
+// the machine's processors idle.
 type confirm struct {
-	s      *sourceSlot
-	walks  []walk     // still to be read, the first next
-	differ []key.Span // small spans that differ
-	asked  int        // chunks that have been sent and not been answered
-	turn   bool       // a turn to read was asked for
-	over   bool
-	failed time.Duration
-	tries  int
+	s       *sourceSlot
+	walks   []walk     // still to be read, the first next
+	differ  []key.Span // small spans that differ
+	reading int        // tiles that are being read
+	asked   int        // chunks that have been sent and not been answered
+	turn    bool       // a turn to read was asked for
+	over    bool
+	failed  time.Duration
+	tries   int
 }
 
 // reportSpans bounds how many differing spans are named.
@@ -31,13 +34,16 @@ const reportSpans = 16
 // confirmAhead is how many chunks are on their way at once: while the target reads one, the source reads another.
 const confirmAhead = 4
 
+// confirmReaders is how many tiles are read at once.
+const confirmReaders = 2
+
 // newConfirm cuts the slot where the walk before the cutover has cut it: of what has not changed since then the target knows the digest.
 func newConfirm(s *sourceSlot) *confirm {
 	c := &confirm{s: s}
 	s.stream.tiles.cut(key.DataSpan(s.slot), func(span key.Span, t *tile) {
 		w := walk{span: span, how: walkCompare, limits: s.stream.digestLimits()}
 		if t != nil {
-			w.limits = s.stream.tileLimits()
+			w.limits, w.tile = s.stream.tileLimits(), t.bytes
 		}
 		c.walks = append(c.walks, w)
 	})
@@ -49,10 +55,10 @@ func newConfirm(s *sourceSlot) *confirm {
 func (c *confirm) next() {
 	switch {
 	case c.over || c.turn:
-	case len(c.walks) > 0 && c.asked < confirmAhead:
+	case len(c.walks) > 0 && c.reading < confirmReaders && c.reading+c.asked < confirmAhead:
 		c.turn = true
 		c.s.readPaced()
-	case len(c.walks) == 0 && c.asked == 0:
+	case len(c.walks) == 0 && c.reading+c.asked == 0:
 		outcome := migration.ConfirmEqual
 		if len(c.differ) > 0 {
 			outcome = migration.ConfirmDiffer
@@ -67,31 +73,54 @@ func (c *confirm) next() {
 // later takes a step on the slot's worker.
 func (c *confirm) later(step func()) { c.s.enqueue(queued{step: step}) }
 
-// piece reads and sends the next chunk, and returns how many bytes it has.
+// piece reads and sends the next chunk, or begins to read the next tile, and returns how many bytes it has.
 func (c *confirm) piece() int {
 	c.turn = false
 	if c.over || len(c.walks) == 0 { // enough was known before the turn came: this may have been what the end waited for
 		c.next()
 		return 0
 	}
-	w := &c.walks[0]
-	chunk, kind, err := c.read(*w)
+	w := c.walks[0]
+	c.walks = c.walks[1:]
+	if w.tile > 0 {
+		c.reading++
+		c.s.d.env.Workers.Submit(func() {
+			chunk, kind, err := c.read(w)
+			c.later(func() {
+				c.reading--
+				c.wasRead(w, chunk, kind, err)
+			})
+		})
+		c.later(c.next)
+		return w.tile
+	}
+	chunk, kind, err := c.read(w)
+	c.wasRead(w, chunk, kind, err)
+	return chunk.Bytes
+}
+
+// wasRead sends what was read of a walk, the rest of which is read later.
+func (c *confirm) wasRead(w walk, chunk store.Chunk, kind byte, err error) {
+	if c.over {
+		return
+	}
 	if !c.s.frozen() { // asked after the read: what was read of a copy that is replaced says nothing
 		c.end(migration.ConfirmGone)
-		return 0
+		return
 	}
 	if err != nil {
 		c.s.d.env.Log.Error("reading a copy that the target has taken over failed", "slot", c.s.slot, "error", err)
+		c.walks = slices.Insert(c.walks, 0, w)
 		c.again(c.next)
-		return 0
+		return
 	}
-	if w.span.Lo = chunk.Covers.Hi; chunk.Last {
-		c.walks = c.walks[1:]
+	if !chunk.Last {
+		w.span.Lo, w.tile = chunk.Covers.Hi, 0
+		c.walks = slices.Insert(c.walks, 0, w)
 	}
 	c.asked++
 	c.ask(appendOp(nil, kind, spanBytes(chunk.Covers), chunk.Digest.Append(nil)), chunk)
 	c.later(c.next)
-	return chunk.Bytes
 }
 
 // read digests the next chunk of a walk: of records, or of items if the payload was commands. Nobody writes to the copy.

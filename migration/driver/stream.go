@@ -59,6 +59,7 @@ type walk struct {
 	key    []byte // of the record whose items the span is; nil: none, or several
 	again  bool   // with outside: what is compared was just replaced
 	tiles  bool   // what is read is remembered as tiles
+	tile   int    // bytes of the tile that the span is, where copies are compared after takeover; 0: it is none
 	known  *tile  // with walkCompare: the digest of the span, which need not be read; nil mostly
 }
 

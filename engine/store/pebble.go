@@ -205,6 +205,7 @@ func (p *pebbleKV) buildTable(dst, records []byte) ([]byte, error) {
 	out := memoryObject(slices.Grow(dst, len(records))) // mostly more than it comes to
 	o := p.options.MakeWriterOptions(len(p.options.Levels)-1, p.db.TableFormat())
 	o.BlockSize, o.IndexBlockSize = sentBlockBytes, sentBlockBytes
+	o.FilterPolicy = nil // of no use in the last level, whose filters no look asks: there such a table goes unless something of the slot is above it
 	w := sstable.NewWriter(&out, o)
 	for len(records) > 0 {
 		k, v, rest, err := NextRecord(records)

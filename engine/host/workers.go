@@ -56,6 +56,9 @@ func (w *Workers) work() {
 		w.queue = w.queue[1:]
 		w.mu.Unlock()
 		w.life.run(fn)
+		// A step takes a millisecond or many, and the next one follows at once: without this, who answers a client or a peer would wait until
+		// the scheduler takes the processor away, after ten of them, from each of the goroutines that run steps.
+		runtime.Gosched()
 	}
 }
 

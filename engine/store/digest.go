@@ -101,8 +101,7 @@ const (
 	WithDigest
 )
 
-// firstRecords is how much room there is for records at first, in bytes, unless the limits say that less will do: most slots have no more. Who
-// needs more gets room for the limit.
+// firstRecords is how much room there is for records at first, in bytes, unless the limits say that less will do: most slots have no more.
 const firstRecords = 16 << 10
 
 // ReadChunk reads records from the low end of a span until a limit is reached.
@@ -149,8 +148,8 @@ func AppendChunk(dst []byte, r Reader, span key.Span, lim ChunkLimits, parts Chu
 	return c, nil
 }
 
-// roomFor makes room for a record of so many bytes: a little, and then for all that a chunk may hold, lengths of records included, which are
-// guessed.
+// roomFor makes room for a record of so many bytes: a little, then four times as much as there was, up to all that a chunk may hold, lengths of records
+// included, which are guessed. Memory that is not used costs as much as copying what is: it is cleared.
 func roomFor(b []byte, record int, lim ChunkLimits) []byte {
 	const lengths = 2 * binary.MaxVarintLen32
 	switch record += lengths; {
@@ -160,7 +159,7 @@ func roomFor(b []byte, record int, lim ChunkLimits) []byte {
 		first := min(firstRecords, lim.Bytes+lim.Bytes/8+record, min(lim.Records, firstRecords)*2*record)
 		return slices.Grow(b, max(first-len(b), record))
 	case len(b) < lim.Bytes:
-		return slices.Grow(b, max(lim.Bytes+lim.Bytes/8-len(b), record))
+		return slices.Grow(b, max(min(lim.Bytes+lim.Bytes/8, 4*len(b))-len(b), record))
 	default:
 		return b
 	}

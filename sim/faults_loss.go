@@ -157,7 +157,7 @@ func (f *faults) served(p *process, sl slot.Slot) {
 		return
 	}
 	if l.writes++; l.other != nil && l.unshared() == l.wants {
-		f.n.w.after(0, func() { f.strikeOut(l, 1) })
+		f.n.w.after(0, func() { f.strikeOut(l, strikeTries) })
 	}
 }
 

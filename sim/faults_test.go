@@ -135,7 +135,7 @@ func TestVerbsMarks(t *testing.T) {
 // TestLossMarks loses parties of moves for good, and has operators resolve what is left, and what goes on by itself.
 func TestLossMarks(t *testing.T) {
 	s := crashSwarm()
-	s.losses, s.resolves, s.slots, s.clients, s.restart = 500*time.Millisecond, 0.3, 4, 6, 20*time.Millisecond
+	s.losses, s.resolves, s.slots, s.clients, s.restart = 300*time.Millisecond, 0.3, 4, 6, 20*time.Millisecond
 	s.driver.Source.PauseDeadline = 40 * time.Millisecond
 	testMarks(t, s, 300*time.Millisecond, 40*time.Second, lossMarks())
 }

@@ -158,7 +158,7 @@ func (s *Session) peerHello(args [][]byte) {
 	s.authed = true
 	n.compareMaps(s.peer.ID, string(args[7]), string(args[8]))
 	m := n.topology()
-	s.out.BulkString(fmt.Sprintf("%s %s %d %x", n.ID(), n.incarnation, m.Version, m.Hash()))
+	s.out.BulkString(string(n.ID()) + " " + n.incarnation.String() + " " + strconv.FormatInt(m.Version, 10) + " " + strconv.FormatUint(m.Hash(), 16))
 }
 
 // capacity is the answer to PEER CAPACITY.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -348,7 +349,7 @@ func (c *conn) String() string {
 	if c.to != nil {
 		to = c.to.index
 	}
-	return fmt.Sprintf("conn %d %d→%d", c.id, c.caller(), to)
+	return "conn " + strconv.Itoa(c.id) + " " + strconv.Itoa(c.caller()) + "→" + strconv.Itoa(to)
 }
 
 // ends are the machines that a message leaves and reaches in a direction; -1 for a client.
@@ -444,7 +445,7 @@ func (c *conn) reset() {
 }
 
 func (n *network) lost(k *call, direction int, how string) {
-	text := fmt.Sprintf("%s %s %s", k.conn, []string{"request", "reply"}[direction], how)
+	text := k.conn.String() + [...]string{" request ", " reply "}[direction] + how
 	n.w.trace.message(n.w.now, k.conn.to.index, traceLost, k, []byte(text), func() string { return text })
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"godwit/engine/slot"
 )
@@ -25,7 +26,11 @@ func (id NodeID) Short() string {
 // Incarnation identifies a data directory. A node whose directory was wiped is another node under the same id.
 type Incarnation uint64
 
-func (i Incarnation) String() string { return fmt.Sprintf("%016x", uint64(i)) }
+// String gives 16 hexadecimal digits.
+func (i Incarnation) String() string {
+	digits := strconv.FormatUint(uint64(i), 16)
+	return "0000000000000000"[len(digits):] + digits
+}
 
 // Epoch is the slot epoch: per slot, raised only by the current owner's handoff. It is the only thing that is compared
 // between records and announcements. It has nothing to do with the version of a map.

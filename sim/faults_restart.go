@@ -175,6 +175,10 @@ func (p *process) name() {
 	if !p.nameless || !p.ready() {
 		return
 	}
+	if p.stalled() { // nobody can log in, and there may be no other start
+		p.w.after(p.stalledUntil-p.w.now, p.name)
+		return
+	}
 	o := p.w.oper
 	text := o.mapText(func(i int) int { return i % len(p.w.procs) })
 	_ = p.local([]string{"CLUSTERX", "SETNODEID", string(p.id)}, func(v resp.Value) { // a crash shows at the next start

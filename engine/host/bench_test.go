@@ -5,7 +5,9 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"godwit/engine"
 )
@@ -40,6 +42,44 @@ func BenchmarkConnection(b *testing.B) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// BenchmarkTripBesideWorkers measures a request and its reply while workers have steps without end, as while slots are copied.
+func BenchmarkTripBesideWorkers(b *testing.B) {
+	s, err := Start(Config{Listen: "127.0.0.1:0", Dir: b.TempDir(), Sync: engine.SyncNever})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = s.Shutdown(b.Context()) }()
+	nc, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer nc.Close()
+	w := NewWorkers(0)
+	defer w.Close()
+	var over atomic.Bool
+	defer over.Store(true)
+	var step func()
+	step = func() {
+		for began := time.Now(); time.Since(began) < 300*time.Microsecond; {
+		}
+		if !over.Load() {
+			w.Submit(step)
+		}
+	}
+	for range 16 {
+		w.Submit(step)
+	}
+	reply := make([]byte, len("+PONG\r\n"))
+	for b.Loop() {
+		if _, err := io.WriteString(nc, "*1\r\n$4\r\nPING\r\n"); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(nc, reply); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -79,6 +79,8 @@ func Mutants() []Mutant {
 		{mutant.BirthUnasked, 100},
 		{mutant.ClaimMissing, 100},
 		{mutant.ResolveBlind, 100},
+		{mutant.MemoryKept, 100},
+		{mutant.MemoryIgnored, 3000},
 	}
 }
 

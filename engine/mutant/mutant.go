@@ -75,6 +75,8 @@ const (
 	ExportNoExpiry   Name = "export-no-expiry"    // keys that are told as commands lose their expiry
 	BlockUnchecked   Name = "block-unchecked"     // a block of a table is taken as it comes
 	TableEarly       Name = "table-early"         // tables are ingested although blocks are missing
+	MemoryKept       Name = "memory-kept"         // what a call of a job has held is not given back to the job's account
+	MemoryIgnored    Name = "memory-ignored"      // a slot reads although its job's memory is in use
 	ResolveBlind     Name = "resolve-blind"       // a handoff is resolved without asking whether the other side lives
 	VerifyGap        Name = "verify-gap"          // a comparison passes over what lies between the chunks of the first side
 )

@@ -9,6 +9,7 @@ import (
 	"godwit/engine/resp"
 	"godwit/engine/slot"
 	"godwit/linearize"
+	"godwit/migration"
 )
 
 // Machines that are lost for good in the middle of a move, and the operator who then says how it ends.
@@ -33,7 +34,7 @@ type loss struct {
 	attempt cluster.Attempt // of the move, since it needs the machine
 	told    []linearize.ID  // what the machine has told clients of the slot
 	writes  int             // how many commands that can write it has run there
-	// parted says from where on the machine has what the other side has not: since the target served, or, by attempt, since it was prepared, to which a
+	// parted says from where on the machine has what the other side has not: since the target served, or, by attempt, since it was asked to prepare, to which a
 	// crash can bring it back.
 	parted  map[cluster.Attempt]parted
 	wants   int // it is lost as soon as it has run so many since then
@@ -147,6 +148,19 @@ func (f *faults) recorded(q *process, sl slot.Slot, r cluster.Record) {
 		f.n.w.after(delay, func() { f.strikeOut(l, strikeTries) })
 	case q == l.other && l.source: // another attempt, or the machine was heard
 		l.other, l.severed = nil, nil
+	}
+}
+
+// sends notes that a source asks its target to prepare: all that it has run until then is there. A message that is late comes when the source has given
+// the pause up and has run more.
+func (f *faults) sends(p *process, k *call) {
+	l := f.losing
+	if l == nil || l.gone || !l.moves || !l.source || p != l.p || !k.carries(migration.MsgPrepare) {
+		return
+	}
+	m, err := migration.DecodeMessage(k.args[2])
+	if _, again := l.parted[m.Attempt]; err == nil && m.Slot == l.slot && !again {
+		l.parted[m.Attempt] = parted{len(l.told), l.writes}
 	}
 }
 

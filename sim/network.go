@@ -330,6 +330,9 @@ func (c *conn) send(k *call) {
 	n := c.net
 	n.sent++
 	k.number = n.sent
+	if c.from != nil {
+		n.w.nemesis.faults.sends(c.from, k)
+	}
 	b := binary.BigEndian.AppendUint32(n.w.trace.room(), uint32(c.id))
 	b = k.join(b)
 	n.w.trace.message(n.w.now, c.caller(), traceSend, k, b, func() string { return c.show(k) })

@@ -12,6 +12,7 @@ import (
 
 	"godwit/engine/env"
 	"godwit/engine/resp"
+	"godwit/engine/reuse"
 )
 
 // link is the connection to one peer on one lane. It exists from the first call on; a goroutine keeps it connected while
@@ -280,7 +281,7 @@ func (l *link) write(conn net.Conn, failed chan error) error {
 				return err
 			}
 		}
-		if cap(b) <= keepBuffer {
+		if cap(b) <= reuse.Least {
 			spare = b[:0]
 		} else {
 			l.peers.room.Put(b)

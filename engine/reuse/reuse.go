@@ -8,8 +8,8 @@ import "sync"
 // is ready, and safe for concurrent use.
 type Slices struct{ pool sync.Pool }
 
-// least is what a slice must have room for to be kept, in bytes: the allocator is quick with smaller ones.
-const least = 128 << 10
+// Least is what a slice must have room for to be kept, in bytes: the allocator is quick with smaller ones.
+const Least = 128 << 10
 
 // Get returns an empty slice: one that was put, of whatever capacity, or nil.
 func (s *Slices) Get() []byte {
@@ -21,7 +21,7 @@ func (s *Slices) Get() []byte {
 
 // Put gives a slice away: nobody may use its memory any more but who gets it.
 func (s *Slices) Put(b []byte) {
-	if cap(b) >= least {
+	if cap(b) >= Least {
 		s.pool.Put(&b)
 	}
 }

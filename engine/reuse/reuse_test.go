@@ -8,12 +8,12 @@ func TestSlices(t *testing.T) {
 	if b := s.Get(); b != nil {
 		t.Errorf("of nothing Get made %d bytes", cap(b))
 	}
-	s.Put(make([]byte, least-1))
+	s.Put(make([]byte, Least-1))
 	if b := s.Get(); b != nil {
 		t.Errorf("a slice of %d bytes was kept", cap(b))
 	}
-	s.Put(make([]byte, least))
-	if b := s.Get(); len(b) != 0 || b != nil && cap(b) != least { // the collector may have taken it
-		t.Errorf("Get returned %d bytes with room for %d, want none with room for %d", len(b), cap(b), least)
+	s.Put(make([]byte, Least))
+	if b := s.Get(); len(b) != 0 || b != nil && cap(b) != Least { // the collector may have taken it
+		t.Errorf("Get returned %d bytes with room for %d, want none with room for %d", len(b), cap(b), Least)
 	}
 }

@@ -148,8 +148,8 @@ func AppendChunk(dst []byte, r Reader, span key.Span, lim ChunkLimits, parts Chu
 	return c, nil
 }
 
-// roomFor makes room for a record of so many bytes: a little, then four times as much as there was, up to all that a chunk may hold, lengths of records
-// included, which are guessed. Memory that is not used costs as much as copying what is: it is cleared.
+// roomFor makes room for a record of so many bytes: a little, then four times as much as there was, and all that a chunk may hold, lengths of records
+// included, which are guessed, as soon as that is twice as much again. Memory that is not used costs as much as copying what is: it is cleared.
 func roomFor(b []byte, record int, lim ChunkLimits) []byte {
 	const lengths = 2 * binary.MaxVarintLen32
 	switch record += lengths; {
@@ -159,7 +159,11 @@ func roomFor(b []byte, record int, lim ChunkLimits) []byte {
 		first := min(firstRecords, lim.Bytes+lim.Bytes/8+record, min(lim.Records, firstRecords)*2*record)
 		return slices.Grow(b, max(first-len(b), record))
 	case len(b) < lim.Bytes:
-		return slices.Grow(b, max(min(lim.Bytes+lim.Bytes/8, 4*len(b))-len(b), record))
+		room := 4 * len(b)
+		if room >= lim.Bytes/2 {
+			room = lim.Bytes + lim.Bytes/8
+		}
+		return slices.Grow(b, max(room-len(b), record))
 	default:
 		return b
 	}

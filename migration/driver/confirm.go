@@ -23,6 +23,7 @@ type confirm struct {
 	reading int        // tiles that are being read
 	asked   int        // chunks that have been sent and not been answered
 	turn    bool       // a turn to read was asked for
+	resting bool       // a read has failed: none begins before the pause is over
 	over    bool
 	failed  time.Duration
 	tries   int
@@ -54,7 +55,7 @@ func newConfirm(s *sourceSlot) *confirm {
 // next compares the next chunk when its turn comes, or ends.
 func (c *confirm) next() {
 	switch {
-	case c.over || c.turn:
+	case c.over || c.turn || c.resting:
 	case len(c.walks) > 0 && c.reading < confirmReaders && c.reading+c.asked < confirmAhead:
 		c.turn = true
 		c.s.readPaced()
@@ -111,7 +112,13 @@ func (c *confirm) wasRead(w walk, chunk store.Chunk, kind byte, err error) {
 	if err != nil {
 		c.s.d.env.Log.Error("reading a copy that the target has taken over failed", "slot", c.s.slot, "error", err)
 		c.walks = slices.Insert(c.walks, 0, w)
-		c.again(c.next)
+		if !c.resting { // one pause for both readers
+			c.resting = true
+			c.again(func() {
+				c.resting = false
+				c.next()
+			})
+		}
 		return
 	}
 	if !chunk.Last {

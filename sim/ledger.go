@@ -56,6 +56,7 @@ func (h *history) forget(id linearize.ID) {
 	for _, word := range words {
 		if a := h.ledger.accounts[word]; a != nil {
 			a.sure = false
+			a.mutations++ // that it is lost is one: what was written there last is not what it is any more
 			a.others.last, a.others.ever = h.ledger.w.now, true
 		}
 	}

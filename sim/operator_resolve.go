@@ -74,6 +74,9 @@ func (o *operator) resolveInVain(p *process, sl slot.Slot) {
 	o.vouching = v
 	w.after(vouchTime, func() { o.vouched(v) })
 	o.sayResolved(p, sl, what, other, func(answer resp.Value) {
+		if answer.Kind != resp.ErrorKind && o.vouching == v {
+			w.violate("verbs", "node %d has resolved slot %d (%s) though node %d lives: %s", p.index, sl, what, other.index, answer)
+		}
 		o.vouched(v)
 		if answer.Kind == resp.ErrorKind && strings.Contains(answer.Str, " answers") {
 			w.nemesis.mark(markResolveRefused)

@@ -71,7 +71,10 @@ func (c *metrics) within(p *process, j *engine.JobStatus) {
 
 // forwards demands that a job has not undone anything, but for a slot that counted as moved and that an operator has given back to the source.
 func (c *metrics) forwards(p *process, was, is *engine.JobStatus) {
-	undone := is.Moved.Len()+c.w.oper.stayed[is.ID] < was.Moved.Len() || is.Records < was.Records || is.Bytes < was.Bytes || is.DigestsEqual < was.DigestsEqual ||
+	back := max(0, was.Moved.Len()-is.Moved.Len())
+	given := min(back, c.w.oper.stayed[is.ID])
+	c.w.oper.stayed[is.ID] -= given // each slot is given back once
+	undone := back > given || is.Records < was.Records || is.Bytes < was.Bytes || is.DigestsEqual < was.DigestsEqual ||
 		is.Differ < was.Differ || len(is.PausesMs) < len(was.PausesMs) || was.State.Ended() && is.State != was.State
 	if undone {
 		c.w.violate("metrics", "job %d of node %d runs backwards: %+v, then %+v", is.ID.Counter, p.index, *was, *is)

@@ -34,7 +34,8 @@ import (
 //   - in a log: in what one sync round has made durable, if there was no later one to say so, and in the first log of a directory;
 //   - in a MANIFEST: in its last record.
 
-// ErrDamaged says that a file of the directory is not as it was written. Nothing was touched. Open returns it on either engine.
+// ErrDamaged says that a file of the directory is not as it was written. Nothing was touched. Open returns it on either engine, and whatever needs a
+// table that says of itself a version that none has.
 var ErrDamaged = errors.New("the file is damaged")
 
 // Both files are sequences of chunks that do not cross a block. Of a chunk, by offset:

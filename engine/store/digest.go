@@ -149,7 +149,7 @@ func AppendChunk(dst []byte, r Reader, span key.Span, lim ChunkLimits, parts Chu
 }
 
 // roomFor makes room for a record of so many bytes: a little, then four times as much as there was, and all that a chunk may hold, lengths of records
-// included, which are guessed, as soon as that is twice as much again. Memory that is not used costs as much as copying what is: it is cleared.
+// included, which are guessed, as soon as those are half of it or more. Memory that is not used costs as much as copying what is: it is cleared.
 func roomFor(b []byte, record int, lim ChunkLimits) []byte {
 	const lengths = 2 * binary.MaxVarintLen32
 	switch record += lengths; {

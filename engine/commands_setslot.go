@@ -140,16 +140,30 @@ func (s *Session) setSlotStable(sl slot.Slot) {
 		s.out.Error(errAlone)
 		return
 	}
-	if _, err := n.migrator.Tell(j.ID.Counter, VerbCancel, nil); err != nil {
-		s.out.Error("ERR " + err.Error())
+	if !s.cancelJob(j) {
 		return
 	}
 	s.awaitSlot(sl, slotPatience, errStillMoving(sl), func() string {
-		if now, found := n.liveJob(sl); found && now.ID == j.ID {
+		if n.moves(sl, j.ID) {
 			return notYet
 		}
 		return done
 	})
+}
+
+// cancelJob tells a job to give up what it has not decided, or answers why it cannot be told.
+func (s *Session) cancelJob(j JobStatus) bool {
+	_, err := s.n.migrator.Tell(j.ID.Counter, VerbCancel, nil)
+	if err != nil {
+		s.out.Error("ERR " + err.Error())
+	}
+	return err == nil
+}
+
+// moves reports whether a job is still to move a slot away.
+func (n *Node) moves(sl slot.Slot, id cluster.JobID) bool {
+	j, found := n.liveJob(sl)
+	return found && j.ID == id
 }
 
 // setSlotLeaves answers SETSLOT NODE at the owner of a slot that is to be another's: when it is.
@@ -219,25 +233,35 @@ func (n *Node) cutOver(sl slot.Slot, j JobStatus) string {
 }
 
 // setSlotMine answers SETSLOT NODE at the node that is to be the owner: when it is. The owner is asked to hand the slot over, which it does if
-// it was told to by SETSLOT MIGRATING.
+// it was told to by SETSLOT MIGRATING. At a node that has the slot it closes one that is open, as with Redis: the job that was to move it away is given
+// up. One that has decided goes on all the same, so that the slot may have left when it has ended, and then its new owner is asked.
 func (s *Session) setSlotMine(sl slot.Slot) {
 	n := s.n
+	var away JobStatus
+	open := false
 	if n.Record(sl).State == cluster.Serving {
-		if j, found := n.liveJob(sl); found && j.Slots == 1 { // as with Redis, it closes a slot that was open
-			s.setSlotStable(sl)
+		if away, open = n.liveJob(sl); !open || away.Slots > 1 {
+			s.answerSlot(done)
 			return
 		}
-		s.answerSlot(done)
-		return
 	}
 	if s.multi != nil {
 		s.out.Error(errAlone)
 		return
 	}
+	if open {
+		n.forgetWish(sl)
+		if !s.cancelJob(away) {
+			return
+		}
+	}
 	q := &slotQuestion{n: n, slot: sl, args: peerArgs("HANDOVER", sl, "begin")}
 	s.awaitSlot(sl, slotPatience, errStillMoving(sl), func() string {
-		owner := n.Owner(sl) // before the look at the record, which may become that of an owner in between
+		closing := open && n.moves(sl, away.ID) // before the look at the record: what ends the job by moving the slot changes both
+		owner := n.Owner(sl)                    // likewise: the record may become that of an owner in between
 		switch {
+		case closing:
+			return notYet
 		case n.Record(sl).State == cluster.Serving:
 			return done
 		case owner == "" || owner == n.ID():

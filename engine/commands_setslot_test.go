@@ -191,3 +191,44 @@ func TestSetSlotDrivesAJob(t *testing.T) {
 		}
 	}
 }
+
+// TestSetSlotMine says to the owner of a slot that is to move away that it is its own. That gives the job up, and the answer is OK only if the slot is
+// served here when the job has ended: it can have decided before it was told, or another one can have begun and moved the slot.
+func TestSetSlotMine(t *testing.T) {
+	w := newWorld(t)
+	nodes := w.born("a 0-99", "b 100-16383")
+	a, b := nodes[0], nodes[1]
+	c := a.client()
+	mine := func(job string) {
+		t.Helper()
+		c.want("OK", "CLUSTER", "SETSLOT", "7", "MIGRATING", string(id("b")))
+		c.send("CLUSTER", "SETSLOT", "7", "NODE", string(id("a")))
+		w.run()
+		if last := a.mig.told[len(a.mig.told)-1]; last != "cancel "+job+" " || len(c.take()) > 0 {
+			t.Fatalf("told %q", a.mig.told)
+		}
+	}
+	passes := func(n *testNode, state cluster.State) {
+		n.Exclusive(7, func(o *Owned) {
+			o.Commit(n.Store().NewBatch(), cluster.Record{State: state, Epoch: 2, Peer: id("b")})
+		})
+	}
+
+	mine("1")
+	a.mig.end(1, JobFail, "cancelled")
+	w.advance(100 * time.Millisecond)
+	if got := c.taken(); got != "OK" {
+		t.Errorf("the slot stays, and the answer is %s", got)
+	}
+
+	c.want("OK", "SET", keyIn(7), "v")
+	mine("2")
+	passes(b, cluster.Serving)
+	b.client().want("OK", "SET", keyIn(7), "v")
+	passes(a, cluster.Released)
+	a.mig.jobs[1].Moved.Append(7)
+	w.run()
+	if got, want := c.taken(), "(error) "+errHoldsKeys(7); got != want {
+		t.Errorf("the slot has left, and the answer is %s, want %s", got, want)
+	}
+}

@@ -162,7 +162,7 @@ func TestTasksOfRedis(t *testing.T) {
 
 	// Of a job to another node a node learns nothing, and cannot give it up.
 	link := nodes[0].clientFrom("127.0.0.1:1", true)
-	link.do("PEER", "HELLO", "1", "", string(id("c")), "ff", string(id("a")), "1", "0")
+	link.do("PEER", "HELLO", "2", "", string(id("c")), "ff", string(id("a")), "1", "0")
 	for _, word := range []string{"status", "cancel"} {
 		link.want("(error) ERR no such job", "PEER", "JOB", word, "1")
 	}

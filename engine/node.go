@@ -89,9 +89,13 @@ func Open(o Options) (*Node, error) {
 	n.expiring.unknown.Store(true)
 	n.config.init(&n.opts)
 	n.slow.init()
+	var beside env.Workers
+	if o.ApplyBeside {
+		beside = o.Workers
+	}
 	st, err := store.Open(store.Options{
 		FS: o.FS, Dir: o.Dir, CacheBytes: o.CacheBytes, RowCacheBytes: o.RowCacheBytes, MemTableBytes: o.MemTableBytes,
-		Syncer: o.Syncer, Fatal: o.Fatal, Log: o.Log, Sim: o.StoreSim,
+		Syncer: o.Syncer, Workers: beside, Fatal: o.Fatal, Log: o.Log, Sim: o.StoreSim,
 	})
 	if err != nil {
 		return nil, err

@@ -135,6 +135,9 @@ type Options struct {
 	CacheBytes    int64
 	RowCacheBytes int64
 	MemTableBytes uint64
+	// ApplyBeside has Workers apply commits beside the goroutine that made them: for a host that runs all connections on one goroutine. Where several
+	// do, they insert into the store side by side, and one worker would hold them up.
+	ApplyBeside bool
 	// StoreSim makes the store deterministic; nil in production.
 	StoreSim *store.Sim
 	// Observer is nil in production.

@@ -19,14 +19,16 @@ import (
 // and met the node that it meant; before that they are unknown commands like any other.
 //
 //	PEER HELLO <version> <secret> <id> <incarnation> <expected id> <map version> <map hash>
-//	     answers "<id> <incarnation> <map version> <map hash>"
+//	     answers "<id> <incarnation> <map version> <map hash>", or an error: env.WrongNode if the expected id is not its own
 //	PEER MIGRATION <message>         answers a message; see package migration
 //	PEER ANNOUNCE <slot> <epoch>     the calling node serves the slot under the epoch; answers "ok"
 //	PEER CAPACITY                    answers "<bytes free on the disk, or -1> <version>"
 //	PEER OWNER <ranges>              asks for a claim; answers with the text of a cluster.Answer
 //	PEER JOB <word> <argument>       starts, shows or cancels a job to the calling node; see peer_jobs.go
 //	PEER HANDOVER <slot> begin|go-on wants to have the slot; answers "moving" or "released"; see commands_setslot.go
-const peerVersion = "1"
+//
+// Records travel as they are stored, so the version is raised with store.FormatVersion: a node must not be sent what it cannot read.
+const peerVersion = "2"
 
 // helloSecret is the position of the secret in PEER HELLO.
 const helloSecret = 3
@@ -145,7 +147,7 @@ func (s *Session) peerHello(args [][]byte) {
 		s.out.Error("ERR this node speaks version " + peerVersion + " of the peer protocol, not " + string(bytes.ToValidUTF8(args[2], nil)))
 		return
 	case string(args[6]) != string(n.ID()) && !mutant.On(mutant.WrongTarget):
-		s.out.Error("ERR this is node " + string(n.ID()) + ", not the one that was called")
+		s.out.Error(env.WrongNode + " this is node " + string(n.ID()) + ", not the one that was called")
 		return
 	}
 	incarnation, err := strconv.ParseUint(string(args[5]), 16, 64)

@@ -498,13 +498,13 @@ func TestPeerNeedsHandshake(t *testing.T) {
 	unknown(c, "PEER", "MIGRATION", "x")
 	unknown(c, "PEER", "ANNOUNCE", "1", "1")
 	unknown(c, "PEER", "HELLO")
-	unknown(c, hello("wrong", b, a, "1")...)
-	unknown(c, hello("", b, a, "1")...)
-	c.want("(error) ERR this node speaks version 1 of the peer protocol, not 2", hello("s3cret", b, a, "2")...)
-	c.want("(error) ERR this is node "+a+", not the one that was called", hello("s3cret", b, b, "1")...)
-	c.want("(error) ERR PEER HELLO takes a node id of 40 bytes and an incarnation in hex", hello("s3cret", "b", a, "1")...)
+	unknown(c, hello("wrong", b, a, "2")...)
+	unknown(c, hello("", b, a, "2")...)
+	c.want("(error) ERR this node speaks version 2 of the peer protocol, not 1", hello("s3cret", b, a, "1")...)
+	c.want("(error) WRONGNODE this is node "+a+", not the one that was called", hello("s3cret", b, b, "2")...)
+	c.want("(error) ERR PEER HELLO takes a node id of 40 bytes and an incarnation in hex", hello("s3cret", "b", a, "2")...)
 	unknown(c, "PEER", "OWNER", "0-5")
-	if v := c.do(hello("s3cret", b, a, "1")...); v.Str == "" || v.Kind != '$' {
+	if v := c.do(hello("s3cret", b, a, "2")...); v.Str == "" || v.Kind != '$' {
 		t.Errorf("the right hello answers %s", v)
 	}
 	directory := "directory " + n.Incarnation().String() + `\n`
@@ -515,14 +515,14 @@ func TestPeerNeedsHandshake(t *testing.T) {
 	for _, bad := range [][]string{{"PEER", "ANNOUNCE", "16384", "1"}, {"PEER", "ANNOUNCE", "x", "1"}, {"PEER", "ANNOUNCE", "1", "-1"}} {
 		c.want("(error) ERR PEER ANNOUNCE takes a slot and an epoch", bad...)
 	}
-	c.want("(error) ERR unknown PEER command: this node speaks version 1", "PEER", "SOMETHING")
+	c.want("(error) ERR unknown PEER command: this node speaks version 2", "PEER", "SOMETHING")
 	c.want("(error) ERR no such message", "PEER", "MIGRATION", "x")
 }
 
 func TestPeerWithoutSecretNeedsLoopback(t *testing.T) {
 	w := newWorld(t)
 	n := w.born("a 0-99", "b 100-16383")[0]
-	hello := []string{"PEER", "HELLO", "1", "", string(id("b")), "ff", string(id("a")), "1", "0"}
+	hello := []string{"PEER", "HELLO", "2", "", string(id("b")), "ff", string(id("a")), "1", "0"}
 	_, text := n.table.Check(bytesOf(hello))
 	n.clientFrom("10.0.0.5:1", false).want("(error) "+text, hello...)
 	if v := n.clientFrom("127.0.0.1:1", true).do(hello...); v.Kind != '$' {
@@ -540,7 +540,7 @@ func TestPeerRepliesAreDurable(t *testing.T) {
 	n.client().want("OK", "CONFIG", "SET", "sync", "never")
 	n.autoSync = false
 	link := n.clientFrom("127.0.0.1:1", true)
-	link.send("PEER", "HELLO", "1", "", string(id("b")), "ff", string(id("a")), "1", "0")
+	link.send("PEER", "HELLO", "2", "", string(id("b")), "ff", string(id("a")), "1", "0")
 	w.run()
 	link.take()
 	n.mig.peer = func(from PeerInfo, payload []byte) ([]byte, store.Position, error) {

@@ -38,7 +38,7 @@ func FuzzCommands(f *testing.F) {
 		"CLUSTERX SETNODES x 9\nCLUSTERX SETNODES \"<a> 127.0.0.1 7000 master - 0-127\" 9 FORCE\nGET <far>",
 		"GODWIT STATUS\nGODWIT OWNERS 0-3\nGODWIT MIGRATION START 1-3 <b>\nGODWIT MIGRATION STATUS\nGODWIT MIGRATION STATUS 1\nGODWIT MIGRATION CANCEL 1\nSET <k> moved\nGET <k>",
 		"CONFIG GET *\nCONFIG SET maxclients 1\nCONFIG RESETSTAT\nCOMMAND DOCS get\nCOMMAND INFO get nothing\nCOMMAND GETKEYS mset a b c",
-		"PEER HELLO 1 \"\" <b> 1 <a> 1 0\nPEER OWNER 0-16383\nPEER ANNOUNCE 1 9\nGET <k>\nPEER MIGRATION x\nPEER NOTHING",
+		"PEER HELLO 2 \"\" <b> 1 <a> 1 0\nPEER OWNER 0-16383\nPEER ANNOUNCE 1 9\nGET <k>\nPEER MIGRATION x\nPEER NOTHING",
 		"QUIT\nGET <k>",
 	} {
 		script = strings.NewReplacer("<k>", k, "<other>", other, "<far>", far, "<a>", string(id(0)), "<b>", string(id(1))).Replace(script)

@@ -101,7 +101,7 @@ func FuzzMigrationMessages(f *testing.F) {
 		defer w.close()
 		n := w.list[1]
 		c := w.connect(n)
-		hello := words("PEER", "HELLO", "1", "", string(id(0)), "1", string(id(1)), "1", "0")
+		hello := words("PEER", "HELLO", "2", "", string(id(0)), "1", string(id(1)), "1", "0")
 		c.s.Execute(hello)
 		c.s.Flush()
 		if v := c.replies(); len(v) != 1 || v[0].Kind != resp.BulkKind {

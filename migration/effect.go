@@ -21,11 +21,13 @@ type (
 	// EvRoundOpen says that the round asked for is open and can be read.
 	EvRoundOpen struct{}
 	// EvData is what EfRead read: a body to send, or none; Last says that the round has nothing more. Asks is how many bytes the target has to read
-	// to answer it: a short digest may speak for much, and a target that gets very many of them answers none in time.
+	// to answer it: a short digest may speak for much, and a target that gets very many of them answers none in time. Await says that what follows the
+	// round depends on the answer, which may be that the target differs.
 	EvData struct {
-		Body []byte
-		Asks int
-		Last bool
+		Body  []byte
+		Asks  int
+		Last  bool
+		Await bool
 	}
 	// EvLag answers EfMeasure: what changed since the last round. Final is how long it would take to send, by what the last rounds took; 0 if
 	// nobody knows. Whole is the part of LagBytes that has not changed, and is sent since it belongs to keys that have, which a payload of commands

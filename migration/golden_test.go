@@ -75,6 +75,9 @@ func TestEncodingsGolden(t *testing.T) {
 	urgent := someMessage(MsgData)
 	urgent.Urgent = true
 	fmt.Fprintf(&out, "message data, urgent %x\n", urgent.Encode())
+	quiet := someMessage(MsgData)
+	quiet.Quiet = true
+	fmt.Fprintf(&out, "message data, quiet %x\n", quiet.Encode())
 	c := Cursor{Attempt: 0x31323334, Seq: 0x5152535455565758, Hash: cluster.RunningHash{0x60, 0x61, 15: 0x6f}, Fresh: true}
 	fmt.Fprintf(&out, "cursor %x\n", c.Encode())
 	fmt.Fprintf(&out, "chain %x\n", Chain(Chain(cluster.RunningHash{}, 1, []byte("one")), 2, nil))
@@ -155,7 +158,7 @@ func TestRoundTrips(t *testing.T) {
 		m := Message{
 			Kind: MessageKind(rapid.IntRange(1, int(MsgBlock)).Draw(t, "kind")), Slot: slot.Slot(rapid.IntRange(0, slot.Count-1).Draw(t, "slot")), Job: job,
 			Attempt: cluster.Attempt(rapid.Uint32().Draw(t, "attempt")), Epoch: cluster.Epoch(rapid.Uint64().Draw(t, "epoch")),
-			Fresh: rapid.Bool().Draw(t, "fresh"), Urgent: rapid.Bool().Draw(t, "urgent"), Seq: rapid.Uint64().Draw(t, "seq"), Hash: hash, Body: rapid.SliceOf(rapid.Byte()).Draw(t, "body"),
+			Fresh: rapid.Bool().Draw(t, "fresh"), Urgent: rapid.Bool().Draw(t, "urgent"), Quiet: rapid.Bool().Draw(t, "quiet"), Seq: rapid.Uint64().Draw(t, "seq"), Hash: hash, Body: rapid.SliceOf(rapid.Byte()).Draw(t, "body"),
 		}
 		got, err := DecodeMessage(m.Encode())
 		if err != nil || !bytes.Equal(got.Body, m.Body) {

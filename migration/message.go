@@ -57,9 +57,11 @@ type Message struct {
 	Fresh   bool
 	// Urgent says of data that writers wait for it: a target that is busy takes it all the same.
 	Urgent bool
-	Seq    uint64
-	Hash   cluster.RunningHash
-	Body   []byte
+	// Quiet says of data that next to nothing is written to the slot at its source meanwhile: a target may read it back before it is asked to.
+	Quiet bool
+	Seq   uint64
+	Hash  cluster.RunningHash
+	Body  []byte
 	// Asks is how many bytes the target has to read to answer, as of EvData. It is not sent.
 	Asks int
 }
@@ -146,7 +148,7 @@ const messageVersion = 1
 //	| 0      | 8    | xxh3-64 of all that follows, big-endian                      |
 //	| 8      | 1    | version, 1                                                   |
 //	| 9      | 1    | kind                                                         |
-//	| 10     | 1    | flags: bit 0 fresh, bit 1 urgent                             |
+//	| 10     | 1    | flags: bit 0 fresh, bit 1 urgent, bit 2 quiet                |
 //	| 11     | 2    | slot, big-endian, as all integers here                       |
 //	| 13     | 8    | job: incarnation                                             |
 //	| 21     | 8    | job: counter                                                 |
@@ -165,7 +167,7 @@ func (m *Message) Encode() []byte { return m.Append(nil) }
 func (m *Message) Append(dst []byte) []byte {
 	at := len(dst)
 	b := slices.Grow(dst, 66+len(m.Job.Node)+len(m.Body))[:at+8]
-	b = append(b, messageVersion, byte(m.Kind), flagBits(m.Fresh, m.Urgent))
+	b = append(b, messageVersion, byte(m.Kind), flagBits(m.Fresh, m.Urgent, m.Quiet))
 	b = binary.BigEndian.AppendUint16(b, uint16(m.Slot))
 	b = binary.BigEndian.AppendUint64(b, uint64(m.Job.Incarnation))
 	b = binary.BigEndian.AppendUint64(b, m.Job.Counter)
@@ -194,6 +196,7 @@ func DecodeMessage(b []byte) (Message, error) {
 		Kind:    MessageKind(b[9]),
 		Fresh:   b[10]&1 != 0,
 		Urgent:  b[10]&2 != 0,
+		Quiet:   b[10]&4 != 0,
 		Slot:    slot.Slot(binary.BigEndian.Uint16(b[11:])),
 		Job:     cluster.JobID{Incarnation: cluster.Incarnation(binary.BigEndian.Uint64(b[13:])), Counter: binary.BigEndian.Uint64(b[21:])},
 		Attempt: cluster.Attempt(binary.BigEndian.Uint32(b[29:])),

@@ -205,6 +205,7 @@ func (l *leg) executeCutover(ef Effect) Event {
 	switch ef.(type) {
 	case EfPause:
 		l.s.paused = true
+		l.m.losses.paused(l.machine.Attempt(), l.m.acked)
 	case EfUnpause, EfHandedOver:
 		l.s.paused, l.s.sealed = false, false
 	case EfDecide:
@@ -221,7 +222,7 @@ func (l *leg) executeCutover(ef Effect) Event {
 	case EfClean:
 		if l.frozen() {
 			l.s.rec.DataGone, l.s.purged, l.s.data = true, true, content{}
-			if r := l.d.durable.rec; r.State != cluster.Serving || r.Epoch <= l.epoch() {
+			if r := l.d.durable.rec; (r.State != cluster.Serving || r.Epoch <= l.epoch()) && !l.m.losses.any() {
 				l.m.doubted = "the source's copy was deleted before the target's ownership was durable"
 			}
 		} else if mutant.On(mutant.CleanAfterReturn) {
@@ -274,7 +275,7 @@ func (l *leg) read() Event {
 			body = append(body, byte(k), l.round.snap[k])
 		}
 	}
-	return EvData{Body: body, Last: len(l.round.pending) == 0}
+	return EvData{Body: body, Last: len(l.round.pending) == 0, Await: op == 'G'}
 }
 
 func (l *leg) decide() Event {
@@ -328,7 +329,7 @@ func (l *leg) actions(i int, b modelBounds) []action[*model] {
 		out = append(out, action[*model]{name: legPrefix[i] + name, fault: fault, do: func(m *model) { do(m.legs[i]) }})
 	}
 	for k, p := range l.net {
-		if l.sameBefore(k) {
+		if l.sameBefore(k) || l.m.losses.unheard(i, p.toTarget) {
 			continue
 		}
 		add(fmt.Sprintf("deliver %s %s", p.msg.Kind, p.reply.Kind), false, func(l *leg) { l.deliver(k, false) })

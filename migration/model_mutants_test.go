@@ -28,6 +28,7 @@ func TestModelMutants(t *testing.T) {
 		mutant.UndurableAnswer, mutant.NoneReassigned, mutant.MapSteals, mutant.ReplayApply, mutant.SkipApply,
 		mutant.PrepareUnsynced, mutant.AckUndurable, mutant.PurgeEarly, mutant.ResumeFromNew, mutant.HoldIgnored,
 		mutant.RollbackStale, mutant.HeldServes, mutant.CleanAfterReturn, mutant.BusyApplied,
+		mutant.ResolveBlind,
 	} {
 		t.Run(string(name), func(t *testing.T) {
 			mutant.Set(name)
@@ -38,8 +39,8 @@ func TestModelMutants(t *testing.T) {
 				{writes: 2, faults: 1, attempts: 5, states: 300_000},
 				{writes: 1, faults: 2, attempts: 5, states: 1_500_000},
 			} {
-				b.busy = name == mutant.BusyApplied
-				r := explore(newModel(ordersFor(name)), b)
+				b.busy, b.losses = name == mutant.BusyApplied, name == mutant.ResolveBlind
+				r := explore(newModelOf(ordersFor(name), b), b)
 				if r.failure != "" {
 					t.Logf("found in %d states, %d steps: %s", r.states, len(r.trace), r.failure)
 					return

@@ -95,12 +95,13 @@ type model struct {
 	orders  Orders  // of the move; durable before the operator is answered
 	writes  uint8
 	acked   content
+	losses  losses
 	faults  int
 	doubted string // an invariant that broke inside an action
 }
 
 func newModel(o Orders) *model {
-	m := &model{orders: o, acked: nobodyYet, writes: 1, nodes: [2]*modelNode{{}, {}}}
+	m := &model{orders: o, acked: nobodyYet, losses: losses{bySource: nobodyYet}, writes: 1, nodes: [2]*modelNode{{}, {}}}
 	n := m.nodes[0]
 	n.rec = cluster.Record{State: cluster.Serving, Epoch: 1}
 	n.data, n.begun[0] = nobodyYet, true
@@ -134,6 +135,7 @@ func (m *model) key() [16]byte {
 	o := m.orders
 	b = append(b, flagBits(o.Hold, o.Suspend, o.Keep, o.Return), m.writes, byte(m.faults))
 	b = append(b, m.acked[:]...)
+	b = m.losses.append(b)
 	for _, l := range m.legs {
 		if b = append(b, flagBits(l != nil)); l != nil {
 			b = l.append(b)
@@ -165,6 +167,7 @@ func (m *model) sync(i int) {
 		}
 		if w.key >= 0 {
 			m.acked[w.key] = max(m.acked[w.key], w.value)
+			m.losses.acked(i, w)
 		}
 	}
 }
@@ -315,11 +318,16 @@ func (m *model) actions(b modelBounds) []action[*model] {
 		out = append(out, action[*model]{name: name, fault: fault, do: do})
 	}
 	for i, n := range m.nodes {
+		if m.losses.lost[i] {
+			continue
+		}
 		if len(n.waits) > 0 {
 			add("sync "+moveNames[i], false, func(m *model) { m.sync(i) })
 		}
 		if n.rec.State == cluster.Importing || n.rec.State == cluster.Prepared {
-			add(moveNames[i]+" asks", false, func(m *model) { m.ask(i) })
+			if !m.losses.lost[1-i] {
+				add(moveNames[i]+" asks", false, func(m *model) { m.ask(i) })
+			}
 		}
 		if int(m.writes) <= b.writes {
 			for k := range modelKeys {
@@ -334,6 +342,9 @@ func (m *model) actions(b modelBounds) []action[*model] {
 		if l != nil && l.machine != nil {
 			out = append(out, l.actions(i, b)...)
 		}
+	}
+	if b.losses {
+		out = append(out, m.resolutions()...)
 	}
 	return append(out, m.operators(b)...)
 }
@@ -380,7 +391,7 @@ func (m *model) broken() string {
 	if m.doubted != "" {
 		return m.doubted
 	}
-	if m.nodes[0].rec.State == cluster.Serving && m.nodes[1].rec.State == cluster.Serving {
+	if m.nodes[0].rec.State == cluster.Serving && m.nodes[1].rec.State == cluster.Serving && !m.losses.any() {
 		return "both nodes serve the slot"
 	}
 	if step := m.legs[0].machine.step; m.orders.Hold && (step == StepPausing || step.Decided()) {
@@ -388,6 +399,9 @@ func (m *model) broken() string {
 	}
 	for i, n := range m.nodes {
 		for k := range modelKeys {
+			if m.losses.lost[i] {
+				continue
+			}
 			if n.rec.State == cluster.Serving && n.data[k] < m.acked[k] {
 				return fmt.Sprintf("the %s serves key %d as of write %d, but %d was acknowledged", moveNames[i], k, n.data[k], m.acked[k])
 			}
@@ -398,6 +412,9 @@ func (m *model) broken() string {
 
 // unfinished names what keeps the state from being a good end, or "".
 func (m *model) unfinished() string {
+	if m.losses.any() {
+		return m.unresolved()
+	}
 	for i, l := range m.legs {
 		switch {
 		case l == nil || l.machine == nil && !l.s.begun[i]:

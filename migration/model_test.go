@@ -12,7 +12,8 @@ import (
 // where copies are kept, of its rollback: two nodes, clients that write to whichever serves, a network that delivers in any order, and a budget of
 // faults: a message lost (before or after it was executed), a message executed twice, a crash of either node in which all of
 // its unsynced commits are lost or all survive, a pause that reaches its deadline, a cancel, an old map pushed to the source, an
-// operator who makes the job rest (and will let it go on, as one who holds it will tell it to cut over), a target that has no room.
+// operator who makes the job rest (and will let it go on, as one who holds it will tell it to cut over), a target that has no room, a side that is lost
+// for good (model_resolve_test.go).
 // The machines are the production code; only the stores, the network and the clients are modelled, as plainly as possible: a
 // slot holds two keys, whose values are the numbers of the writes.
 
@@ -22,6 +23,7 @@ type modelBounds struct {
 	attempts       cluster.Attempt // beyond which a state is not explored further
 	rests          bool            // a fault may be that an operator makes the job rest
 	busy           bool            // a fault may be that the target has no room for a message
+	losses         bool            // a fault may be that a side is lost for good, or that an operator says so of one that lives
 	states         int             // at which the exploration stops as too large: a failure of the test
 }
 
@@ -152,10 +154,11 @@ func TestModelHandoff(t *testing.T) {
 		{Orders{}, modelBounds{writes: 2, faults: 1, attempts: 6, busy: true, states: 600_000}},
 		{Orders{Keep: true}, modelBounds{writes: 1, faults: 1, attempts: 6, states: 500_000}},
 		{Orders{Keep: true}, modelBounds{writes: 2, faults: 0, attempts: 6, states: 300_000}},
+		{Orders{}, modelBounds{writes: 1, faults: 2, attempts: 4, losses: true, states: 1_500_000}},
 		{Orders{Hold: true}, modelBounds{writes: 1, faults: 1, attempts: 6, rests: true, states: 500_000}},
 	} {
 		b := c.modelBounds
-		r := explore(newModel(c.orders), b)
+		r := explore(newModelOf(c.orders, b), b)
 		t.Logf("%+v, %d writes, %d faults: %d states, %d ends", c.orders, b.writes, b.faults, r.states, r.ends)
 		if r.failure != "" {
 			t.Fatalf("%s, after:\n%s", r.failure, lines(r.trace))

@@ -126,11 +126,11 @@ func (sc *script) event(t *testing.T, d *datadriven.TestData, words []string) Ev
 		return EvPersisted{Attempt: attempt}
 	case "open":
 		return EvRoundOpen{}
-	case "data": // data BODY [asks=BYTES] [last], or data last
+	case "data": // data BODY [asks=BYTES] [last] [await], or data last
 		if words[1] == "last" {
 			return EvData{Last: true}
 		}
-		return EvData{Body: []byte(words[1]), Asks: int(number("asks", 0)), Last: has("last")}
+		return EvData{Body: []byte(words[1]), Asks: int(number("asks", 0)), Last: has("last"), Await: has("await")}
 	case "lag":
 		return EvLag{Keys: int(number("keys", 0)), Spans: int(number("spans", 0)), LagBytes: int64(number("bytes", 0)), Final: time.Duration(number("final-ms", 0)) * time.Millisecond}
 	case "started":

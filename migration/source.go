@@ -100,7 +100,8 @@ type sent struct {
 	bytes int  // that it counts for in the window: of its body, or what the target has to read for it if that is more
 	acked bool // answered out of order; leaves the window when those before it have been answered
 	// out says that it has been sent since the window was last begun anew: an answer or a failure is still to come.
-	out bool
+	out   bool
+	await bool // as of EvData
 }
 
 // Source is the machine of one slot at its source. It is stepped by one caller at a time. Its fields are volatile: what is
@@ -528,7 +529,7 @@ func (s *Source) onData(e EvData) {
 		s.seq++
 		s.hash = Chain(s.hash, s.seq, e.Body)
 		bytes := max(len(e.Body), e.Asks)
-		s.window = append(s.window, sent{seq: s.seq, body: e.Body, bytes: bytes})
+		s.window = append(s.window, sent{seq: s.seq, body: e.Body, bytes: bytes, await: e.Await})
 		s.windowBytes += bytes
 		s.windowHeld += cap(e.Body)
 		s.emit(EfSent{s.seq})
@@ -645,19 +646,26 @@ func (s *Source) onBusy(e EvReply) {
 	}
 }
 
-// roundDone acts when everything of the round has been read, sent and answered.
+// roundDone acts when everything of the round has been read, sent and answered. In the pause, what is on its way need not have been answered, unless
+// its answer may be that the target differs: the prepare comes behind it, and a target that lacks any of it does not answer as it must.
 func (s *Source) roundDone() {
-	if !s.exhausted || s.reading || len(s.window) > 0 || s.round == 0 {
+	if !s.exhausted || s.reading || s.round == 0 {
 		return
 	}
-	s.stopTimer(TimerRetry)
 	if s.step == StepPausing {
-		if !s.prepareSent {
+		if !s.prepareSent && s.allSent() {
+			if len(s.window) == 0 {
+				s.stopTimer(TimerRetry)
+			}
 			s.prepareSent = true
 			s.sendPrepare()
 		}
 		return
 	}
+	if len(s.window) > 0 {
+		return
+	}
+	s.stopTimer(TimerRetry)
 	switch s.round {
 	case RoundVerify:
 		s.verified = true
@@ -666,6 +674,16 @@ func (s *Source) roundDone() {
 	default:
 	}
 	s.emit(EfMeasure{})
+}
+
+// allSent reports whether all of the window is on its way, and nothing of it has to be answered first.
+func (s *Source) allSent() bool {
+	for i := range s.window {
+		if d := &s.window[i]; !d.acked && (!d.out || d.await) {
+			return false
+		}
+	}
+	return true
 }
 
 // smallLag is what may be left for the final round however long it is estimated to take.
@@ -763,6 +781,12 @@ func (s *Source) onPrepared(r Reply) {
 			return
 		}
 	}
+	for i := range s.window { // the target has them, durable: it says so by number and hash
+		if d := &s.window[i]; !d.acked {
+			s.emit(EfFree{d.seq})
+		}
+	}
+	s.window, s.windowBytes, s.windowHeld = nil, 0, 0
 	s.enter(StepDeciding)
 	s.stopTimer(TimerRetry)
 	s.stopTimer(TimerPause)

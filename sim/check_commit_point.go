@@ -47,7 +47,7 @@ func (d *durable) recorded(p *process, sl slot.Slot, old, r cluster.Record) {
 			return
 		}
 		d.settle(source)
-		if l := d.w.nemesis.faults.losing; source.lost && l != nil && l.slot == sl && l.asked != 0 { // an operator has said so
+		if l := d.w.nemesis.faults.losing; source.lost && l != nil && l.slot == sl && l.other == p && l.asked != 0 { // an operator has said so, here
 			return
 		}
 		if d.released[source.index][sl] < r.Epoch {

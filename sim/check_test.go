@@ -56,6 +56,14 @@ func (w *world) jobOf(node int) cluster.JobID {
 	return cluster.JobID{Node: w.procs[node].id, Incarnation: 1, Counter: 1}
 }
 
+// losing makes the first node seem lost for good, as the source of a move to the second one, to which an operator has said in that life how it ends.
+func (w *world) losing(sl slot.Slot, life int) *loss {
+	l := &loss{p: w.procs[0], other: w.procs[1], source: true, slot: sl, gone: true, asked: life}
+	l.p.lost = true
+	w.nemesis.faults.losing = l
+	return l
+}
+
 func TestOneOwner(t *testing.T) {
 	for name, c := range map[string]struct {
 		property string
@@ -119,6 +127,26 @@ func TestCommitPoint(t *testing.T) {
 		}},
 		"served after another release": {"commit-point", func(w *world, sl slot.Slot) {
 			w.checks.disks.reached(w.procs[0], sl, cluster.Record{State: cluster.Released, Epoch: 1})
+			w.checks.disks.recorded(w.procs[1], sl, cluster.Record{State: cluster.Prepared}, cluster.Record{State: cluster.Serving, Epoch: 2, Job: w.jobOf(0)})
+		}},
+		"served, as an operator has said, whose source is lost": {"", func(w *world, sl slot.Slot) {
+			w.losing(sl, 1)
+			w.checks.disks.recorded(w.procs[1], sl, cluster.Record{State: cluster.Prepared}, cluster.Record{State: cluster.Serving, Epoch: 2, Job: w.jobOf(0)})
+		}},
+		"served before an operator has said so": {"commit-point", func(w *world, sl slot.Slot) {
+			w.losing(sl, 0)
+			w.checks.disks.recorded(w.procs[1], sl, cluster.Record{State: cluster.Prepared}, cluster.Record{State: cluster.Serving, Epoch: 2, Job: w.jobOf(0)})
+		}},
+		"served by a node that was not told": {"commit-point", func(w *world, sl slot.Slot) {
+			w.losing(sl, 1)
+			w.checks.disks.recorded(w.procs[2], sl, cluster.Record{State: cluster.Prepared}, cluster.Record{State: cluster.Serving, Epoch: 2, Job: w.jobOf(0)})
+		}},
+		"another slot served": {"commit-point", func(w *world, sl slot.Slot) {
+			w.losing(w.keys.slots[1], 1)
+			w.checks.disks.recorded(w.procs[1], sl, cluster.Record{State: cluster.Prepared}, cluster.Record{State: cluster.Serving, Epoch: 2, Job: w.jobOf(0)})
+		}},
+		"served, as an operator has said, whose source is not lost yet": {"commit-point", func(w *world, sl slot.Slot) {
+			w.losing(sl, 1).p.lost = false
 			w.checks.disks.recorded(w.procs[1], sl, cluster.Record{State: cluster.Prepared}, cluster.Record{State: cluster.Serving, Epoch: 2, Job: w.jobOf(0)})
 		}},
 		"deleted before the new owner is durable": {"kept-copy", func(w *world, sl slot.Slot) {

@@ -103,13 +103,13 @@ func (c *coverage) crashed(p *process) {
 		switch {
 		case r.State == cluster.Importing || r.State == cluster.Prepared:
 			source, target = w.procOf(r.Peer), p
-		case r.State == cluster.Released && !r.DataGone:
+		case p.gives(sl, r):
 			source, target = p, w.procOf(r.Peer)
 		case r.State == cluster.Serving:
 			for _, q := range w.procs {
 				if o := q.records[sl]; q != p && o.Peer == p.id && (o.State == cluster.Importing || o.State == cluster.Prepared) {
 					source, target = p, q
-				} else if q != p && o.State == cluster.Released && !o.DataGone && o.Peer == p.id && o.Epoch == r.Epoch {
+				} else if q != p && q.gives(sl, o) && o.Peer == p.id && o.Epoch == r.Epoch {
 					source, target = q, p
 				}
 			}
@@ -136,6 +136,11 @@ func (c *coverage) crashed(p *process) {
 		}
 		c.struck[sl] = strike{step: step, who: p}
 	}
+}
+
+// gives reports whether the machine has released a slot and still has its copy, or has deleted it and does not know yet that this is durable.
+func (p *process) gives(sl slot.Slot, r cluster.Record) bool {
+	return r.State == cluster.Released && (!r.DataGone || p.stepOf(sl) == "cleaning")
 }
 
 // stepOf is the step of a slot that the machine gives away, "" if it is down or its migrator does not say.

@@ -224,7 +224,7 @@ func (l *loss) stands() bool {
 	}
 	r, mine := q.record(l.slot), p.record(l.slot)
 	if l.source {
-		return r.State == cluster.Prepared && r.Job.Node == p.id
+		return r.State == cluster.Prepared && r.Job.Node == p.id && !p.awaited(l.slot)
 	}
 	return r.State == cluster.Released && !r.DataGone && r.Peer == p.id && q.stepOf(l.slot) == "committing" &&
 		(mine.State == cluster.Prepared || mine.State == cluster.Serving) && mine.Job == r.Job

@@ -157,6 +157,16 @@ func (p *process) keepsOnly(but slot.Slot) bool {
 	return true
 }
 
+// awaited reports whether a machine that has given the slot to this one has not heard yet that it arrived.
+func (p *process) awaited(sl slot.Slot) bool {
+	for _, q := range p.w.procs {
+		if r := q.latest(sl); q != p && r.State == cluster.Released && !r.DataGone && r.Peer == p.id {
+			return true
+		}
+	}
+	return false
+}
+
 // synced reports that the node is up and that a crash would leave all that it has written.
 func (p *process) synced() bool {
 	return p.ready() && p.node.Store().Last() <= p.node.Store().Durable()

@@ -170,20 +170,40 @@ func (n *nemesis) recorded(p *process, sl slot.Slot, r cluster.Record) {
 	if n.over || r.Job.IsZero() || !n.dice.chance(n.w.swarm.aimed) {
 		return
 	}
-	n.aim(p, n.w.procOf(r.Peer))
+	within := pick(n.dice, oneSync, oneSync, 3*time.Millisecond, 30*time.Millisecond)
+	if r.DataGone {
+		within = oneSync // after which nothing is left of the move
+	}
+	n.aim(p, n.w.procOf(r.Peer), within)
 }
 
-// aim crashes one of the parties of a move, or both, soon.
-func (n *nemesis) aim(a, b *process) {
-	who := n.dice.IntN(5)
-	soon := func() time.Duration {
-		return n.dice.between(0, pick(n.dice, 200*time.Microsecond, 3*time.Millisecond, 30*time.Millisecond))
+// rests aims at a move that waits, for operators or for the end of the time for which a copy is kept, within some time from now. It is met too seldom by
+// what is aimed at records, which do not change then.
+func (n *nemesis) rests(source, target *process, within time.Duration) {
+	if n.over || !n.dice.chance(aimedAtRest*n.w.swarm.aimed) {
+		return
 	}
-	d := soon()
-	if who != 1 && who != 2 {
+	n.w.after(n.dice.between(0, within), func() { n.aim(source, target, oneSync) })
+}
+
+// aimedAtRest is how much likelier a crash is aimed at a move that waits than at a step of one.
+const aimedAtRest = 6
+
+// oneSync is about as long as a commit is not durable, which is all the time that some steps take.
+const oneSync = 200 * time.Microsecond
+
+// aim crashes one of the parties of a move, or both, within some time from now: both in a third of the cases, and in half of those that are to meet a step
+// that is over soon.
+func (n *nemesis) aim(a, b *process, within time.Duration) {
+	d, alone := n.dice.between(0, within), 0.33
+	if within == oneSync {
+		alone = 0.25
+	}
+	who := n.dice.Float64()
+	if who < 1-alone {
 		n.w.after(d, func() { n.strike(a) })
 	}
-	if who != 3 && who != 4 && b != nil {
+	if who >= alone && b != nil {
 		n.w.after(d, func() { n.strike(b) })
 	}
 }

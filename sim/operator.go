@@ -196,6 +196,9 @@ func (o *operator) move(from, to *process, chosen []int) {
 // just arrived is sent back to where it came from.
 func (o *operator) recorded(p *process, sl slot.Slot, r cluster.Record) {
 	w, s := o.w, &o.w.swarm
+	if o.tool != nil {
+		o.tool.recorded(p, sl, r)
+	}
 	if o.over || w.nemesis.over || r.Job.IsZero() {
 		return
 	}

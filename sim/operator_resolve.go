@@ -59,6 +59,11 @@ func (v *vouch) between(from, to int) bool {
 	return v != nil && (from == v.asks.index && to == v.lives.index || from == v.lives.index && to == v.asks.index)
 }
 
+// waitsFor reports whether an answer is waited for that needs a node's disk: one that is slow would be silent.
+func (o *operator) waitsFor(p *process) bool {
+	return o != nil && o.vouching != nil && o.vouching.lives == p
+}
+
 // vouchTime bounds how long an operator waits for such an answer.
 const vouchTime = 3 * time.Second
 

@@ -62,6 +62,7 @@ func (v *verbs) migrate(from, to *process, slots string, done func(resp.Value)) 
 			v.soon(restAt+restFor, func() { v.tell(from, engine.VerbResume, counter) })
 		}
 		if hold {
+			v.w.after(heldFor/2, func() { v.w.nemesis.rests(from, to, heldFor/2) })
 			v.soon(heldFor, func() { v.tell(from, engine.VerbCutOver, counter) })
 		}
 	})
@@ -94,6 +95,9 @@ func (v *verbs) tell(p *process, verb engine.JobVerb, counter uint64) {
 		}
 		if mark, ok := verbMarks[verb]; ok && a.Changed {
 			v.w.nemesis.mark(mark)
+			if verb == engine.VerbPause {
+				v.w.nemesis.rests(p, v.w.procOf(a.Job.Target), 50*time.Millisecond)
+			}
 		}
 	})
 }
@@ -105,6 +109,7 @@ var verbMarks = map[engine.JobVerb]string{engine.VerbPause: markPaused, engine.V
 func (v *verbs) recorded(p *process, r cluster.Record) {
 	switch {
 	case r.State == cluster.Released && !r.DataGone && v.kept[r.Job]:
+		v.w.nemesis.rests(p, v.w.procOf(r.Peer), 150*time.Millisecond)
 		if v.dice.chance(0.6) {
 			verb := pick(v.dice, engine.VerbRollback, engine.VerbRollback, engine.VerbRollback, engine.VerbClean)
 			v.soon(pick(v.dice, 10*time.Millisecond, 100*time.Millisecond, 600*time.Millisecond), func() { v.tell(p, verb, r.Job.Counter) })

@@ -92,7 +92,7 @@ func (p *process) onOp(o disk.Op) {
 // syncLatency draws how long a sync takes on this machine.
 func (p *process) syncLatency() time.Duration {
 	s, d := &p.w.swarm, p.w.times
-	if !p.w.nemesis.over && d.chance(s.slowSync) {
+	if !p.w.nemesis.over && !p.w.oper.waitsFor(p) && d.chance(s.slowSync) {
 		p.w.nemesis.count(markSlowSync)
 		return d.between(s.slowTime/4, s.slowTime)
 	}
@@ -126,8 +126,8 @@ func (p *process) open() {
 	o := &observer{p: p, life: p.life}
 	n, err := engine.Open(engine.Options{
 		Clock: p.seat, Peers: p.seat, Rand: p.seat, Workers: p.seat, Syncer: p.seat, FS: p.disk, Fatal: p.fatal, Dir: dataDir,
-		StoreSim: &store.Sim{Memory: w.engine == EngineMemory, IgnoreLogSync: p.disk.IgnoreLogSync, MayFlush: p.mayFlush, Caches: w.caches},
-		Observer: o, Commands: w.room.commands, Log: slog.New(&logWatch{o: o}),
+		StoreSim:    &store.Sim{Memory: w.engine == EngineMemory, IgnoreLogSync: p.disk.IgnoreLogSync, MayFlush: p.mayFlush, Caches: w.caches},
+		ApplyBeside: w.swarm.beside, Observer: o, Commands: w.room.commands, Log: slog.New(&logWatch{o: o}),
 		Cluster: true, Addr: p.addr(), Sync: engine.SyncAlways, PeerSecret: "secret",
 		SweepInterval: cfg.sweep,
 		Limits:        engine.Limits{ParkDeadline: cfg.park, ParkedCommands: w.swarm.parked},

@@ -45,6 +45,7 @@ type swarm struct {
 	skew        time.Duration // bound of what a clock may be off; 0: none
 	skewChanges time.Duration // mean time between jumps
 	work        time.Duration // the longest that a step of work waits for a worker
+	beside      bool          // commits are postponed, and applied by a worker or by who reads
 	flush       float64       // chance per operator's turn that a node flushes its memtable
 
 	stalls      time.Duration // mean time between stalls of some node, 0: none
@@ -274,6 +275,7 @@ func rollSwarm(d dice) swarm {
 	}
 	s.driver.ImportsAtOnce = pick(d, 1, 2, 16)
 	s.driver.ImportBytes = pick(d, 1<<10, 1<<20)
+	s.beside = d.chance(0.5)
 	return s
 }
 

@@ -67,6 +67,15 @@ func sampleContent(t testing.TB, st *store.Store, variant int) {
 			l.Save()
 		})
 	}
+	if variant > 0 { // values that format 1 had apart, and this one has in their entries
+		update(t, st, Write, 1, func(tx *Tx) {
+			l, _ := tx.OpenList([]byte("{c}l"))
+			for i := range l.Len() {
+				setOld(&l, i, bytes.Clone(l.At(i)))
+			}
+			l.Save()
+		})
+	}
 	update(t, st, Write, 1, func(tx *Tx) {
 		e := tx.Load([]byte("{c}z"))
 		tx.SetExpiry(&e, 12345)

@@ -28,6 +28,9 @@ type ListPlace struct {
 //
 // So what inserts or removes in the middle moves entries, those on the side where there are fewer, and never a value apart; and what
 // looks for a value reads values apart only where the hash matches.
+//
+// Format 1 had values of more than minApart-1 bytes apart. They stay where they are until they are replaced, and both forms are read
+// alike, so that a list may hold equal values in both.
 const (
 	entryInline = 0
 	entryApart  = 1
@@ -36,8 +39,9 @@ const (
 	positionLen   = 8
 
 	// maxInline is the longest value in an entry: long enough that most values need one key, and short enough that moving entries
-	// is not moving values.
-	maxInline = 64
+	// is not moving values. minApart is the length of the shortest that may lie apart.
+	maxInline = 256
+	minApart  = 65
 
 	// listMiddle is the position of the first element of a new list. 2^63 can be pushed at either end.
 	listMiddle = 1 << 63
@@ -142,7 +146,7 @@ func (s *Sequence) Find(from End, value []byte, n uint64, visit func(i uint64) b
 		switch {
 		case !e.apart:
 			same = bytes.Equal(e.inline, value)
-		case e.hash == hash && len(value) > maxInline:
+		case e.hash == hash && len(value) >= minApart:
 			same = bytes.Equal(s.valueOf(e), value)
 		}
 		return !same || visit(i)

@@ -20,7 +20,7 @@ func (c *slotCheck) checkListElement(t *tally, kind key.Kind, element, value []b
 		switch {
 		case n >= t.List.NextValue:
 			return fmt.Errorf("the next value has the number %d", t.List.NextValue)
-		case len(value) <= maxInline:
+		case len(value) < minApart:
 			return fmt.Errorf("a value of %d bytes lies apart", len(value))
 		}
 		return nil

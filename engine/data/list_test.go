@@ -39,15 +39,31 @@ func readList(t rapid.TB, tx *Tx, user string) (got []string) {
 	return got
 }
 
-// TestListOperations compares a list with a slice, in both write modes, with values of both kinds and lengths on both sides of what
-// is deleted one by one, and checks the invariants after each operation.
+// setOld writes a value over the element at an index as format 1 did: more than 64 bytes lie apart.
+func setOld(l *Sequence, i uint64, value []byte) {
+	if len(value) < minApart {
+		l.SetAt(i, value)
+		return
+	}
+	e, _ := l.entry(i)
+	l.dropValue(e)
+	entry := binary.BigEndian.AppendUint64([]byte{entryApart}, l.list.NextValue)
+	entry = binary.BigEndian.AppendUint32(entry, key.Hash(value))
+	l.list.NextValue++
+	l.tx.setElement(l.elementKey(listValue, entry[1:9]), value)
+	l.tx.setElement(l.positionKey(l.list.Head+i), entry)
+	l.dirty = true
+}
+
+// TestListOperations compares a list with a slice, in both write modes, with values of both kinds, some as format 1 had them, and lengths on both sides
+// of what is deleted one by one, and checks the invariants after each operation.
 func TestListOperations(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		st := openStore(t)
 		var want []string
 		user := []byte("k")
 		value := func() string {
-			return strings.Repeat(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "letter"), rapid.SampledFrom([]int{0, 1, 1, maxInline, maxInline + 1, 200}).Draw(rt, "length"))
+			return strings.Repeat(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "letter"), rapid.SampledFrom([]int{0, 1, 1, minApart - 1, minApart, maxInline, maxInline + 1}).Draw(rt, "length"))
 		}
 		for range rapid.IntRange(1, 25).Draw(rt, "steps") {
 			tx := begin(st, rapid.SampledFrom([]Mode{Write, WriteIndexed}).Draw(rt, "mode"), 1)
@@ -55,7 +71,7 @@ func TestListOperations(t *testing.T) {
 			n := len(want)
 			index := func() int { return rapid.IntRange(0, n-1).Draw(rt, "index") }
 			end := rapid.SampledFrom([]End{Left, Right}).Draw(rt, "end")
-			op := rapid.SampledFrom([]string{"push", "push", "many", "pop", "rotate", "set", "drop", "insert", "insert", "remove", "remove", "replace"}).Draw(rt, "op")
+			op := rapid.SampledFrom([]string{"push", "push", "many", "pop", "rotate", "set", "old", "old", "drop", "insert", "insert", "remove", "remove", "replace"}).Draw(rt, "op")
 			switch {
 			case op == "push" || op == "many" || n == 0:
 				for range map[bool]int{false: 3, true: pointDeletes}[op == "many"] {
@@ -78,6 +94,10 @@ func TestListOperations(t *testing.T) {
 			case op == "set":
 				i, v := index(), value()
 				l.SetAt(uint64(i), []byte(v))
+				want[i] = v
+			case op == "old":
+				i, v := index(), value()
+				setOld(&l, uint64(i), []byte(v))
 				want[i] = v
 			case op == "drop":
 				k := rapid.IntRange(0, n).Draw(rt, "dropped")
@@ -281,7 +301,7 @@ func TestBrokenListsFail(t *testing.T) {
 	}
 }
 
-// TestGoldenListEntries pins the bytes of entries.
+// TestGoldenListEntries pins the bytes of entries, those of format 1 included.
 func TestGoldenListEntries(t *testing.T) {
 	st := openStore(t)
 	update(t, st, Write, 1, func(tx *Tx) {
@@ -289,6 +309,13 @@ func TestGoldenListEntries(t *testing.T) {
 		l.Push(Right, []byte("small"))
 		l.Push(Right, bytes.Repeat([]byte("x"), maxInline+1))
 		l.Push(Left, nil)
+		l.Push(Left, bytes.Repeat([]byte("y"), maxInline))
+		l.Push(Left, nil)
+		l.Save()
+	})
+	update(t, st, Write, 1, func(tx *Tx) {
+		l, _ := tx.OpenList([]byte("k"))
+		setOld(&l, 0, bytes.Repeat([]byte("x"), minApart))
 		l.Save()
 	})
 	it, err := st.NewIter(key.KindSpan(slot.OfKey([]byte("k")), key.Element))
@@ -306,7 +333,7 @@ func TestGoldenListEntries(t *testing.T) {
 	if err := it.Close(); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"7fffffffffffffff 00", "8000000000000000 00736d616c6c", "8000000000000001 010000000000000000cf1929f2"}
+	want := []string{"7ffffffffffffffd 010000000000000001cf1929f2", "7ffffffffffffffe 00" + strings.Repeat("79", 256), "7fffffffffffffff 00", "8000000000000000 00736d616c6c", "8000000000000001 0100000000000000004f0af996"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}

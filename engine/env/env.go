@@ -114,11 +114,14 @@ var (
 	// ErrLink says that the link could not be made, failed its handshake, or broke; the outcome is unknown.
 	ErrLink = errors.New("peer link failed")
 	// ErrNotPeer is an ErrLink: what answers there has refused the handshake, so it has executed nothing. It is no node, or does not let
-	// this one in.
+	// this one in; a node that has told its own name, as another than the one that was called, is an ErrLink only.
 	ErrNotPeer = fmt.Errorf("%w: no peer", ErrLink)
 	// ErrTimeout says that no answer came in time; the outcome is unknown.
 	ErrTimeout = errors.New("peer call timed out")
 )
+
+// WrongNode begins the error reply to a handshake that was meant for another node than the one that answers.
+const WrongNode = "WRONGNODE"
 
 // RemoteError is an error reply of a peer: the call was received and refused.
 type RemoteError struct{ Text string }

@@ -263,6 +263,9 @@ func (c *conn) unwritten() (bytes int, writing bool) {
 // past is a deadline that has passed.
 var past = time.Unix(1, 0)
 
+// errNotNow says that a socket has nothing to read, or no room for more.
+var errNotNow = errors.New("not now")
+
 // What turn and readAll return when nothing is wrong.
 var (
 	errGoOn   = errors.New("a goroutine must go on")

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -206,7 +207,7 @@ func (l *link) connect() (net.Conn, error) {
 	return conn, nil
 }
 
-// errHandshake says that the other side answered the handshake with an error.
+// errHandshake says that the other side answered the handshake with an error, though it did not say that it is another node.
 var errHandshake = errors.New("refused")
 
 func (l *link) shake(conn net.Conn, h env.Handshake) error {
@@ -235,6 +236,8 @@ func (l *link) shake(conn net.Conn, h env.Handshake) error {
 			continue
 		case err != nil:
 			return err
+		case v.Kind == resp.ErrorKind && strings.HasPrefix(v.Str, env.WrongNode+" "):
+			return errors.New(v.Str)
 		case v.Kind == resp.ErrorKind:
 			return fmt.Errorf("%w: %s", errHandshake, v.Str)
 		case v.Kind != resp.BulkKind || len(rest) > 0:

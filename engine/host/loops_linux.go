@@ -27,6 +27,9 @@ type loops struct {
 	done   sync.WaitGroup
 }
 
+// hasLoops says that this system has loops.
+const hasLoops = true
+
 const (
 	// stuckTime is how long a turn may take before others of its loop are served by another runner: at least so long and at most
 	// twice. A runner costs about as much as a goroutine does otherwise.

@@ -70,6 +70,7 @@ func newPeers(t *testing.T) *Peers {
 func TestLinkIsClosedOnWhatIsUnexpected(t *testing.T) {
 	for name, replies := range map[string]string{
 		"handshake refused":         "-ERR unknown command\r\n",
+		"another node":              "-WRONGNODE this is node x, not the one that was called\r\n",
 		"handshake of another type": ":1\r\n",
 		"handshake too long":        "$100000\r\n" + strings.Repeat("x", 100000),
 		"handshake and more":        "$2\r\nid\r\n$1\r\na\r\n",
@@ -82,6 +83,9 @@ func TestLinkIsClosedOnWhatIsUnexpected(t *testing.T) {
 			var remote *env.RemoteError
 			if !errors.Is(err, env.ErrLink) || errors.As(err, &remote) {
 				t.Errorf("got %v, want a failed link", err)
+			}
+			if refused := name == "handshake refused"; errors.Is(err, env.ErrNotPeer) != refused {
+				t.Errorf("got %v: that the handshake was refused should be said: %v", err, refused)
 			}
 		})
 	}

@@ -117,10 +117,14 @@ func Start(cfg Config) (*Server, error) {
 	if cfg.Announce == "" {
 		cfg.Announce = listener.Addr().String()
 	}
+	if cfg.Loops == 0 {
+		cfg.Loops = runtime.GOMAXPROCS(0) / 2
+	}
 	s.node, err = engine.Open(engine.Options{
 		Clock: s.clock, Peers: s.peers, Servers: s.servers, Rand: NewRand(), Workers: s.workers, Syncer: s.syncer, FS: vfs.Default,
 		Log: cfg.Log, Fatal: cfg.Fatal, Dir: cfg.Dir, CacheBytes: cfg.CacheBytes, RowCacheBytes: cfg.RowCacheBytes, MemTableBytes: cfg.MemTableBytes,
-		Cluster: cfg.Cluster, Addr: cfg.Announce, Sync: cfg.Sync, RequirePass: cfg.RequirePass,
+		ApplyBeside: hasLoops && cfg.Loops == 1 && runtime.NumCPU() > 1,
+		Cluster:     cfg.Cluster, Addr: cfg.Announce, Sync: cfg.Sync, RequirePass: cfg.RequirePass,
 		PeerSecret: cfg.PeerSecret, SweepInterval: cfg.SweepInterval, Limits: cfg.Limits,
 		NewMigrator: cfg.NewMigrator, Memory: memory, Version: cfg.Version,
 	})
@@ -132,7 +136,7 @@ func Start(cfg Config) (*Server, error) {
 		}
 		return nil, err
 	}
-	if err := s.startLoops(cfg.Loops); err != nil {
+	if s.loops, err = startLoops(max(cfg.Loops, 0), s.syncer, s.log); err != nil {
 		_ = listener.Close()
 		s.closeSeams()
 		return nil, errors.Join(err, s.node.Close())
@@ -145,15 +149,6 @@ func Start(cfg Config) (*Server, error) {
 	s.done.Add(1)
 	go s.accept()
 	return s, nil
-}
-
-// startLoops starts as many loops as Config.Loops says.
-func (s *Server) startLoops(n int) (err error) {
-	if n == 0 {
-		n = runtime.GOMAXPROCS(0) / 2
-	}
-	s.loops, err = startLoops(max(n, 0), s.syncer, s.log)
-	return err
 }
 
 // Addr is the address that is listened at.

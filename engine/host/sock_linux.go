@@ -55,9 +55,6 @@ func (w *waitState) wake() {
 	}
 }
 
-// errNotNow says that a socket has nothing to read, or no room for more.
-var errNotNow = errors.New("not now")
-
 // newSock makes a copy of a connection's descriptor that the Go runtime does not watch, and closes the connection.
 func newSock(nc *net.TCPConn, l *loop) (*sock, error) {
 	raw, err := nc.SyscallConn()

@@ -9,8 +9,17 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// FormatVersion is the version of the bytes on disk that this code writes. It reads this version only.
-const FormatVersion = 1
+// FormatVersion is the version of the bytes on disk that this code writes. It reads those from oldestFormat on; a directory of an older version
+// gets this one before anything is committed to it.
+//
+//	| version | what it brought                                                            |
+//	|---------|----------------------------------------------------------------------------|
+//	| 1       | the layout of engine/key and the encodings of engine/data                  |
+//	| 2       | entries of lists hold values of up to 256 bytes, where they held 64        |
+const (
+	FormatVersion = 2
+	oldestFormat  = 1
+)
 
 // formatFile names the file in the directory that says which version the directory has.
 const formatFile = "GODWIT-FORMAT"
@@ -82,41 +91,44 @@ func syncDir(fs vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// checkFormat compares the version file with FormatVersion and writes it into a directory that holds nothing yet.
-func checkFormat(fs vfs.FS, dir, word string) error {
+// checkFormat compares the version file with the versions that are known, and writes it into a directory that holds nothing yet. older says that the
+// directory has one before FormatVersion: writeFormat must come before the first commit.
+func checkFormat(fs vfs.FS, dir, word string) (older bool, err error) {
 	path := fs.PathJoin(dir, formatFile)
 	f, err := fs.Open(path)
 	if err == nil {
 		defer func() { _ = f.Close() }()
 		text, err := io.ReadAll(io.LimitReader(f, 64))
 		if err != nil {
-			return fmt.Errorf("store: read %s: %w", path, err)
+			return false, fmt.Errorf("store: read %s: %w", path, err)
 		}
 		var version int
 		if _, err := fmt.Sscanf(string(text), word+" %d\n", &version); err != nil {
-			return fmt.Errorf("store: %s holds %q, want \"%s %d\": %w", path, text, word, FormatVersion, ErrFormat)
+			return false, fmt.Errorf("store: %s holds %q, want \"%s %d\": %w", path, text, word, FormatVersion, ErrFormat)
 		}
-		if version != FormatVersion {
-			return fmt.Errorf("store: %s has format version %d, this program knows version %d only: %w", dir, version, FormatVersion, ErrFormat)
+		if version < oldestFormat || version > FormatVersion {
+			return false, fmt.Errorf("store: %s has format version %d, this program knows %d to %d: %w", dir, version, oldestFormat, FormatVersion, ErrFormat)
 		}
-		return nil
+		return version < FormatVersion, nil
 	}
 	if !oserror.IsNotExist(err) {
-		return fmt.Errorf("store: open %s: %w", path, err)
+		return false, fmt.Errorf("store: open %s: %w", path, err)
 	}
 	names, err := fs.List(dir)
 	if err != nil {
-		return fmt.Errorf("store: list %s: %w", dir, err)
+		return false, fmt.Errorf("store: list %s: %w", dir, err)
 	}
 	for _, name := range names {
 		if name == "CURRENT" || name == memoryLogFile || len(name) > 9 && name[:9] == "MANIFEST-" {
-			return fmt.Errorf("store: %s holds a database but no %s file: %w", dir, formatFile, ErrFormat)
+			return false, fmt.Errorf("store: %s holds a database but no %s file: %w", dir, formatFile, ErrFormat)
 		}
 	}
-	return writeFormat(fs, dir, path, word)
+	return false, writeFormat(fs, dir, word)
 }
 
-func writeFormat(fs vfs.FS, dir, path, word string) error {
+// writeFormat makes FormatVersion the version of a directory, durably.
+func writeFormat(fs vfs.FS, dir, word string) error {
+	path := fs.PathJoin(dir, formatFile)
 	temp := path + ".tmp"
 	f, err := fs.Create(temp, vfs.WriteCategoryUnspecified)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
 
 	"godwit/engine/key"
 	"godwit/engine/slot"
@@ -123,7 +124,7 @@ func wantNone(t testing.TB, r Reader, k string) {
 }
 
 // content is what a reader shows of a span.
-func content(t testing.TB, r Reader, span key.Span) map[string]string {
+func content(t rapid.TB, r Reader, span key.Span) map[string]string {
 	t.Helper()
 	it, err := r.NewIter(span)
 	if err != nil {

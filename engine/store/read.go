@@ -37,19 +37,20 @@ func (s *Store) Append(dst, k []byte) ([]byte, bool, error) {
 	if absent {
 		return dst, false, nil
 	}
+	s.settle()
 	value, found, err := s.kv.get(k, dst)
 	switch {
 	case err != nil:
 	case found:
 		s.rows.fill(token, k, value[len(dst):])
 	case helpless:
-		s.names.learn(k, s.kv)
+		s.names.learn(k, settled{s})
 	}
 	return value, found, err
 }
 
 // NewIter implements Reader.
-func (s *Store) NewIter(span key.Span) (*Iter, error) { return s.kv.newIter(span) }
+func (s *Store) NewIter(span key.Span) (*Iter, error) { return settled{s}.newIter(span) }
 
 // Snapshot is the store at a moment. Close it; an open snapshot keeps old versions on disk.
 type Snapshot struct {
@@ -60,6 +61,7 @@ type Snapshot struct {
 // NewSnapshot opens a snapshot of everything visible now.
 func (s *Store) NewSnapshot() *Snapshot {
 	s.snapshots.Add(1)
+	s.settle()
 	return &Snapshot{s.kv.newSnapshot(), s}
 }
 
@@ -89,6 +91,7 @@ type Batch struct {
 	b       *pebble.Batch
 	m       *memoryBatch // nil on Pebble
 	indexed bool
+	st      *Store // of an indexed batch
 
 	rangeDeletes int64 // their number
 	apart        key.Span
@@ -98,7 +101,11 @@ type Batch struct {
 func (s *Store) NewBatch() *Batch { return s.kv.newBatch() }
 
 // NewIndexedBatch makes a batch that can be read, its own writes over the store's.
-func (s *Store) NewIndexedBatch() *Batch { return s.kv.newIndexedBatch() }
+func (s *Store) NewIndexedBatch() *Batch {
+	b := s.kv.newIndexedBatch()
+	b.st = s
+	return b
+}
 
 // Set writes a record. Both slices are copied.
 func (b *Batch) Set(k, v []byte) { must(b.b.Set(k, v, nil)) }
@@ -148,6 +155,7 @@ func (b *Batch) Get(k []byte) ([]byte, bool, error) { return b.Append(nil, k) }
 
 // Append implements Reader for an indexed batch.
 func (b *Batch) Append(dst, k []byte) ([]byte, bool, error) {
+	b.st.settle()
 	if b.m != nil {
 		return b.m.get(b.b, k, dst)
 	}
@@ -156,6 +164,7 @@ func (b *Batch) Append(dst, k []byte) ([]byte, bool, error) {
 
 // NewIter implements Reader for an indexed batch.
 func (b *Batch) NewIter(span key.Span) (*Iter, error) {
+	b.st.settle()
 	if b.m != nil {
 		return b.m.newIter(b.b, span)
 	}

@@ -183,7 +183,7 @@ func (c *rowCache) fill(t rowToken, k, value []byte) {
 	}
 }
 
-// applied takes in the operations of a batch that is visible by now, and before Commit returns.
+// applied takes in the operations of a batch, which makes them visible if the engine does not have them yet, before Commit returns.
 func (c *rowCache) applied(ops batchrepr.Reader) {
 	for {
 		kind, k, v, ok, err := ops.Next()

@@ -167,6 +167,7 @@ func (s *Store) ingest(paths []string, span key.Span) error {
 	if s.names != nil {
 		s.names.ingesting(span)
 	}
+	s.settle()
 	b, err := s.kv.ingest(paths)
 	if s.names != nil {
 		s.names.committed()

@@ -56,6 +56,9 @@ type Options struct {
 	MemTableBytes uint64
 	// Syncer schedules sync rounds.
 	Syncer env.Syncer
+	// Workers apply commits beside whoever has made them, for a program that runs all requests on one goroutine and has a processor to spare; nil for
+	// commits that are applied before Commit returns. Without a row cache they all are.
+	Workers env.Workers
 	// Fatal is called with an error after which the store cannot go on. It must not return.
 	Fatal func(error)
 	// Log receives what Pebble reports; nil discards it.
@@ -123,6 +126,7 @@ type Store struct {
 	dir   string
 	room  reuse.Slices // for tables and what they are made of
 
+	backlog  backlog
 	trackers trackers
 	// snapshots counts those that are open.
 	snapshots atomic.Int64
@@ -166,7 +170,8 @@ func Open(o Options) (*Store, error) {
 	if o.Sim != nil && o.Sim.Memory {
 		word, open = formatMemory, openMemory
 	}
-	if err := checkFormat(o.FS, o.Dir, word); err != nil {
+	older, err := checkFormat(o.FS, o.Dir, word)
+	if err != nil {
 		return nil, err
 	}
 	if s.kv, err = open(&o); err != nil {
@@ -175,12 +180,23 @@ func Open(o Options) (*Store, error) {
 		}
 		return nil, fmt.Errorf("store: open %s: %w", o.Dir, err)
 	}
-	err = dropStaged(o.FS, o.Dir)
+	if older { // now that nobody else has the directory open
+		err = writeFormat(o.FS, o.Dir, word)
+	}
+	if err == nil {
+		err = dropStaged(o.FS, o.Dir)
+	}
 	if err == nil && s.rows != nil {
 		s.names, err = openRoster(o.RowCacheBytes/8, s.kv)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store: open %s: %w", o.Dir, err), s.kv.close())
+	}
+	if s.rows != nil {
+		s.backlog.workers, s.backlog.round, s.backlog.minRows = o.Workers, s.catchUp, backlogRows
+		if o.Sim != nil {
+			s.backlog.minRows = 1
+		}
 	}
 	return s, nil
 }
@@ -199,6 +215,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closed, s.waiters = true, nil
 	s.mu.Unlock()
+	s.settle()
 	return s.kv.close()
 }
 
@@ -210,16 +227,18 @@ func (s *Store) Abandon() {
 	s.kv.abandon()
 }
 
-// Commit makes a batch visible and returns its position. It takes over the batch, which must not be used afterwards. The
-// caller holds the locks of the slots that the batch writes.
+// Commit makes a batch visible and returns its position. The log has it then, or will have it before anything that is committed later. It takes over
+// the batch, which must not be used afterwards. The caller holds the locks of the slots that the batch writes.
 func (s *Store) Commit(b *Batch) Position {
 	tracked := s.trackers.collect(b.b)
-	ops := b.b.Reader() // Pebble takes the bytes of a large batch away
 	if s.names != nil {
 		s.names.committing(b)
 	}
-	if err := s.kv.apply(b); err != nil {
-		s.fatal(fmt.Errorf("store: commit: %w", err))
+	apart, ops := b.apart, b.b.Reader() // Pebble takes the bytes of a large batch away
+	postponed, full := s.postpone(b)
+	if !postponed {
+		s.settle()
+		s.apply(b)
 	}
 	if s.names != nil {
 		s.names.committed()
@@ -228,16 +247,19 @@ func (s *Store) Commit(b *Batch) Position {
 		s.trackers.record(tracked)
 	}
 	switch {
-	case s.rows == nil:
-	case b.apart.Hi != nil:
-		s.rows.dropSpan(b.apart)
+	case postponed || s.rows == nil:
+	case apart.Hi != nil:
+		s.rows.dropSpan(apart)
 	default:
 		s.rows.applied(ops)
 	}
-	b.Discard()
 	p := Position(s.last.Add(1))
-	if err := s.kv.committed(); err != nil {
-		s.fatal(fmt.Errorf("store: flush: %w", err))
+	switch {
+	case full:
+		s.settle()
+	case !postponed:
+		b.Discard()
+		s.applied()
 	}
 	return p
 }
@@ -279,6 +301,7 @@ func (s *Store) syncRound() {
 	}
 	last := s.Last()
 	if last > s.Durable() {
+		s.settle()
 		if err := s.kv.sync(); err != nil {
 			s.fatal(fmt.Errorf("store: sync: %w", err))
 		}
@@ -302,6 +325,7 @@ func (s *Store) syncRound() {
 
 // Flush writes what is in memory only, the log aside, to a file: Pebble's memtable to a table.
 func (s *Store) Flush() {
+	s.settle()
 	if err := s.kv.flush(); err != nil {
 		s.fatal(fmt.Errorf("store: flush: %w", err))
 	}

@@ -58,7 +58,7 @@ func TestReopen(t *testing.T) {
 		if st.Last() != 0 || st.Durable() != 0 {
 			t.Errorf("positions after reopening: last %d, durable %d; want none", st.Last(), st.Durable())
 		}
-		if got := files(t, fs, "d")[formatFile]; got != "godwit 1\n" && got != "godwit-memory 1\n" {
+		if got := files(t, fs, "d")[formatFile]; got != "godwit 2\n" && got != "godwit-memory 2\n" {
 			t.Errorf("the format file holds %q", got)
 		}
 	})
@@ -80,7 +80,7 @@ func TestCloseKeepsUnsynced(t *testing.T) {
 // TestUnknownFormat: a directory of another version is refused before a byte of it changes.
 func TestUnknownFormat(t *testing.T) {
 	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
-		for _, text := range []string{"godwit 2\n", "godwit 0\n", "godwit -1\n", "godwit 1x\n", "godwit one\n", "", "kvrocks 1\n", "godwit 99999999999999999999\n"} {
+		for _, text := range []string{"godwit 3\n", "godwit 0\n", "godwit -1\n", "godwit 1x\n", "godwit one\n", "", "kvrocks 1\n", "godwit 99999999999999999999\n"} {
 			fs := vfs.NewMem()
 			st := mustOpen(t, options(fs))
 			set(st, "a", "1")
@@ -93,6 +93,45 @@ func TestUnknownFormat(t *testing.T) {
 			}
 			if !maps.Equal(before, files(t, fs, "d")) {
 				t.Errorf("%q: the directory was touched", text)
+			}
+		}
+	})
+}
+
+// TestOlderFormat: a directory of format 1 is read, and has the present version, also after a loss of power, before anything is committed to it. What fails
+// on the way leaves one that can be opened.
+func TestOlderFormat(t *testing.T) {
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		broken := errors.New("no space left")
+		for at := int32(0); ; at++ {
+			fs := vfs.NewCrashableMem()
+			st := mustOpen(t, options(fs))
+			set(st, "a", "1")
+			mustClose(t, st)
+			now := files(t, fs, "d")[formatFile]
+			writeFile(t, fs, "d/"+formatFile, strings.Replace(now, " 2", " 1", 1))
+			var n atomic.Int32
+			st, err := Open(options(errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if strings.Contains(op.Path, formatFile) && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && n.Add(1)-1 == at {
+					return broken
+				}
+				return nil
+			}))))
+			if err != nil {
+				if !errors.Is(err, broken) {
+					t.Errorf("failure %d: %v", at, err)
+				}
+				st = mustOpen(t, options(fs))
+			} else if at == 0 {
+				t.Error("nothing was made to fail")
+			}
+			if got := files(t, fs.CrashClone(vfs.CrashCloneCfg{}), "d")[formatFile]; got != now {
+				t.Errorf("failure %d: after a loss of power the file holds %q, want %q", at, got, now)
+			}
+			wantValue(t, st, "a", "1")
+			mustClose(t, st)
+			if err == nil {
+				return
 			}
 		}
 	})
@@ -193,7 +232,7 @@ func TestFormatFileUnreadable(t *testing.T) {
 			if err := fs.MkdirAll("d", 0o755); err != nil {
 				t.Fatal(err)
 			}
-			writeFile(t, fs, "d/"+formatFile, "godwit 2\n")
+			writeFile(t, fs, "d/"+formatFile, "godwit 3\n")
 		}
 		before := files(t, fs, "d")
 		_, err := Open(testOptions(errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {

@@ -87,6 +87,7 @@ type op struct {
 	digest  store.Digest
 	tables  []store.TableSum // T
 	table   *store.Arrival   // P: has the records instead; nil unless Driver.arrive has made it
+	pieces  []tile           // P: of cutTiles, with the table
 }
 
 // alone reports whether an operation is the only one of its body.

@@ -3,6 +3,7 @@ package driver
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,9 +42,11 @@ func (ts *tiles) pieces() (fresh, stale, gaps int) {
 }
 
 // heldJob is a world of two nodes and a job that moves a slot of many tiles as far as it goes without handing it over.
-func heldJob(t *testing.T) (w *world, m shadow, job uint64) {
+func heldJob(t *testing.T) (w *world, m shadow, job uint64) { return heldJobWith(t, quick()) }
+
+func heldJobWith(t *testing.T, cfg Config) (w *world, m shadow, job uint64) {
 	w, m = newWorld(t, 5), shadow{}
-	w.born(2, quick())
+	w.born(2, cfg)
 	for i := range 150 {
 		m.set(w, i, fmt.Sprint("value ", i))
 	}
@@ -51,26 +54,43 @@ func heldJob(t *testing.T) (w *world, m shadow, job uint64) {
 }
 
 // TestDamageAtTargetIsFound damages one record of many at the target, while nothing else writes to the slot: what is lost or flipped before the walk
-// that verifies the copies is found there and repaired, and what happens to it behind the back of the move after that is found after takeover.
+// that verifies the copies is found there and repaired, also if the target has read it before, and what happens to it behind the back of the move
+// after that is found after takeover.
 func TestDamageAtTargetIsFound(t *testing.T) {
 	damage := map[string]func(b *store.Batch, k, v []byte){
 		"lost":    func(b *store.Batch, k, _ []byte) { b.Delete(k) },
 		"flipped": func(b *store.Batch, k, v []byte) { b.Set(k, append(bytes.Clone(v[:len(v)-1]), v[len(v)-1]^1)) },
 	}
 	for name, spoil := range damage { //det:ok each is a test of its own
-		for _, verified := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, verified %v", name, verified), func(t *testing.T) {
-				w, m, job := heldJob(t)
+		for i := range 4 {
+			verified, readBack := i%2 == 1, i/2 == 1
+			t.Run(fmt.Sprintf("%s, verified %v, read back %v", name, verified, readBack), func(t *testing.T) {
+				cfg := quick()
+				if readBack {
+					cfg.IngestBytes = 1
+				}
+				w, m, job := heldJobWith(t, cfg)
 				source, target := w.nodes[0], w.nodes[1]
 				if verified {
 					w.until("the slot is held", func() bool { return source.stepOf(testSlot) == migration.StepHolding })
 				} else {
 					w.until("all was sent", func() bool { return source.roundOf() == migration.RoundVerify })
 				}
-				k := key.AppendRecord(nil, testSlot, []byte(keyOf(70)))
-				v, found, err := target.Store().Get(k)
-				if err != nil || !found {
-					t.Fatalf("the target has not got the record: %v", err)
+				span := key.Span{Lo: key.AppendRecord(nil, testSlot, []byte(keyOf(70))), Hi: key.DataSpan(testSlot).Hi}
+				if all := target.driver().targetOf(testSlot).proven.all; readBack && !verified {
+					i := slices.IndexFunc(all, func(t tile) bool { return !t.unread && !t.stale })
+					if i < 0 {
+						t.Fatal("the target has read nothing back")
+					}
+					span = all[i].span
+				}
+				c, err := store.ReadChunk(target.Store(), span, store.ChunkLimits{Bytes: 1, Records: 1}, store.WithRecords)
+				if err != nil {
+					t.Fatal(err)
+				}
+				k, v, _, err := store.NextRecord(c.Records)
+				if err != nil {
+					t.Fatal(err)
 				}
 				b := target.Store().NewBatch()
 				spoil(b, k, v)
@@ -78,7 +98,7 @@ func TestDamageAtTargetIsFound(t *testing.T) {
 				w.until("the slot is held", func() bool { return source.stepOf(testSlot) == migration.StepHolding })
 				w.tell(source, job, engine.VerbCutOver, true, "1 slots")
 				st := w.ended(source, job)
-				found = strings.Contains(source.logs.String(), "the copies differ before the cutover")
+				found := strings.Contains(source.logs.String(), "the copies differ before the cutover")
 				switch {
 				case verified && (st.Differ != 1 || found):
 					t.Errorf("%+v; want a difference after takeover\n%s", st, source.logs.String())
@@ -109,11 +129,11 @@ func TestDigestSaidAgain(t *testing.T) {
 		t.Fatal("the target knows no such piece")
 		return nil
 	}
-	differs := func(span key.Span, digest store.Digest, again bool) (differ bool) {
+	differs := func(span key.Span, digest store.Digest) (differ bool) {
 		t.Helper()
 		target.Exclusive(testSlot, func(*engine.Owned) {
 			var err error
-			if differ, err = target.driver().differs(at, testSlot, &op{kind: opDigest, span: span, digest: digest}, again); err != nil {
+			if differ, err = target.driver().differs(at, testSlot, &op{kind: opDigest, span: span, digest: digest}); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -123,15 +143,15 @@ func TestDigestSaidAgain(t *testing.T) {
 	span, digest := said.span, said.digest
 	other := digest
 	other.Lo++
-	if differs(span, digest, true) || !differs(span, other, true) {
+	if differs(span, digest) || !differs(span, other) {
 		t.Error("said again, what is equal differs, or what differs is equal")
 	}
 	said.digest = other // what is remembered, and not what is there: so it shows which of the two answers
-	if differs(span, other, true) || !differs(span, other, false) {
-		t.Error("a digest said again is not answered from memory, or one said for the first time is")
+	if differs(span, other) {
+		t.Error("a digest said again is not answered from memory")
 	}
 	said.digest = digest
-	if !differs(key.Span{Lo: span.Lo, Hi: key.DataSpan(testSlot).Hi}, digest, true) {
+	if !differs(key.Span{Lo: span.Lo, Hi: key.DataSpan(testSlot).Hi}, digest) {
 		t.Error("a longer span is answered from what is known of a part")
 	}
 	writes := map[string]func(b *store.Batch, k []byte, span key.Span){
@@ -140,7 +160,7 @@ func TestDigestSaidAgain(t *testing.T) {
 		"a range delete": func(b *store.Batch, _ []byte, span key.Span) { b.DeleteRange(span) },
 	}
 	for _, name := range []string{"a write", "a deletion", "a range delete"} {
-		said := piece(func(t *tile) bool { return t.digest.Records > 0 && !differs(t.span, t.digest, false) })
+		said := piece(func(t *tile) bool { return t.digest.Records > 0 && !differs(t.span, t.digest) })
 		span, digest := said.span, said.digest
 		it, err := target.Store().NewIter(span)
 		if err != nil {
@@ -154,7 +174,7 @@ func TestDigestSaidAgain(t *testing.T) {
 		b := target.Store().NewBatch()
 		writes[name](b, k, span)
 		target.Store().Commit(b)
-		if !differs(span, digest, true) {
+		if !differs(span, digest) {
 			t.Errorf("after %s the digest of before is still found equal", name)
 		}
 	}

@@ -164,6 +164,13 @@ func (p *pacer) mayArrive() string {
 	return "throttle of the node: " + p.auto.String()
 }
 
+// adapts reports whether the node's rate is found by how long its clients wait.
+func (p *pacer) adapts() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.node.limit.AutoPercent != 0
+}
+
 // arrived counts what has arrived.
 func (p *pacer) arrived(bytes int) {
 	p.mu.Lock()

@@ -13,7 +13,8 @@ import (
 )
 
 // A handoff that has been decided, or for which the target is prepared, needs both sides to come to its end. When one of them is lost for good, an
-// operator says what is to count. What this node can find out itself it asks first: while the other side answers, nothing is resolved. A Kvrocks is
+// operator says what is to count. What this node can find out itself it asks first: while the other side answers, also with an error, nothing is resolved,
+// unless the answer is that it knows nothing of the handoff: its directory is another, or it has given the import up. A Kvrocks is
 // asked only whether it serves the slot, when nothing more can reach it from here: then nothing is aborted.
 //
 //	| here                        | commit                                        | abort                                             |
@@ -80,7 +81,7 @@ func (r *resolving) ask(other cluster.NodeID, m migration.Message, asks int, don
 	d.call(other, env.Control, &m, func(reply migration.Reply, err error) {
 		switch {
 		case d.isClosed():
-		case err != nil && asks > 1:
+		case err != nil && asks > 1 && !answered(err):
 			d.env.Clock.AfterFunc(d.cfg.Source.RetryMin, func() { r.ask(other, m, asks-1, done) })
 		default:
 			done(reply, err)
@@ -91,17 +92,32 @@ func (r *resolving) ask(other cluster.NodeID, m migration.Message, asks int, don
 // errUnasked stands for the silence of a node that the mutant does not ask.
 var errUnasked = errors.New("nobody was asked")
 
+// answered reports whether the error of a call says that something answers at the address of the other side: with an error, with what cannot be read, or by
+// refusing the handshake without saying that it is another node. That may be the other side, with another version or another secret, and alive.
+func answered(err error) bool {
+	var refused *env.RemoteError
+	return errors.As(err, &refused) || errors.Is(err, migration.ErrMessage) || errors.Is(err, env.ErrNotPeer)
+}
+
+// errLives refuses an order, since the other side lives, whatever it answers.
+func (r *resolving) errLives(err error) error {
+	return fmt.Errorf("node %s answers with an error (%w): nothing is resolved while it does; end it, if it is lost", r.other, err)
+}
+
 // askSource asks the source of an import what became of it.
 func (r *resolving) askSource(rec cluster.Record) {
 	d := r.d
 	m := migration.Message{Kind: migration.MsgAsk, Slot: r.slot, Job: rec.Job, Attempt: rec.Attempt, Epoch: rec.Epoch}
 	r.ask(rec.Job.Node, m, resolveAsks, func(reply migration.Reply, err error) {
-		if err == nil && reply.Kind != migration.ReplyRefused { // refused: by another directory, so that the source's is gone
+		switch {
+		case err == nil && reply.Kind != migration.ReplyRefused: // refused: by another directory, so that the source's is gone
 			d.asked(m, reply)
 			r.done("", fmt.Errorf("node %s answers (%s): nothing is to be resolved, the slot goes on by itself", r.other, reply.Kind))
-			return
+		case answered(err):
+			r.done("", r.errLives(err))
+		default:
+			r.atTarget(rec)
 		}
-		r.atTarget(rec)
 	})
 }
 
@@ -137,12 +153,17 @@ func (r *resolving) askTarget(s *sourceSlot, rec cluster.Record) {
 	}
 	m := migration.Message{Kind: migration.MsgCommit, Slot: r.slot, Job: rec.Job, Attempt: rec.Attempt, Epoch: rec.Epoch}
 	r.ask(rec.Peer, m, resolveAsks, func(reply migration.Reply, err error) {
-		if err == nil && reply.Kind == migration.ReplyCommitted {
+		switch {
+		case err == nil && reply.Kind == migration.ReplyCommitted:
 			s.post(migration.EvReply{Message: m.Kind, Attempt: m.Attempt, Reply: reply})
 			r.done("", fmt.Errorf("node %s answers: it serves slot %d, and the job goes on by itself", r.other, r.slot))
-			return
+		case answered(err):
+			r.done("", r.errLives(err))
+		case err == nil && r.what == engine.ResolveCommit: // it was wiped, or an operator has given up the import there
+			r.done("", fmt.Errorf("node %s answers (%s): it does not have slot %d, of which the only copy is here; only ABORT can be right", r.other, reply.Kind, r.slot))
+		default:
+			s.enqueue(queued{step: func() { r.atSource(s) }})
 		}
-		s.enqueue(queued{step: func() { r.atSource(s) }})
 	})
 }
 

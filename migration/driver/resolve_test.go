@@ -10,6 +10,7 @@ import (
 
 	"godwit/engine"
 	"godwit/engine/cluster"
+	"godwit/engine/env"
 	"godwit/engine/host/kvrockstest"
 	"godwit/migration"
 )
@@ -180,6 +181,76 @@ func TestResolveAsksAgain(t *testing.T) {
 		t.Errorf("the job ended as %+v", st)
 	}
 	m.check(w, target)
+}
+
+// TestResolveRefusedWhileTheOtherErrs: a side that answers with an error, or does not let this one in, lives, and the handoff goes on as soon as it can.
+func TestResolveRefusedWhileTheOtherErrs(t *testing.T) {
+	answers := map[string]error{
+		"an error":            &env.RemoteError{Text: "ERR the disk has failed"},
+		"a refused handshake": fmt.Errorf("%w: ERR this node speaks version 1 of the peer protocol, not 2", env.ErrNotPeer),
+	}
+	for name, answer := range answers {
+		for _, at := range []string{"target", "source"} {
+			for _, what := range []string{"COMMIT", "ABORT"} {
+				t.Run(what+" at the "+at+" by "+name, func(t *testing.T) { resolveRefused(t, answer, at, what) })
+			}
+		}
+	}
+}
+
+// resolveRefused has the other side answer everything with an error, from when the target is prepared on, and demands that RESOLVE is refused for it.
+func resolveRefused(t *testing.T, answer error, at, what string) {
+	stand := prepared
+	if at == "source" {
+		stand = decidedDurably
+	}
+	w, m, job := handoff(t, 4, func(source, target *node) bool {
+		w := source.w
+		w.refuse = func(args [][]byte) error { // nothing more is carried out
+			if _, err := migration.DecodeMessage(args[len(args)-1]); err == nil && prepared(source, target) {
+				return answer
+			}
+			return nil
+		}
+		return stand(source, target)
+	})
+	source, target := w.nodes[0], w.nodes[1]
+	asks, asked := source, target
+	if at == "target" {
+		asks, asked = target, source
+	}
+	if got := w.resolve(asks, what, asked); !strings.Contains(got, "answers with an error") {
+		t.Errorf("RESOLVE: %s", got)
+	}
+	w.refuse = nil
+	if st := w.ended(source, job); st.State != engine.JobSuccess {
+		t.Errorf("the job ended as %+v", st)
+	}
+	m.check(w, target)
+}
+
+// TestResolveKeepsTheOnlyCopy: a target that answers that it has nothing, since its directory was lost, is not taken for the new owner, whatever the
+// operator says: the source serves its copy again.
+func TestResolveKeepsTheOnlyCopy(t *testing.T) {
+	w, m, job := handoff(t, 6, decidedDurably)
+	source, target := w.nodes[0], w.nodes[1]
+	w.cut = source
+	w.pass(100 * time.Millisecond)
+	target.wipe()
+	w.cut = nil
+	if got := w.resolve(source, "COMMIT", target); !strings.Contains(got, "only ABORT can be right") {
+		t.Errorf("COMMIT: %s", got)
+	}
+	if r := source.Record(testSlot); r.State != cluster.Released || r.DataGone {
+		t.Fatalf("the source's record is %v", r)
+	}
+	if got := w.resolve(source, "ABORT", target); strings.HasPrefix(got, "(error)") {
+		t.Fatalf("ABORT: %s", got)
+	}
+	m.check(w, source)
+	if st := w.ended(source, job); st.State != engine.JobFail {
+		t.Errorf("the job ended as %+v", st)
+	}
 }
 
 // TestResolveAtSource: a target that is lost after the source has decided, before or after it heard of that. The source serves its copy again, or gives it

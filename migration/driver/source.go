@@ -370,6 +370,7 @@ func (s *sourceSlot) send(m migration.Message) {
 		if _, round := s.machine.Now(); round != migration.RoundFinal {
 			lane = env.Bulk
 		}
+		m.Quiet = s.stream.quiet()
 		if s.resent.sent(uint64(m.Attempt), m.Seq) {
 			s.before.repeatedBytes += uint64(len(m.Body))
 		}
@@ -448,7 +449,8 @@ func (s *sourceSlot) readPiece() int {
 		s.readFailed(err)
 		return 0
 	}
-	s.post(migration.EvData{Body: body, Asks: s.stream.cost, Last: last})
+	await := s.stream.last.digest || s.stream.outside != nil // which is told key by key, and not in order with other messages
+	s.post(migration.EvData{Body: body, Asks: s.stream.cost, Last: last, Await: await})
 	return s.stream.cost
 }
 

@@ -119,8 +119,23 @@ func (s *stream) tileLimits() store.ChunkLimits {
 	return store.ChunkLimits{Bytes: 2 * s.d.cfg.DigestBytes, Records: 2 * s.d.cfg.DigestRecords}
 }
 
-func (s *stream) digestLimits() store.ChunkLimits {
-	return store.ChunkLimits{Bytes: s.d.cfg.DigestBytes, Records: s.d.cfg.DigestRecords}
+func (s *stream) digestLimits() store.ChunkLimits { return s.d.digestLimits() }
+
+// digestLimits bounds a tile.
+func (d *Driver) digestLimits() store.ChunkLimits {
+	return store.ChunkLimits{Bytes: d.cfg.DigestBytes, Records: d.cfg.DigestRecords}
+}
+
+// quietTiles is one in how many tiles may have changed, at most, of a slot that counts as quiet.
+const quietTiles = 8
+
+// quiet reports whether next to nothing was written to the slot since its base was begun.
+func (s *stream) quiet() bool {
+	if s.kind != migration.RoundBase {
+		return false
+	}
+	keys, spans, _ := s.lag()
+	return spans == 0 && keys <= len(s.tiles.all)/quietTiles
 }
 
 // open opens a round and calls opened when it can be read.

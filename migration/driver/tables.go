@@ -188,7 +188,7 @@ func (t *tables) goOn() {
 			s.d.mu.Unlock()
 		}
 		s.stream.unsent = body != nil
-		s.post(migration.EvData{Body: body, Asks: int(t.sent), Last: true})
+		s.post(migration.EvData{Body: body, Asks: int(t.sent), Last: true, Await: true})
 	}
 }
 

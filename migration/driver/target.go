@@ -22,9 +22,10 @@ type targetSlot struct {
 	cursor migration.Cursor
 	heard  time.Duration // when the source last spoke
 	live   bool          // importing or prepared
-	// proven is what was compared before the cutover, and found equal; writes tells what was written since, and is nil while there is none.
+	// proven is what was read before the cutover, for a comparison or by back; writes tells what was written since, and is nil while there is none.
 	proven tiles
 	writes *store.Tracker
+	back   readBack
 	// takeover is the slot at the moment it was taken over, for the comparison; nil when there is none. taken is what was proven by then.
 	takeover *sharedSnapshot
 	taken    tiles
@@ -68,10 +69,15 @@ func (t *targetSlot) dropSnapshot() {
 
 // prove remembers that a span was read and has a digest. The slot's stripe is held.
 func (t *targetSlot) prove(d *Driver, sl slot.Slot, o *op) {
+	t.follow(d, sl)
+	t.proven.put(tile{span: key.Span{Lo: bytes.Clone(o.span.Lo), Hi: bytes.Clone(o.span.Hi)}, digest: o.digest})
+}
+
+// follow has the store tell what is written to the slot from now on. The slot's stripe is held.
+func (t *targetSlot) follow(d *Driver, sl slot.Slot) {
 	if t.writes == nil {
 		t.writes = d.node.Store().Track(sl, d.cfg.TrackerBytes)
 	}
-	t.proven.put(tile{span: key.Span{Lo: bytes.Clone(o.span.Lo), Hi: bytes.Clone(o.span.Hi)}, digest: o.digest})
 }
 
 // noteWrites makes stale what was written to since it was proven. The slot's stripe is held.
@@ -90,6 +96,7 @@ func (t *targetSlot) endProven(d *Driver) tiles {
 	}
 	out := t.proven
 	t.proven = tiles{}
+	t.back.begin(nil)
 	return out
 }
 
@@ -242,7 +249,7 @@ func (d *Driver) arrive(sl slot.Slot, put *op) (*store.Arrival, error) {
 	if !ok || err != nil {
 		return nil, err
 	}
-	put.table = table
+	put.table, put.pieces = table, cutTiles(put.records, d.digestLimits())
 	return table, nil
 }
 
@@ -256,10 +263,10 @@ func (d *Driver) replaced(sl slot.Slot) {
 	}
 }
 
-// differs compares a span of the slot with what an operation says of it. A message that is repeated is answered from what was found equal before, as
-// long as nothing was written there since: a target that is slow gets many of them again, and should not become slower by it. The slot's stripe is held.
-func (d *Driver) differs(t *targetSlot, sl slot.Slot, o *op, again bool) (bool, error) {
-	if again && o.kind == opDigest {
+// differs compares a span of the slot with what an operation says of it. What was read already, while the base arrived or for a message that is
+// repeated, is not read again as long as nothing was written there since. The slot's stripe is held.
+func (d *Driver) differs(t *targetSlot, sl slot.Slot, o *op) (bool, error) {
+	if o.kind == opDigest {
 		t.noteWrites()
 		if known, ok := t.proven.known(o.span); ok {
 			return known != o.digest, nil
@@ -290,7 +297,7 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 			if !ops[i].compares() {
 				continue
 			}
-			differ, err := d.differs(t, m.Slot, &ops[i], v.Check)
+			differ, err := d.differs(t, m.Slot, &ops[i])
 			if err != nil {
 				return 0, err
 			}
@@ -334,6 +341,9 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 	if v.Record == nil {
 		at := o.Write(b)
 		t.noteWrites()
+		if v.Apply {
+			d.noteBase(t, &m, ops)
+		}
 		return at, nil
 	}
 	t.dropSnapshot()

@@ -23,6 +23,20 @@ type tile struct {
 	digest store.Digest
 	// stale says that something may have been written there since: then only the span counts, so that both sides cut the slot in the same places.
 	stale bool
+	// unread says, at a target, that nobody has read it yet: it has no digest, but for the number of records.
+	unread bool
+}
+
+// fits reports whether both tiles together, of which other comes later, are one within limits.
+func (t *tile) fits(other *tile, lim store.ChunkLimits) bool {
+	return t.bytes+other.bytes <= lim.Bytes && int(t.digest.Records+other.digest.Records) <= lim.Records && bytes.Equal(t.span.Hi, other.span.Lo)
+}
+
+// grow adds the tile that comes behind this one.
+func (t *tile) grow(other *tile) {
+	t.span.Hi = other.span.Hi
+	t.bytes += other.bytes
+	t.digest.Merge(other.digest)
 }
 
 // maxTiles bounds the tiles of a slot. At 1 MiB each (Config.DigestBytes), they are the first 16 GiB, of which they take some 4 MB.
@@ -55,12 +69,8 @@ func (ts *tiles) put(t tile) {
 // extend adds a tile behind all others, as a part of the last one if both together are within limits.
 func (ts *tiles) extend(t tile, lim store.ChunkLimits) {
 	if n := len(ts.all); n > 0 {
-		last := &ts.all[n-1]
-		fits := last.bytes+t.bytes <= lim.Bytes && int(last.digest.Records+t.digest.Records) <= lim.Records
-		if fits && !last.stale && bytes.Equal(last.span.Hi, t.span.Lo) {
-			last.span.Hi = t.span.Hi
-			last.bytes += t.bytes
-			last.digest.Merge(t.digest)
+		if last := &ts.all[n-1]; !last.stale && last.fits(&t, lim) {
+			last.grow(&t)
 			return
 		}
 	}
@@ -84,14 +94,29 @@ func (ts *tiles) changed(c store.Changes) {
 	}
 }
 
-// known is the digest of a span, if it is a tile's that is not stale.
-func (ts *tiles) known(span key.Span) (store.Digest, bool) {
+// fresh is the tile that is a span, if there is one that is not stale.
+func (ts *tiles) fresh(span key.Span) *tile {
 	if i := ts.find(span.Lo); i < len(ts.all) {
 		if t := &ts.all[i]; !t.stale && bytes.Equal(t.span.Lo, span.Lo) && bytes.Equal(t.span.Hi, span.Hi) {
-			return t.digest, true
+			return t
 		}
 	}
+	return nil
+}
+
+// known is the digest of a span, if it is a tile's that was read and is not stale.
+func (ts *tiles) known(span key.Span) (store.Digest, bool) {
+	if t := ts.fresh(span); t != nil && !t.unread {
+		return t.digest, true
+	}
 	return store.Digest{}, false
+}
+
+// wasRead gives the tile that is a span its digest, if it waits for it.
+func (ts *tiles) wasRead(span key.Span, d store.Digest) {
+	if t := ts.fresh(span); t != nil && t.unread {
+		t.digest, t.unread = d, false
+	}
 }
 
 // cut calls each with the pieces of a span in which all tiles lie, in order: the tiles, and what is between them.

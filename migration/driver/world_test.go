@@ -36,6 +36,7 @@ type world struct {
 	lat          time.Duration                        // how long an answer is on its way, at least
 	inOrder      bool                                 // do what was asked for first, first
 	silent       func(from *node, args [][]byte) bool // calls whose answers are lost; nil: none beyond lose
+	refuse       func(args [][]byte) error            // calls that are answered with this error, and not executed; nil: none
 	hang         func(args [][]byte) bool             // calls that have no answer; their arguments are held, as a link holds them; nil: none
 	cut          *node                                // what it sends is lost, also what is on its way; nil: nobody's
 }
@@ -131,6 +132,12 @@ func (n *node) Call(to env.Peer, _ env.Lane, args [][]byte, timeout time.Duratio
 			return
 		}
 		target := w.nodes[i]
+		if w.refuse != nil {
+			if err := w.refuse(owned); err != nil {
+				answered(nil, err)
+				return
+			}
+		}
 		var got []byte
 		session, err := target.NewSession(engine.SessionOptions{Remote: "127.0.0.1:1", Loopback: true, Deliver: func(b []byte) {
 			got = append(got, b...)

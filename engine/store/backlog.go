@@ -1,0 +1,129 @@
+package store
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"godwit/engine/env"
+	"godwit/engine/key"
+)
+
+// backlog holds commits that are visible, since the row cache has what they wrote, and that the engine does not have yet: a worker
+// applies them beside whoever goes on with the next requests. A read that the row cache, or the roster, cannot answer settles first, which is to apply
+// what waits, and so does everything that looks at more than one key.
+//
+// Invariants.
+//  1. Commits are applied, and so logged, in the order in which they were postponed; one that is applied at once comes behind all that
+//     had been postponed when it began.
+//  2. When settle has returned, the engine has all that was committed before it was called.
+//  3. What waits has not much more than backlogBytes: who would add to more settles.
+//
+// Locks: applying, then mu.
+type backlog struct {
+	workers env.Workers // nil if nothing is postponed
+	minRows uint32      // fewer do not begin a backlog: waking a worker costs more
+	round   func()      // catchUp, as workers take it
+
+	// waiting counts the commits that are postponed and not applied. It is raised before the row cache shows them.
+	waiting atomic.Int64
+
+	applying sync.Mutex // held by who applies
+	taken    []*Batch   // what is being applied
+
+	mu        sync.Mutex
+	queue     []*Batch // in the order of their commits
+	bytes     int      // of the queue
+	scheduled bool     // a worker is going to come
+}
+
+const (
+	// backlogBytes is how much may wait, in bytes: two milliseconds' work, which is what a read that settles may have to wait. With a quarter of
+	// it who commits often waits for a worker that waits for a processor.
+	backlogBytes = 256 << 10
+	// backlogRows is how many rows begin a backlog: a worker is awake for less than it costs to wake it for fewer.
+	backlogRows = 4
+)
+
+// postpone makes a commit visible and leaves it to a worker to apply it; it reports false where it must be applied at once. full says that the
+// caller is to settle when it is done with the commit.
+func (s *Store) postpone(b *Batch) (postponed, full bool) {
+	q := &s.backlog
+	if q.workers == nil || b.rangeDeletes > 0 || b.apart.Hi != nil || b.Bytes() > backlogBytes ||
+		b.b.Count() < q.minRows && q.waiting.Load() == 0 {
+		return false, false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting.Add(1)
+	s.rows.applied(b.b.Reader()) // with mu held: who misses in the cache what was pushed out again finds it in the queue
+	q.queue = append(q.queue, b)
+	q.bytes += b.Bytes()
+	if !q.scheduled {
+		q.scheduled = true
+		q.workers.Submit(q.round)
+	}
+	return true, q.bytes > backlogBytes
+}
+
+// settle applies what was postponed before it was called.
+func (s *Store) settle() {
+	if q := &s.backlog; q.waiting.Load() != 0 {
+		q.applying.Lock()
+		defer q.applying.Unlock()
+		s.applyQueue()
+	}
+}
+
+// catchUp is a worker's step: it applies what waits, and has another follow if more has come meanwhile.
+func (s *Store) catchUp() {
+	s.settle()
+	q := &s.backlog
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.scheduled = len(q.queue) > 0; q.scheduled {
+		q.workers.Submit(q.round)
+	}
+}
+
+// applyQueue applies what is in the queue. q.applying is held.
+func (s *Store) applyQueue() {
+	q := &s.backlog
+	q.mu.Lock()
+	q.queue, q.taken, q.bytes = q.taken[:0], q.queue, 0
+	q.mu.Unlock()
+	for i, b := range q.taken {
+		s.apply(b)
+		b.Discard()
+		q.taken[i] = nil
+		q.waiting.Add(-1)
+		s.applied()
+	}
+}
+
+// apply gives a batch to the engine.
+func (s *Store) apply(b *Batch) {
+	if err := s.kv.apply(b); err != nil {
+		s.fatal(fmt.Errorf("store: commit: %w", err))
+	}
+}
+
+// applied lets the engine do what it does after each commit.
+func (s *Store) applied() {
+	if err := s.kv.committed(); err != nil {
+		s.fatal(fmt.Errorf("store: flush: %w", err))
+	}
+}
+
+// settled reads the engine when it has everything.
+type settled struct{ s *Store }
+
+func (r settled) get(k, dst []byte) ([]byte, bool, error) {
+	r.s.settle()
+	return r.s.kv.get(k, dst)
+}
+
+func (r settled) newIter(span key.Span) (*Iter, error) {
+	r.s.settle()
+	return r.s.kv.newIter(span)
+}

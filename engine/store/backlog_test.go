@@ -1,0 +1,403 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
+
+	"godwit/engine/key"
+	"godwit/engine/slot"
+)
+
+// heldWorkers keeps the steps that were submitted until the test runs them.
+type heldWorkers struct {
+	mu    sync.Mutex
+	steps []func()
+}
+
+func (h *heldWorkers) Submit(fn func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.steps = append(h.steps, fn)
+}
+
+// run executes the steps that there are now, and reports how many.
+func (h *heldWorkers) run() int {
+	h.mu.Lock()
+	steps := h.steps
+	h.steps = nil
+	h.mu.Unlock()
+	for _, fn := range steps {
+		fn()
+	}
+	return len(steps)
+}
+
+// besideOptions adds held workers to options, and makes the row cache so small that rows are pushed out.
+func besideOptions(options func(vfs.FS) Options) (func(vfs.FS) Options, *heldWorkers) {
+	workers := &heldWorkers{}
+	return func(fs vfs.FS) Options {
+		o := options(fs)
+		o.Workers, o.RowCacheBytes = workers, 8<<10
+		return o
+	}, workers
+}
+
+// backlogModel is a store with held workers, and what it must show.
+type backlogModel struct {
+	fs      *vfs.MemFS
+	options func(vfs.FS) Options
+	workers *heldWorkers
+	syncer  *heldSyncer
+	st      *Store
+	want    map[string]string
+	past    []map[string]string // past[p] is what the store held at position p
+}
+
+func (m *backlogModel) open(t *rapid.T) {
+	o := m.options(m.fs)
+	m.syncer = o.Syncer.(*heldSyncer)
+	m.workers.steps = nil
+	var err error
+	if m.st, err = Open(o); err != nil {
+		t.Fatal(err)
+	}
+	m.st.backlog.minRows = 2 // some commits are applied at once, on either engine
+	m.past = []map[string]string{maps.Clone(m.want)}
+}
+
+func (m *backlogModel) commit(b *Batch) {
+	m.st.Commit(b)
+	m.past = append(m.past, maps.Clone(m.want))
+}
+
+func (m *backlogModel) close(t *rapid.T) {
+	if err := m.st.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestBacklogIsTransparent: whatever waits to be applied, and whenever a worker comes, everything that reads shows what was committed, a sync makes all of it
+// durable, an orderly stop loses nothing, and a loss of power leaves what there was at some position since the last sync.
+func TestBacklogIsTransparent(t *testing.T) {
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		var postponed, settled int
+		rapid.Check(t, func(t *rapid.T) {
+			m := &backlogModel{fs: vfs.NewCrashableMem(), want: map[string]string{}}
+			m.options, m.workers = besideOptions(options)
+			m.open(t)
+			anyKey := func() []byte { return rowKey(rapid.IntRange(0, 60).Draw(t, "key")) }
+			put := func(b *Batch, k []byte) {
+				if rapid.IntRange(0, 4).Draw(t, "delete") == 0 {
+					b.Delete(k)
+					delete(m.want, string(k))
+					return
+				}
+				v := fmt.Sprint(len(m.past), string(bytes.Repeat([]byte("v"), rapid.SampledFrom([]int{0, 5, 900}).Draw(t, "length"))))
+				b.Set(k, []byte(v))
+				m.want[string(k)] = v
+			}
+			wantAll := func(t *rapid.T, r Reader) {
+				if got := content(t, r, key.UserSpan()); !maps.Equal(got, m.want) {
+					t.Fatalf("shown are %d keys, want %d", len(got), len(m.want))
+				}
+			}
+			t.Repeat(map[string]func(*rapid.T){
+				"commit": func(t *rapid.T) {
+					b := m.st.NewBatch()
+					for range rapid.IntRange(1, 6).Draw(t, "rows") {
+						put(b, anyKey())
+					}
+					m.commit(b)
+					if m.st.backlog.waiting.Load() > 0 {
+						postponed++
+					}
+				},
+				"commit what can be read": func(t *rapid.T) {
+					b := m.st.NewIndexedBatch()
+					for range rapid.IntRange(1, 3).Draw(t, "rows") {
+						put(b, anyKey())
+					}
+					k := anyKey()
+					v, found, err := b.Get(k)
+					if w, there := m.want[string(k)]; err != nil || found != there || string(v) != w {
+						t.Fatalf("%q is %q, %v, %v; want %q, %v", k, v, found, err, w, there)
+					}
+					wantAll(t, b)
+					m.commit(b)
+				},
+				"remove a slot": func(t *rapid.T) {
+					span := key.DataSpan(slot.Slot(rapid.IntRange(0, 7).Draw(t, "slot")))
+					b := m.st.NewBatch()
+					b.DeleteRange(span)
+					maps.DeleteFunc(m.want, func(k, _ string) bool { return span.Contains([]byte(k)) })
+					m.commit(b)
+				},
+				"commit apart": func(t *rapid.T) {
+					b := m.st.NewBatch()
+					k := anyKey()
+					put(b, k)
+					sl, _, _, _ := key.Split(k)
+					b.Apart(key.DataSpan(sl))
+					m.commit(b)
+				},
+				"get": func(t *rapid.T) {
+					k := anyKey()
+					before := m.st.backlog.waiting.Load()
+					v, found, err := m.st.Get(k)
+					if w, there := m.want[string(k)]; err != nil || found != there || string(v) != w {
+						t.Fatalf("%q is %q, %v, %v; want %q, %v", k, v, found, err, w, there)
+					}
+					if before > 0 && m.st.backlog.waiting.Load() == 0 {
+						settled++
+					}
+				},
+				"iterate":  func(t *rapid.T) { wantAll(t, m.st) },
+				"snapshot": func(t *rapid.T) { s := m.st.NewSnapshot(); wantAll(t, s); s.Close() },
+				"work":     func(*rapid.T) { m.workers.run() },
+				"flush":    func(*rapid.T) { m.st.Flush() },
+				"stop": func(t *rapid.T) {
+					m.close(t)
+					m.open(t)
+					wantAll(t, m.st)
+				},
+				"loss of power": func(t *rapid.T) {
+					durable := 0
+					if rapid.Bool().Draw(t, "sync") {
+						m.st.WhenDurable(m.st.Last(), func() {})
+						m.syncer.run()
+						durable = int(m.st.Last())
+					}
+					if int(m.st.Durable()) != durable && durable != 0 {
+						t.Fatalf("durable is %d, want %d", m.st.Durable(), durable)
+					}
+					durable = int(m.st.Durable())
+					past, left := m.past, m.fs.CrashClone(vfs.CrashCloneCfg{})
+					m.close(t)
+					m.fs, m.want = left, map[string]string{}
+					m.open(t)
+					m.want = content(t, m.st, key.UserSpan())
+					m.past = []map[string]string{maps.Clone(m.want)}
+					for _, p := range past[durable:] {
+						if maps.Equal(p, m.want) {
+							return
+						}
+					}
+					t.Fatalf("what is left is not what there was at any position from %d to %d", durable, len(past)-1)
+				},
+			})
+			m.close(t)
+		})
+		if postponed == 0 || settled == 0 {
+			t.Errorf("%d commits were postponed, %d reads had to settle: the test shows nothing", postponed, settled)
+		}
+	})
+}
+
+// TestBacklogIsBounded: who commits while no worker comes settles, and large commits, range deletes and what nobody reads are applied at once.
+func TestBacklogIsBounded(t *testing.T) {
+	options, workers := besideOptions(testOptions)
+	st := openOn(t, options)
+	commit := func(rows, length int) {
+		b := st.NewBatch()
+		for i := range rows {
+			b.Set(rowKey(i), make([]byte, length))
+		}
+		st.Commit(b)
+	}
+	waits := func(what string, want int64) {
+		t.Helper()
+		if got := st.backlog.waiting.Load(); got != want {
+			t.Errorf("%s: %d commits wait, want %d", what, got, want)
+		}
+	}
+	commit(backlogRows-1, 10)
+	waits("few rows", 0)
+	commit(backlogRows, 10)
+	waits("some rows", 1)
+	commit(1, 10)
+	waits("few rows behind others", 2)
+	if n := workers.run(); n != 1 {
+		t.Errorf("%d steps were submitted", n)
+	}
+	waits("after a step", 0)
+	most := 0
+	for range 3 * backlogBytes / 4096 {
+		commit(backlogRows, 1024)
+		most = max(most, st.backlog.bytes)
+	}
+	if most < backlogBytes/2 || most > backlogBytes {
+		t.Errorf("%d bytes waited at most, want somewhat less than %d", most, backlogBytes)
+	}
+	commit(backlogRows, backlogBytes/backlogRows)
+	waits("a large commit", 0)
+	commit(backlogRows, 10)
+	b := st.NewBatch()
+	b.DeleteRange(key.DataSpan(1))
+	st.Commit(b)
+	waits("a range delete", 0)
+}
+
+// goWorkers runs each step on a goroutine of its own.
+type goWorkers struct{ done sync.WaitGroup }
+
+func (g *goWorkers) Submit(fn func()) { g.done.Go(fn) }
+
+// openBeside opens a store whose commits are applied on goroutines, with a row cache so small that rows are pushed out.
+func openBeside(t *testing.T) (*Store, *goWorkers) {
+	options, _ := besideOptions(testOptions)
+	workers := &goWorkers{}
+	return openOn(t, func(fs vfs.FS) Options {
+		o := options(fs)
+		o.Workers = workers
+		return o
+	}), workers
+}
+
+// TestBacklogBesideReaders: many commit and read their keys at once, in caches so small that rows are pushed out, while others look at keys of which
+// they hold no lock, which must not make the cache keep what is out of date.
+func TestBacklogBesideReaders(t *testing.T) {
+	st, workers := openBeside(t)
+	const writers, rounds, keys = 4, 400, 24
+	var all sync.WaitGroup
+	for w := range writers {
+		all.Go(func() {
+			k := func(i int) []byte { return key.AppendRecord(nil, slot.Slot(w), fmt.Append(nil, i)) }
+			random := seeded(uint64(w))
+			last := map[int]string{}
+			for round := range rounds {
+				b := st.NewBatch()
+				for range backlogRows {
+					i, v := random.IntN(keys), fmt.Sprint(round, string(make([]byte, random.IntN(300))))
+					b.Set(k(i), []byte(v))
+					last[i] = v
+				}
+				st.Commit(b)
+				i := random.IntN(keys)
+				if v, _, err := st.Get(k(i)); err != nil || string(v) != last[i] {
+					t.Errorf("writer %d, round %d: %.5q, %v; want %.5q", w, round, v, err, last[i])
+				}
+				if _, _, err := st.Get(key.AppendRecord(nil, slot.Slot((w+1)%writers), fmt.Append(nil, i))); err != nil {
+					t.Error(err)
+				}
+				if round%16 == 0 {
+					got := content(t, st, key.DataSpan(slot.Slot(w)))
+					for i, v := range last {
+						if got[string(k(i))] != v {
+							t.Errorf("writer %d, round %d: an iterator shows %.5q, want %.5q", w, round, got[string(k(i))], v)
+						}
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	workers.done.Wait()
+	if n := st.backlog.waiting.Load(); n != 0 {
+		t.Errorf("%d commits wait, and no worker will come", n)
+	}
+}
+
+// TestBacklogBesideLookers: two commit large batches and read their keys at once, while others look at any of them, without a lock and by snapshots. A look
+// that misses a row which is pushed out at this moment must not bring back what was there before.
+func TestBacklogBesideLookers(t *testing.T) {
+	st, workers := openBeside(t)
+	const writers, rounds, keys = 2, 600, 64
+	k := func(w, i int) []byte { return key.AppendRecord(nil, slot.Slot(w), fmt.Append(nil, i)) }
+	var over atomic.Bool
+	var readers, all sync.WaitGroup
+	for r := range 3 {
+		readers.Go(func() {
+			random := seeded(uint64(100 + r))
+			for !over.Load() {
+				w, i := random.IntN(writers), random.IntN(keys)
+				if random.IntN(50) == 0 {
+					s := st.NewSnapshot()
+					_, _, _ = s.Get(k(w, i))
+					s.Close()
+				}
+				if _, _, err := st.Get(k(w, i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for w := range writers {
+		all.Go(func() {
+			random := seeded(uint64(w))
+			last := map[int]string{}
+			for round := range rounds {
+				b := st.NewBatch()
+				for i := range keys {
+					if random.IntN(8) == 0 {
+						b.Delete(k(w, i))
+						delete(last, i)
+						continue
+					}
+					v := fmt.Sprint(round, string(make([]byte, random.IntN(300))))
+					b.Set(k(w, i), []byte(v))
+					last[i] = v
+				}
+				st.Commit(b)
+				for range 20 {
+					i := random.IntN(keys)
+					if v, found, err := st.Get(k(w, i)); err != nil || string(v) != last[i] || found != (last[i] != "") {
+						t.Errorf("writer %d, round %d: %.5q, %v; want %.5q", w, round, v, err, last[i])
+						return
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	over.Store(true)
+	readers.Wait()
+	workers.done.Wait()
+}
+
+// TestTablesComeBehindTheBacklog requires that a table that is taken in lies over what was committed before, also if that waits.
+func TestTablesComeBehindTheBacklog(t *testing.T) {
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		options, workers := besideOptions(options)
+		st := openOn(t, options)
+		var keys [][]byte
+		b := st.NewBatch()
+		for i := range backlogRows {
+			keys = append(keys, key.AppendRecord(nil, 3, fmt.Append(nil, i)))
+			b.Set(keys[i], []byte("old"))
+		}
+		st.Commit(b)
+		slices.SortFunc(keys, bytes.Compare)
+		var records []byte
+		for _, k := range keys {
+			records = AppendRecord(records, k, []byte("new"))
+		}
+		if n := st.backlog.waiting.Load(); n != 1 {
+			t.Fatalf("%d commits wait, want 1", n)
+		}
+		a, ok, err := st.Arrive("one", records)
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		if err := a.Ingest(); err != nil {
+			t.Fatal(err)
+		}
+		workers.run()
+		got := content(t, st, key.DataSpan(3))
+		for k, v := range got {
+			if v != "new" {
+				t.Errorf("%q is %q, want what the table has", k, v)
+			}
+		}
+		if len(got) != backlogRows {
+			t.Errorf("there are %d keys, want %d", len(got), backlogRows)
+		}
+	})
+}

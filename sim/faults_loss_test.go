@@ -1,0 +1,60 @@
+package sim
+
+import (
+	"testing"
+	"time"
+
+	"godwit/engine/cluster"
+	"godwit/linearize"
+	"godwit/migration"
+)
+
+// TestTakenBack: what a machine that is lost for good had told is no floor for anybody any more, whatever it wrote there last.
+func TestTakenBack(t *testing.T) {
+	for _, lost := range []bool{true, false} {
+		s := tell(t)
+		s.do(1, okReply, "SET", "k", "1;", "PX", "100")
+		if lost {
+			s.w.history.forget(s.in["it"])
+		}
+		s.w.now += 50 * time.Millisecond
+		s.do(2, linearize.Nil(), "GET", "k")
+		demand(t, s.w, map[bool]string{false: "expiry"}[lost])
+	}
+}
+
+// TestPartedWhenAsked: a source that is lost takes with it what it has told since it asked its target to prepare, not only since the target is prepared: the
+// message can be late, and the source has given the pause up and served on before it arrives.
+func TestPartedWhenAsked(t *testing.T) {
+	w := founded(t)
+	w.nemesis.over = false
+	f, sl := w.nemesis.faults, w.keys.slots[0]
+	p, q := w.procs[0], w.procs[1]
+	job := cluster.JobID{Node: p.id, Incarnation: p.node.Incarnation(), Counter: 1}
+	prepare := func(a cluster.Attempt) *call {
+		m := migration.Message{Kind: migration.MsgPrepare, Slot: sl, Job: job, Attempt: a}
+		return &call{args: [][]byte{[]byte("PEER"), []byte("MIGRATION"), m.Append(nil)}}
+	}
+	write := func() {
+		f.served(p, sl)
+		f.answered(p, sl, linearize.ID(0))
+	}
+	l := &loss{p: p, source: true, slot: sl, moves: true, parted: map[cluster.Attempt]parted{}}
+	f.losing = l
+	write()
+	f.sends(p, prepare(1)) // is late: the pause is given up meanwhile
+	write()
+	write()
+	f.sends(p, prepare(1)) // a repetition
+	write()
+	f.recorded(q, sl, cluster.Record{State: cluster.Prepared, Epoch: 1, Job: job, Attempt: 1, Peer: p.id})
+	if got := l.parted[1]; l.other != q || l.unshared() != 3 || got != (parted{told: 1, writes: 1}) {
+		t.Errorf("of the attempt that was asked for, %d writes are lost, since %+v", l.unshared(), got)
+	}
+	f.sends(p, prepare(3))
+	write()
+	f.recorded(q, sl, cluster.Record{State: cluster.Prepared, Epoch: 1, Job: job, Attempt: 3, Peer: p.id})
+	if got := l.parted[3]; l.unshared() != 1 || got != (parted{told: 4, writes: 4}) {
+		t.Errorf("of the next attempt, %d writes are lost, since %+v", l.unshared(), got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync/atomic"
 
@@ -22,7 +23,7 @@ type pebbleKV struct {
 
 	options *pebble.Options // for tables that are built to be sent
 
-	unflushed    int          // bytes applied since the last flush; simulator only
+	unflushed    int          // what was applied since the last flush, as simTableBytes counts; simulator only
 	rangeDeletes atomic.Int64 // applied since the last flush that they caused; production only
 }
 
@@ -31,9 +32,18 @@ type pebbleKV struct {
 // read half a millisecond at worst. In a table on disk they are sorted once.
 const maxRangeDeletes = 1000
 
-// simFlushBytes is how much may be committed before a simulated store must flush explicitly: Pebble would otherwise
-// rotate its memtable (256 KiB) at a point that its random tower heights choose.
-const simFlushBytes = 96 << 10
+// A simulated store flushes explicitly, since nothing may depend on when Pebble rotates its memtable by itself: that goes by random tower
+// heights, begins a flush on another goroutine while the commit goes on, and syncs the log that it closes while the disk is told to ignore syncs.
+const (
+	// simTableBytes is what may go into a memtable, each record counted as large as its tower can make it (Pebble's arenaskl.MaxNodeSize): a little less than
+	// the 256 KiB that it has.
+	simTableBytes = 240 << 10
+	// simRecordBytes is the most that a record takes in a memtable beside its key and value.
+	simRecordBytes = 200
+	// simLargeBytes is what a commit of its own flush has: a little less than the half of a memtable from which on Pebble flushes it as it is, and begins that
+	// as the last thing.
+	simLargeBytes = simTableBytes / 2
+)
 
 func openPebble(o *Options) (kv, error) {
 	if err := checkDamage(o.FS, o.Dir); err != nil {
@@ -152,12 +162,31 @@ func (p *pebbleKV) apply(b *Batch) error {
 	if p.sim == nil {
 		return p.applyInProduction(b)
 	}
-	p.unflushed += b.b.Len()
+	size := b.b.Len() + simRecordBytes*int(b.b.Count())
+	large := size > simLargeBytes // else it has room, since committed leaves so much
+	if large {
+		if !p.mayFlush() {
+			return nil // the node ends
+		}
+		if err := p.flush(); err != nil {
+			return err
+		}
+	}
+	p.unflushed += size
 	p.sim.IgnoreLogSync(true)
 	err := p.db.Apply(b.b, pebble.Sync)
 	p.sim.IgnoreLogSync(false)
+	if large && err == nil {
+		for p.db.Metrics().MemTable.Count > 1 {
+			runtime.Gosched()
+		}
+		p.db.TestOnlyWaitForCleaning()
+	}
 	return err
 }
+
+// mayFlush reports whether a memtable may be flushed.
+func (p *pebbleKV) mayFlush() bool { return p.sim == nil || p.sim.MayFlush == nil || p.sim.MayFlush() }
 
 func (p *pebbleKV) applyInProduction(b *Batch) error {
 	if err := p.db.Apply(b.b, pebble.NoSync); err != nil || b.rangeDeletes == 0 {
@@ -172,7 +201,7 @@ func (p *pebbleKV) applyInProduction(b *Batch) error {
 }
 
 func (p *pebbleKV) committed() error {
-	if p.sim == nil || p.unflushed <= simFlushBytes {
+	if p.sim == nil || p.unflushed <= simLargeBytes {
 		return nil
 	}
 	return p.flush()
@@ -181,7 +210,7 @@ func (p *pebbleKV) committed() error {
 func (p *pebbleKV) sync() error { return p.db.LogData([]byte{0}, pebble.Sync) }
 
 func (p *pebbleKV) flush() error {
-	if p.sim != nil && p.sim.MayFlush != nil && !p.sim.MayFlush() {
+	if !p.mayFlush() {
 		return nil
 	}
 	err := p.db.Flush()
@@ -225,7 +254,7 @@ func (p *pebbleKV) buildTable(dst, records []byte) ([]byte, error) {
 
 func (p *pebbleKV) ingest(paths []string) (*Batch, error) {
 	if p.sim != nil {
-		if p.sim.MayFlush != nil && !p.sim.MayFlush() {
+		if !p.mayFlush() {
 			return nil, errors.New("the node ends")
 		}
 		if err := p.flush(); err != nil { // so that no memory table lies over what is ingested

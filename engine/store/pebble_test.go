@@ -2,6 +2,8 @@ package store
 
 import (
 	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -83,5 +85,48 @@ func BenchmarkPressure(b *testing.B) {
 	st := openMem(b)
 	for b.Loop() {
 		st.Pressure()
+	}
+}
+
+// TestSimulatedStoreFlushesItself: Pebble begins no log, and so no flush, by a commit to a simulated store, but at the moments that the store chooses, and with
+// large commits nothing goes on when Commit has returned.
+func TestSimulatedStoreFlushesItself(t *testing.T) {
+	logs, asked, large := 0, 0, 0
+	o := testOptions(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite) && strings.HasSuffix(op.Path, ".log") {
+			logs++
+		}
+		return nil
+	})))
+	o.Sim = &Sim{IgnoreLogSync: func(bool) {}, Caches: NewCaches(), MayFlush: func() bool { asked++; return true }}
+	st := mustOpen(t, o)
+	defer mustClose(t, st)
+	db := st.kv.(*pebbleKV).db
+	rng := rand.New(rand.NewPCG(1, 2))
+	commit := func(records int) {
+		b := st.NewBatch()
+		for range records {
+			b.Set(fmt.Appendf(nil, "%032x", rng.Uint64()), []byte("value"))
+		}
+		if b.Bytes()+simRecordBytes*records > simLargeBytes {
+			large++ // for which it asks twice, and Pebble too begins a log for most
+		}
+		logsBefore, askedBefore := logs, asked
+		st.Commit(b)
+		if logs-logsBefore > asked-askedBefore {
+			t.Fatalf("%d logs by a commit of %d records, and the store asked %d times whether it may flush", logs-logsBefore, records, asked-askedBefore)
+		}
+		if n := db.Metrics().MemTable.Count; n != 1 {
+			t.Fatalf("%d memtables after a commit of %d records", n, records)
+		}
+	}
+	for range 50 {
+		commit(1 + rng.IntN(2000))
+		for range rng.IntN(200) {
+			commit(1 + rng.IntN(10))
+		}
+	}
+	if large < 10 || asked-2*large < 10 {
+		t.Fatalf("%d large commits, asked %d times: the memtables were not tested", large, asked)
 	}
 }

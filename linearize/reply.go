@@ -237,12 +237,15 @@ func cutItem(code string) (kind byte, text, rest string, ok bool) {
 	if code == "" {
 		return 0, "", "", false
 	}
-	length, rest, found := strings.Cut(code[1:], ":")
-	n, err := strconv.Atoi(length)
+	n, i := 0, 1
+	for ; i < len(code) && '0' <= code[i] && code[i] <= '9' && n <= len(code); i++ {
+		n = 10*n + int(code[i]-'0')
+	}
 	// Only the shortest form of a length is taken, so that each array has one code.
-	if !found || err != nil || n < 0 || n > len(rest) || len(length) > 1 && length[0] == '0' || length[0] == '+' || length[0] == '-' {
+	if i == 1 || i == len(code) || code[i] != ':' || i > 2 && code[1] == '0' || n > len(code)-i-1 {
 		return 0, "", "", false
 	}
+	rest = code[i+1:]
 	return code[0], rest[:n], rest[n:], true
 }
 

@@ -50,6 +50,27 @@ func TestParseReply(t *testing.T) {
 	}
 }
 
+// TestItemLengths writes the length of an item in ways that no code has.
+func TestItemLengths(t *testing.T) {
+	array := linearize.Bulks("b", "aaaaaaaaaa")
+	for length, want := range map[string]int{
+		"10:": 2, ":": 0, "": 0, "10": 0, "11:": 0, "010:": 0, "00:": 0, "+10:": 0, "-1:": 0, " 10:": 0, "1x:": 0, "0x0a:": 0,
+		"18446744073709551626:": 0, // 10 more than 64 bits hold
+	} {
+		r := linearize.Reply{Kind: array.Kind, Text: strings.Replace(array.Text, "10:", length, 1)}
+		if got := len(r.Items()); got != want {
+			t.Errorf("%q: %d items, want %d", r.Text, got, want)
+		}
+	}
+	bulk := linearize.Bulks("a").Text[:1]
+	for rest, want := range map[string]int{"0:": 1, ":": 0, "1:a": 1, "1xa": 0, "0": 0, "": 0} {
+		r := linearize.Reply{Kind: array.Kind, Text: bulk + rest}
+		if got := len(r.Items()); got != want {
+			t.Errorf("%q: %d items, want %d", r.Text, got, want)
+		}
+	}
+}
+
 func FuzzParseReply(f *testing.F) {
 	for _, s := range []string{"+OK\r\n", "-ERR\r\n", ":1\r\n", "$1\r\na\r\n", "$-1\r\n", "_\r\n", "*2\r\n:1\r\n*1\r\n$1\r\na\r\n"} {
 		f.Add([]byte(s))

@@ -8,6 +8,9 @@ func (in *input) parseSet() (bool, error) {
 	switch in.op.Cmd {
 	case "SADD":
 		in.kind = kindSAdd
+		if !slices.IsSorted(in.items) {
+			in.items = slices.Sorted(slices.Values(in.items))
+		}
 		return true, in.arity(1, -1)
 	case "SREM":
 		in.kind = kindSRem
@@ -36,31 +39,56 @@ func (in *input) parseSet() (bool, error) {
 	return false, nil
 }
 
-// union returns sorted members together with others.
-func union(members, others []string) []string {
-	for _, m := range others {
-		if i, has := slices.BinarySearch(members, m); !has {
-			members = slices.Insert(members, i, m)
+// withMembers returns the code of a set together with more members, which are sorted, and how many of them are new. It goes through both once and
+// copies what lies between: after an SPOP that nobody saw, a set of hundreds has hundreds of states, to each of which every later operation is applied.
+func withMembers(code string, more []string) (with string, added int) {
+	var b []byte
+	left, rest := code, code // left begins with what b does not have yet, rest with the first member that may follow the next one
+	for i, m := range more {
+		has := i > 0 && m == more[i-1]
+		for !has && rest != "" {
+			_, text, after, ok := cutItem(rest)
+			if !ok || text > m {
+				break
+			}
+			has, rest = text == m, after
+		}
+		if !has {
+			if b == nil {
+				b = make([]byte, 0, len(code)+(len(more)-i)*(len(m)+6)) // about what it takes
+			}
+			b = append(b, left[:len(left)-len(rest)]...)
+			b = appendItem(b, Bulk(m))
+			left = rest
+			added++
 		}
 	}
-	return members
+	if added == 0 {
+		return code, 0
+	}
+	return string(append(b, left...)), added
 }
 
 // applySetOfMembers executes a command on a set or an absent key.
 func (in *input) applySetOfMembers(after states, v value) states {
-	if in.kind == kindSMembers {
+	switch in.kind {
+	case kindSMembers:
 		return in.acceptShown(after, v, v.text)
+	case kindSAdd:
+		text, added := withMembers(v.text, in.items)
+		return in.accept(after, v.holding(setType, text), Int(int64(added)))
+	case kindSCard:
+		return in.accept(after, v, Int(int64(countItems(v.text))))
+	case kindSPop, kindSRandMember:
+		return in.applyChoice(after, v)
+	default:
 	}
 	members := decode(v.text)
 	n := len(members)
-	next := func() value { return v.holding(setType, encode(members)) }
 	switch in.kind {
-	case kindSAdd:
-		members = union(members, in.items)
-		return in.accept(after, next(), Int(int64(len(members)-n)))
 	case kindSRem:
 		members = slices.DeleteFunc(members, func(m string) bool { return slices.Contains(in.items, m) })
-		return in.accept(after, next(), Int(int64(n-len(members))))
+		return in.accept(after, v.holding(setType, encode(members)), Int(int64(n-len(members))))
 	case kindSIsMember:
 		var has []Reply
 		for _, m := range in.items {
@@ -71,27 +99,29 @@ func (in *input) applySetOfMembers(after states, v value) states {
 			return in.accept(after, v, Array(has...))
 		}
 		return in.accept(after, v, has[0])
-	case kindSCard:
-		return in.accept(after, v, Int(int64(n)))
-	case kindSPop, kindSRandMember:
-		return in.applyChoice(after, v, members)
 	default:
 		return after
 	}
 }
 
 // applyChoice executes a command that chooses a member by chance: the one that it showed, any if nobody saw.
-func (in *input) applyChoice(after states, v value, members []string) states {
+func (in *input) applyChoice(after states, v value) states {
 	if !v.present {
 		return in.accept(after, v, Nil())
 	}
-	for i, m := range members {
+	for rest := v.text; rest != ""; {
+		before := v.text[:len(v.text)-len(rest)]
+		_, m, behind, ok := cutItem(rest)
+		if !ok {
+			return after
+		}
+		rest = behind
 		if !in.free && in.reply != Bulk(m) {
 			continue
 		}
 		next := v
 		if in.kind == kindSPop {
-			next = v.holding(setType, encode(slices.Delete(slices.Clone(members), i, i+1)))
+			next = v.holding(setType, before+behind)
 		}
 		after = append(after, next)
 	}

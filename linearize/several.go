@@ -433,7 +433,8 @@ func (in *input) applyMove(after states, w []value) states {
 		}
 		if in.at != in.to {
 			w[in.at] = from.holding(setType, encode(slices.Delete(members, i, i+1)))
-			w[in.to] = to.holding(setType, encode(union(decode(to.text), []string{in.text})))
+			with, _ := withMembers(to.text, []string{in.text})
+			w[in.to] = to.holding(setType, with)
 		}
 		return in.acceptWorld(after, w, Int(1))
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 
@@ -54,15 +56,42 @@ func (r seedRange) each() func() (uint64, bool) {
 	}
 }
 
-// simMemory is from how much memory on a process that runs seeds collects garbage. A run lives on some 10 MB and leaves as much behind, so that
-// one collection serves several runs; more memory would be slower again, since it must be had from the system first.
+// simMemory is from how much memory on a process that runs seeds collects garbage wherever it is. A worker seldom gets there, see simRoom;
+// what runs seeds side by side does.
 const simMemory = 128 << 20
+
+// simRoom is how much a worker allocates before it collects garbage, between two seeds: some eight of them. There a collection is cheap, since what a run
+// lives on, some 10 MB, is garbage by then, and since nothing runs beside it: in the middle of a run it has a quarter of the one thread, and all the
+// while each pointer that is written is noted for it.
+const simRoom = 56 << 20
 
 // simConfig tunes this process for runs that follow one another, unless the environment does.
 func simConfig() sim.Config {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+	if !collectsAsTold() {
 		debug.SetGCPercent(-1)
 		debug.SetMemoryLimit(simMemory)
 	}
 	return sim.Config{Caches: store.NewCaches(), Spares: sim.NewSpares()}
+}
+
+// collectsAsTold says whether the environment decides when this process collects garbage.
+func collectsAsTold() bool { return os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" }
+
+// simTidier collects the garbage of a worker.
+type simTidier struct {
+	allocated []metrics.Sample
+	next      uint64 // from how many bytes that were ever allocated on
+}
+
+func newSimTidier() *simTidier {
+	return &simTidier{allocated: []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}, next: simRoom}
+}
+
+// tidy is to be called between two seeds, while their common memory is all that lives.
+func (t *simTidier) tidy() {
+	metrics.Read(t.allocated)
+	if now := t.allocated[0].Value.Uint64(); now >= t.next && !collectsAsTold() {
+		runtime.GC()
+		t.next = now + simRoom
+	}
 }

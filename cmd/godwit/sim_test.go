@@ -6,6 +6,8 @@ import (
 	"errors"
 	"math"
 	"os/exec"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +77,37 @@ func TestSimWork(t *testing.T) {
 	}
 	if err := simWork(strings.NewReader(`{"Seed":"x"}`), &out); err == nil {
 		t.Error("the seed x was accepted")
+	}
+}
+
+// TestSimTidier demands a collection when enough was allocated since the one before, and none else.
+func TestSimTidier(t *testing.T) {
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	tidier, keep := newSimTidier(), []byte(nil)
+	collections := func() uint32 {
+		var m runtime.MemStats
+		tidier.tidy()
+		runtime.ReadMemStats(&m)
+		return m.NumGC
+	}
+	for range 2 {
+		keep = make([]byte, simRoom)
+		before := collections() // one of them at least is by the bytes above
+		if after := collections(); after != before {
+			t.Errorf("%d collections, though nothing was allocated", after-before)
+		}
+		keep = make([]byte, simRoom)
+		if after := collections(); after != before+1 {
+			t.Errorf("%d collections of %d bytes", after-before, len(keep))
+		}
+		t.Setenv("GOGC", "100")
+		keep = make([]byte, simRoom)
+		if after := collections(); after != before+1 {
+			t.Error("a collection, though the environment decides")
+		}
+		t.Setenv("GOGC", "")
 	}
 }
 

@@ -49,7 +49,7 @@ type simAnswer struct {
 
 // simWork does the tasks in in until it ends.
 func simWork(in io.Reader, out io.Writer) error {
-	cfg := simConfig()
+	cfg, tidier := simConfig(), newSimTidier()
 	tasks, buffered := json.NewDecoder(in), bufio.NewWriterSize(out, 1<<16)
 	enc := json.NewEncoder(buffered)
 	for {
@@ -72,6 +72,7 @@ func simWork(in io.Reader, out io.Writer) error {
 		if err := errors.Join(broken, enc.Encode(simAnswer{Result: &r}), buffered.Flush()); err != nil {
 			return err
 		}
+		tidier.tidy()
 	}
 }
 

@@ -54,11 +54,7 @@ func (f *FS) Loss() Loss {
 }
 
 // Captured returns what the crash armed by CrashAt left, or nil if it has not struck.
-func (f *FS) Captured() *FS {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.captured
-}
+func (f *FS) Captured() *FS { return f.captured.Load() }
 
 func (f *FS) crashClone(o CrashOptions) *FS {
 	clone := New(f.opts)

@@ -76,6 +76,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -123,6 +124,7 @@ type FS struct {
 	locks     map[string]bool // by clean path
 	journal   []record        // changes of entries whose directory was not synced since, in the order of execution
 	unsettled []removal       // since the last Settle, in the order of execution: only sets may be derived from it
+	removed   atomic.Bool     // unsettled has something: Settle is called after each event, and seldom has anything to do
 
 	usedBytes     int64 // of files that have an entry, unsettled removals included
 	capacityBytes int64 // 0: unlimited
@@ -134,7 +136,7 @@ type FS struct {
 
 	crashIn   uint64 // operations until the armed crash; 0: none armed
 	crashOpts CrashOptions
-	captured  *FS
+	captured  atomic.Pointer[FS] // read several times an event
 }
 
 var _ vfs.FS = (*FS)(nil)
@@ -186,11 +188,11 @@ func (f *FS) Mute() {
 // Settle says that no goroutine is removing files now. Removals made before it take part in crashes by their coins, are
 // made durable by the next sync of their directory, and no longer count as bytes used.
 func (f *FS) Settle() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.unsettled) == 0 {
+	if !f.removed.Load() {
 		return
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	slices.SortFunc(f.unsettled, func(a, b removal) int { return cmp.Compare(a.path, b.path) })
 	for _, r := range f.unsettled {
 		n := r.dir.ghosts[r.name]
@@ -204,6 +206,7 @@ func (f *FS) Settle() {
 	}
 	clear(f.unsettled)
 	f.unsettled = f.unsettled[:0]
+	f.removed.Store(false)
 }
 
 // begin counts and reports an operation that is about to take effect, and strikes the crash that is armed for it.
@@ -214,7 +217,7 @@ func (f *FS) begin(op Op, written []byte) {
 	}
 	if f.crashIn > 0 {
 		if f.crashIn--; f.crashIn == 0 {
-			f.captured = f.crashClone(f.crashOpts)
+			f.captured.Store(f.crashClone(f.crashOpts))
 			f.muted = true
 			return
 		}
@@ -539,6 +542,7 @@ func (f *FS) remove(dir *node, name, p string) {
 	dir.ghosts[name] = dir.children[name] // with the entry's link
 	delete(dir.children, name)
 	f.unsettled = append(f.unsettled, removal{dir, name, p})
+	f.removed.Store(true)
 }
 
 // MkdirAll creates a directory and those above it that are missing.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"godwit/engine/cluster"
+	"godwit/engine/key"
 	"godwit/linearize"
 	"godwit/migration"
 )
@@ -56,5 +57,27 @@ func TestPartedWhenAsked(t *testing.T) {
 	f.recorded(q, sl, cluster.Record{State: cluster.Prepared, Epoch: 1, Job: job, Attempt: 3, Peer: p.id})
 	if got := l.parted[3]; l.unshared() != 1 || got != (parted{told: 4, writes: 4}) {
 		t.Errorf("of the next attempt, %d writes are lost, since %+v", l.unshared(), got)
+	}
+}
+
+// TestLostIsFound: a machine that was lost comes back once its handoff is resolved, also if the other side goes on to commit what nobody waits for.
+func TestLostIsFound(t *testing.T) {
+	w := founded(t)
+	sl := w.keys.slots[0]
+	q := w.owner(sl)
+	p := w.procs[(q.index+1)%len(w.procs)]
+	l := &loss{p: p, source: true, slot: sl, moves: true, other: q, gone: true}
+	w.nemesis.faults.losing, p.lost = l, true
+	p.wipe()
+	b := q.node.Store().NewBatch()
+	b.Set(key.Named("unawaited"), []byte("value"))
+	q.node.Store().Commit(b)
+	if q.synced() {
+		t.Fatal("nothing is to be synced")
+	}
+	w.oper.resolveLoss(l)
+	w.runUntil(w.now+10*time.Second, func() bool { return !p.lost })
+	if p.lost {
+		t.Error("the machine is not found")
 	}
 }

@@ -23,6 +23,8 @@ func (o *operator) resolveLoss(l *loss) {
 	case r.State == cluster.Serving && q.synced():
 		w.nemesis.faults.found(l)
 		return
+	case r.State == cluster.Serving: // what was committed since, nobody else may wait for
+		q.node.Store().WhenDurable(q.node.Store().Last(), func() {})
 	case l.source && r.State == cluster.Prepared:
 		o.resolve(l, "COMMIT", markResolvedTarget)
 	case !l.source && r.State == cluster.Released:

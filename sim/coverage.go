@@ -7,6 +7,7 @@ import (
 
 	"godwit/engine/cluster"
 	"godwit/engine/slot"
+	"godwit/engine/store"
 	"godwit/sim/disk"
 )
 
@@ -66,6 +67,36 @@ func (c *coverage) operated(w *world, o disk.Op) {
 	} else {
 		w.nemesis.mark(markTable)
 	}
+}
+
+// worked notes what workers have done on a machine, and what was done in their place, in this life and since it was looked at.
+func (c *coverage) worked(p *process) {
+	if p.node == nil {
+		return
+	}
+	m, ok := p.node.Migrator().(interface{ ReadBack() uint64 })
+	if !ok {
+		return
+	}
+	now, before := work{p.node.Store().Postponed(), m.ReadBack()}, p.worked
+	p.worked = now
+	for _, done := range []struct {
+		mark string
+		n    uint64
+	}{
+		{markPostponed, now.Commits - before.Commits}, {markReadSettled, now.Settled - before.Settled}, {markBacklogFull, now.Full - before.Full},
+		{markReadBack, now.readBack - before.readBack},
+	} {
+		if done.n > 0 {
+			p.w.nemesis.counts[done.mark] += int(done.n)
+		}
+	}
+}
+
+// work is what coverage.worked counts.
+type work struct {
+	store.Postponed
+	readBack uint64
 }
 
 func (c *coverage) wrote(sl slot.Slot) {

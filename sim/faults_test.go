@@ -106,6 +106,9 @@ func testMarks(t *testing.T, s swarm, each, during time.Duration, marks []string
 		w.nemesis.begin()
 		w.nemesis.faults.every(each, func() { w.oper.start(1) })
 		w.runUntil(w.now+during, nil)
+		for _, p := range w.procs {
+			w.cover.worked(p)
+		}
 		left = slices.DeleteFunc(left, func(mark string) bool { return w.nemesis.counts[mark] > 0 })
 		w.liveness()
 		if w.failed == nil {
@@ -160,7 +163,14 @@ func TestMoveMarks(t *testing.T) {
 	testMarks(t, s, 100*time.Millisecond, 3*time.Second, []string{markTable})
 	s = crashSwarm()
 	s.driver.IngestBytes = 1
-	testMarks(t, s, 100*time.Millisecond, time.Second, []string{markTableBuilt})
+	testMarks(t, s, 100*time.Millisecond, time.Second, []string{markTableBuilt, markReadBack})
+}
+
+// TestStoreMarks moves slots between nodes whose commits are applied by workers, which take their time.
+func TestStoreMarks(t *testing.T) {
+	s := crashSwarm()
+	s.beside, s.work = true, 3*time.Millisecond
+	testMarks(t, s, 100*time.Millisecond, 2*time.Second, storeMarks())
 }
 
 // TestFaults strikes with each kind of fault in a cluster at work, and demands that its mark is reached and that the cluster recovers:
@@ -196,7 +206,7 @@ func TestFaults(t *testing.T) {
 		})
 	}
 	for _, m := range Marks() {
-		if !tested[m] && !slices.Contains(slices.Concat(clientMarks(), verbsMarks(), moveMarks(), lossMarks(), classicMarks()), m) {
+		if !tested[m] && !slices.Contains(slices.Concat(clientMarks(), verbsMarks(), moveMarks(), storeMarks(), lossMarks(), classicMarks()), m) {
 			t.Errorf("the mark %q has no test", m)
 		}
 	}

@@ -66,7 +66,12 @@ const (
 	// Moves.
 	markTable       = "table sent"             // is whole and durable at the target
 	markTableBuilt  = "table made of records"  // by the target, of a message of the base
+	markReadBack    = "base read back"         // by the target, before the source had sent all of it
 	markRangeDelete = "range delete in a move" // of a collection of many elements, and the slot arrived
+	// Stores whose commits a worker applies.
+	markPostponed   = "commit postponed"
+	markReadSettled = "read settled a backlog" // has applied what waited
+	markBacklogFull = "backlog full"
 	// Operators.
 	markPaused       = "job paused"
 	markResumed      = "job resumed"
@@ -89,7 +94,7 @@ const (
 )
 
 // Marks lists the kinds of faults that a long run must have seen, in the order of the fault model, and then how records must have come,
-// what operators must have told jobs, and what clients must have met.
+// what must have become of commits, what operators must have told jobs, and what clients must have met.
 func Marks() []string {
 	return append([]string{
 		markDrop, markLostReply, markLate, markDuplicate, markOvertaken, markSlowLink, markReset, markInFlight, markCutRequest, markCutReply, markWrongNode,
@@ -97,11 +102,14 @@ func Marks() []string {
 		markCrash, markCrashMidway, markCrashLoop, markCrashRead, markSeveral, markStall, markBusy, markOldConfig, markNewConfig, markOldMap, markWiped,
 		markAhead, markBack, markFast, markSlow,
 		markLost, markTorn, markSlowSync, markFullDisk, markFailedSync, markReadError, markReadErrorAtStart, markFlip, markFlipAtStart,
-	}, slices.Concat(lossMarks(), moveMarks(), verbsMarks(), classicMarks(), clientMarks())...)
+	}, slices.Concat(lossMarks(), moveMarks(), storeMarks(), verbsMarks(), classicMarks(), clientMarks())...)
 }
 
-// moveMarks lists in what forms records must have come to a target, besides message by message.
-func moveMarks() []string { return []string{markTable, markTableBuilt} }
+// moveMarks lists in what forms records must have come to a target, besides message by message, and that it has read some of its own accord.
+func moveMarks() []string { return []string{markTable, markTableBuilt, markReadBack} }
+
+// storeMarks lists what must have become of commits that are applied beside the requests.
+func storeMarks() []string { return []string{markPostponed, markReadSettled, markBacklogFull} }
 
 // lossMarks lists what must have come of parties of moves that are lost for good.
 func lossMarks() []string {

@@ -81,6 +81,12 @@ func Mutants() []Mutant {
 		{mutant.ResolveBlind, 100},
 		{mutant.MemoryKept, 100},
 		{mutant.MemoryIgnored, 3000},
+		{mutant.ReadUnsettled, 300},
+		{mutant.SnapUnsettled, 300},
+		{mutant.SyncUnsettled, 300},
+		{mutant.BacklogReversed, 400},
+		{mutant.BacklogLost, 100},
+		{mutant.ReadBackWritten, 100},
 	}
 }
 
@@ -105,6 +111,8 @@ func FoundElsewhere() []Elsewhere {
 		{mutant.NeverConverges, "TestKeepOnOverload of migration/driver"},
 		{mutant.PauseUnbounded, "TestPauseBudget of migration/driver"},
 		{mutant.QueueForgotten, "TestQueueAfterRestart of migration/driver"},
+		{mutant.CommitOvertakes, "TestMutantsFailTests in engine/store"},
+		{mutant.ReadBackEarlier, "TestReadBackOfAnEarlierBase of migration/driver"},
 		{mutant.ClaimNarrow, explored},
 		{mutant.ClaimOnce, explored},
 		{mutant.ClaimReleased, explored},

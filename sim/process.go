@@ -48,6 +48,8 @@ type process struct {
 	looped                           bool          // this life is one of those
 	dice                             dice          // of crashes and of the disk
 
+	worked work // in this life, as far as it was counted
+
 	// left is what the disk holds since the power went in the middle of the event that is running; nil otherwise.
 	left *disk.FS
 
@@ -186,6 +188,7 @@ func (p *process) crash(how string) {
 	}
 	w := p.w
 	w.cover.crashed(p)
+	w.cover.worked(p)
 	left := p.disk.Captured()
 	switch {
 	case p.left != nil:
@@ -204,7 +207,7 @@ func (p *process) crash(how string) {
 		p.last = p.records
 		p.node.Abandon()
 	}
-	p.node, p.disk, p.left = nil, left, nil
+	p.node, p.disk, p.left, p.worked = nil, left, nil, work{}
 	w.net.down(p)
 	w.checks.crashed(p)
 	w.oper.crashed(p)

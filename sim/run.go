@@ -247,6 +247,7 @@ func (w *world) judge() {
 func (w *world) shutdown() {
 	for _, p := range w.procs {
 		if p.node != nil {
+			w.cover.worked(p)
 			p.disk.Mute()
 			p.up = false
 			p.node.Abandon()

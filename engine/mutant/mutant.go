@@ -78,5 +78,13 @@ const (
 	MemoryKept       Name = "memory-kept"         // what a call of a job has held is not given back to the job's account
 	MemoryIgnored    Name = "memory-ignored"      // a slot reads although its job's memory is in use
 	ResolveBlind     Name = "resolve-blind"       // a handoff is resolved without asking whether the other side lives
+	ReadUnsettled    Name = "read-unsettled"      // a read that the row cache cannot answer, or an iterator, misses what waits to be applied
+	SnapUnsettled    Name = "snapshot-unsettled"  // a snapshot is opened without what waits to be applied
+	SyncUnsettled    Name = "sync-unsettled"      // a sync counts as durable what waits to be applied
+	CommitOvertakes  Name = "commit-overtakes"    // a commit that is applied at once comes before what waits to be applied
+	BacklogReversed  Name = "backlog-reversed"    // what waits is applied from the latest commit to the first
+	BacklogLost      Name = "backlog-lost"        // the commit that fills the backlog is never applied
+	ReadBackEarlier  Name = "read-back-earlier"   // what the target has read back of an earlier base counts for the next one
+	ReadBackWritten  Name = "read-back-written"   // what the target has read counts although it was written to since
 	VerifyGap        Name = "verify-gap"          // a comparison passes over what lies between the chunks of the first side
 )

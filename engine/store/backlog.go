@@ -2,11 +2,13 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"godwit/engine/env"
 	"godwit/engine/key"
+	"godwit/engine/mutant"
 )
 
 // backlog holds commits that are visible, since the row cache has what they wrote, and that the engine does not have yet: a worker
@@ -17,12 +19,13 @@ import (
 //  1. Commits are applied, and so logged, in the order in which they were postponed; one that is applied at once comes behind all that
 //     had been postponed when it began.
 //  2. When settle has returned, the engine has all that was committed before it was called.
-//  3. What waits has not much more than backlogBytes: who would add to more settles.
+//  3. What waits has not much more than room: who would add to more settles.
 //
 // Locks: applying, then mu.
 type backlog struct {
 	workers env.Workers // nil if nothing is postponed
 	minRows uint32      // fewer do not begin a backlog: waking a worker costs more
+	room    int         // how many bytes may wait
 	round   func()      // catchUp, as workers take it
 
 	// waiting counts the commits that are postponed and not applied. It is raised before the row cache shows them.
@@ -35,6 +38,25 @@ type backlog struct {
 	queue     []*Batch // in the order of their commits
 	bytes     int      // of the queue
 	scheduled bool     // a worker is going to come
+	counts    Postponed
+	reads     atomic.Uint64 // Postponed.Settled
+}
+
+// Postponed counts what has become of commits that a worker was to apply.
+type Postponed struct {
+	Commits uint64
+	Settled uint64 // how often a read of the engine has applied what waited
+	Full    uint64 // how often a commit has filled the backlog
+}
+
+// Postponed tells what was postponed since the store was opened.
+func (s *Store) Postponed() Postponed {
+	q := &s.backlog
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	out := q.counts
+	out.Settled = q.reads.Load()
+	return out
 }
 
 const (
@@ -43,13 +65,15 @@ const (
 	backlogBytes = 256 << 10
 	// backlogRows is how many rows begin a backlog: a worker is awake for less than it costs to wake it for fewer.
 	backlogRows = 4
+	// simBacklogBytes is in the place of backlogBytes in a simulated store, so that few commits fill it.
+	simBacklogBytes = 1 << 10
 )
 
 // postpone makes a commit visible and leaves it to a worker to apply it; it reports false where it must be applied at once. full says that the
 // caller is to settle when it is done with the commit.
 func (s *Store) postpone(b *Batch) (postponed, full bool) {
 	q := &s.backlog
-	if q.workers == nil || b.rangeDeletes > 0 || b.apart.Hi != nil || b.Bytes() > backlogBytes ||
+	if q.workers == nil || b.rangeDeletes > 0 || b.apart.Hi != nil || b.Bytes() > q.room ||
 		b.b.Count() < q.minRows && q.waiting.Load() == 0 {
 		return false, false
 	}
@@ -57,13 +81,21 @@ func (s *Store) postpone(b *Batch) (postponed, full bool) {
 	defer q.mu.Unlock()
 	q.waiting.Add(1)
 	s.rows.applied(b.b.Reader()) // with mu held: who misses in the cache what was pushed out again finds it in the queue
-	q.queue = append(q.queue, b)
+	q.counts.Commits++
 	q.bytes += b.Bytes()
+	if full = q.bytes > q.room; full {
+		q.counts.Full++
+	}
+	if full && mutant.On(mutant.BacklogLost) {
+		q.waiting.Add(-1)
+		return true, true
+	}
+	q.queue = append(q.queue, b)
 	if !q.scheduled {
 		q.scheduled = true
 		q.workers.Submit(q.round)
 	}
-	return true, q.bytes > backlogBytes
+	return true, full
 }
 
 // settle applies what was postponed before it was called.
@@ -73,6 +105,16 @@ func (s *Store) settle() {
 		defer q.applying.Unlock()
 		s.applyQueue()
 	}
+}
+
+// settleToRead is settle, for who is going to read the engine.
+func (s *Store) settleToRead() {
+	q := &s.backlog
+	if q.waiting.Load() == 0 || mutant.On(mutant.ReadUnsettled) {
+		return
+	}
+	q.reads.Add(1)
+	s.settle()
 }
 
 // catchUp is a worker's step: it applies what waits, and has another follow if more has come meanwhile.
@@ -92,6 +134,9 @@ func (s *Store) applyQueue() {
 	q.mu.Lock()
 	q.queue, q.taken, q.bytes = q.taken[:0], q.queue, 0
 	q.mu.Unlock()
+	if mutant.On(mutant.BacklogReversed) {
+		slices.Reverse(q.taken)
+	}
 	for i, b := range q.taken {
 		s.apply(b)
 		b.Discard()
@@ -119,11 +164,11 @@ func (s *Store) applied() {
 type settled struct{ s *Store }
 
 func (r settled) get(k, dst []byte) ([]byte, bool, error) {
-	r.s.settle()
+	r.s.settleToRead()
 	return r.s.kv.get(k, dst)
 }
 
 func (r settled) newIter(span key.Span) (*Iter, error) {
-	r.s.settle()
+	r.s.settleToRead()
 	return r.s.kv.newIter(span)
 }

@@ -69,7 +69,7 @@ func (m *backlogModel) open(t *rapid.T) {
 	if m.st, err = Open(o); err != nil {
 		t.Fatal(err)
 	}
-	m.st.backlog.minRows = 2 // some commits are applied at once, on either engine
+	m.st.backlog.minRows, m.st.backlog.room = 2, simBacklogBytes // some commits are applied at once, and some fill the backlog, on either engine
 	m.past = []map[string]string{maps.Clone(m.want)}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"godwit/engine/key"
+	"godwit/engine/mutant"
 )
 
 // Reader reads records: the store itself (the present), a Snapshot (a moment), or an indexed Batch (the present and the
@@ -37,7 +38,7 @@ func (s *Store) Append(dst, k []byte) ([]byte, bool, error) {
 	if absent {
 		return dst, false, nil
 	}
-	s.settle()
+	s.settleToRead()
 	value, found, err := s.kv.get(k, dst)
 	switch {
 	case err != nil:
@@ -61,7 +62,9 @@ type Snapshot struct {
 // NewSnapshot opens a snapshot of everything visible now.
 func (s *Store) NewSnapshot() *Snapshot {
 	s.snapshots.Add(1)
-	s.settle()
+	if !mutant.On(mutant.SnapUnsettled) {
+		s.settleToRead()
+	}
 	return &Snapshot{s.kv.newSnapshot(), s}
 }
 
@@ -155,7 +158,7 @@ func (b *Batch) Get(k []byte) ([]byte, bool, error) { return b.Append(nil, k) }
 
 // Append implements Reader for an indexed batch.
 func (b *Batch) Append(dst, k []byte) ([]byte, bool, error) {
-	b.st.settle()
+	b.st.settleToRead()
 	if b.m != nil {
 		return b.m.get(b.b, k, dst)
 	}
@@ -164,7 +167,7 @@ func (b *Batch) Append(dst, k []byte) ([]byte, bool, error) {
 
 // NewIter implements Reader for an indexed batch.
 func (b *Batch) NewIter(span key.Span) (*Iter, error) {
-	b.st.settle()
+	b.st.settleToRead()
 	if b.m != nil {
 		return b.m.newIter(b.b, span)
 	}

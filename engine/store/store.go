@@ -27,6 +27,7 @@ import (
 
 	"godwit/engine/env"
 	"godwit/engine/key"
+	"godwit/engine/mutant"
 	"godwit/engine/reuse"
 )
 
@@ -193,9 +194,9 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("store: open %s: %w", o.Dir, err), s.kv.close())
 	}
 	if s.rows != nil {
-		s.backlog.workers, s.backlog.round, s.backlog.minRows = o.Workers, s.catchUp, backlogRows
+		s.backlog.workers, s.backlog.round, s.backlog.minRows, s.backlog.room = o.Workers, s.catchUp, backlogRows, backlogBytes
 		if o.Sim != nil {
-			s.backlog.minRows = 1
+			s.backlog.minRows, s.backlog.room = 1, simBacklogBytes
 		}
 	}
 	return s, nil
@@ -237,7 +238,9 @@ func (s *Store) Commit(b *Batch) Position {
 	apart, ops := b.apart, b.b.Reader() // Pebble takes the bytes of a large batch away
 	postponed, full := s.postpone(b)
 	if !postponed {
-		s.settle()
+		if !mutant.On(mutant.CommitOvertakes) {
+			s.settle()
+		}
 		s.apply(b)
 	}
 	if s.names != nil {
@@ -301,7 +304,9 @@ func (s *Store) syncRound() {
 	}
 	last := s.Last()
 	if last > s.Durable() {
-		s.settle()
+		if !mutant.On(mutant.SyncUnsettled) {
+			s.settle()
+		}
 		if err := s.kv.sync(); err != nil {
 			s.fatal(fmt.Errorf("store: sync: %w", err))
 		}

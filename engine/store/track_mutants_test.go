@@ -16,17 +16,24 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Each mutant of this package makes the property of the tracker fail: the property can see what it is for.
+// Each mutant of this package makes the property of the tracker, or of the backlog, fail: the property can see what it is for.
 func TestMutantsFailTests(t *testing.T) {
 	if os.Getenv("GODWIT_TEST_MUTANT") != "" {
 		return
 	}
-	for _, name := range []mutant.Name{mutant.TrackOverflow, mutant.RangeUntracked, mutant.DeleteLost} {
-		for _, engine := range []string{"pebble", "memory"} {
-			cmd := exec.Command(os.Args[0], "-test.run=^TestTrackerMissesNothing$/^"+engine+"$", "-rapid.nofailfile", "-rapid.shrinktime=1s", "-test.timeout=60s")
-			cmd.Env = append(os.Environ(), "GODWIT_TEST_MUTANT="+string(name))
-			if out, err := cmd.CombinedOutput(); err == nil {
-				t.Errorf("on %s, the property passes with the mutant %s:\n%s", engine, name, out)
+	for property, names := range map[string][]mutant.Name{
+		"TestTrackerMissesNothing": {mutant.TrackOverflow, mutant.RangeUntracked, mutant.DeleteLost},
+		"TestBacklogIsTransparent": {
+			mutant.ReadUnsettled, mutant.SnapUnsettled, mutant.SyncUnsettled, mutant.CommitOvertakes, mutant.BacklogReversed, mutant.BacklogLost,
+		},
+	} {
+		for _, name := range names {
+			for _, engine := range []string{"pebble", "memory"} {
+				cmd := exec.Command(os.Args[0], "-test.run=^"+property+"$/^"+engine+"$", "-rapid.nofailfile", "-rapid.shrinktime=1s", "-test.timeout=60s")
+				cmd.Env = append(os.Environ(), "GODWIT_TEST_MUTANT="+string(name))
+				if out, err := cmd.CombinedOutput(); err == nil {
+					t.Errorf("on %s, %s passes with the mutant %s:\n%s", engine, property, name, out)
+				}
 			}
 		}
 	}

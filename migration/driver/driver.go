@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"godwit/engine"
@@ -154,6 +155,7 @@ type Driver struct {
 	askAgain  func()    // what ask runs
 	words     [2][]byte // that every call begins with
 	tables    int       // made of messages that arrived: names for their files
+	readBack  atomic.Uint64
 
 	pacer    pacer
 	arrivals arrivals

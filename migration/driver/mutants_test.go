@@ -27,6 +27,7 @@ func TestMutantsFailTests(t *testing.T) {
 		mutant.BusyApplied:     "TestBusyTarget",
 		mutant.NeverConverges:  "TestKeepOnOverload",
 		mutant.PauseUnbounded:  "TestPauseBudget",
+		mutant.ReadBackEarlier: "TestReadBackOfAnEarlierBase",
 	} {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$")
 		cmd.Env = append(os.Environ(), "GODWIT_TEST_MUTANT="+string(name))

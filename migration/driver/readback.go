@@ -5,6 +5,7 @@ import (
 
 	"godwit/engine"
 	"godwit/engine/key"
+	"godwit/engine/mutant"
 	"godwit/engine/slot"
 	"godwit/engine/store"
 	"godwit/migration"
@@ -116,8 +117,15 @@ func (d *Driver) noteBase(t *targetSlot, m *migration.Message, ops []op) {
 	}
 	if !r.running {
 		r.running = true
-		d.env.Workers.Submit(func() { d.readOneBack(m.Slot, t) })
+		d.env.Workers.Submit(func() { d.readOneBack(m.Slot, t, nil) })
 	}
+}
+
+// tileRead is a tile that was read back, of a base.
+type tileRead struct {
+	of     uint64
+	span   key.Span
+	digest store.Digest
 }
 
 // next takes the tile that is to be read next.
@@ -134,31 +142,38 @@ func (r *readBack) next(proven *tiles) (tile, bool) {
 	return tile{}, false
 }
 
-// readOneBack reads a tile, as a step of its own, and goes on with the next one.
-func (d *Driver) readOneBack(sl slot.Slot, t *targetSlot) {
+// readOneBack takes what was read of the tile before, nil for nothing, and reads the next one, as a step of its own. The stripe is not held while it reads, so
+// what it has read counts when the next step has looked whether that is still of this base, and not written to.
+func (d *Driver) readOneBack(sl slot.Slot, t *targetSlot, was *tileRead) {
 	var piece tile
 	var of uint64
 	var more bool
 	d.node.Exclusive(sl, func(*engine.Owned) {
-		t.noteWrites()
+		if t.noteWrites(); was != nil && t.wasReadBack(was.of, was.span, was.digest) {
+			d.readBack.Add(1)
+		}
 		piece, more = t.back.next(&t.proven)
 		t.back.running, of = more, t.back.generation
 	})
 	if !more {
 		return
 	}
+	var read *tileRead
 	c, err := store.ReadChunk(d.node.Store(), piece.span, store.ChunkLimits{Bytes: 1 << 62, Records: int(piece.digest.Records) + 1}, store.WithDigest)
-	d.node.Exclusive(sl, func(*engine.Owned) {
-		if err == nil && c.Last { // what cannot be read is reported by the walk, which tries again
-			t.wasReadBack(of, piece.span, c.Digest)
-		}
-	})
-	d.env.Workers.Submit(func() { d.readOneBack(sl, t) })
+	if err == nil && c.Last { // what cannot be read is reported by the walk, which tries again
+		read = &tileRead{of, piece.span, c.Digest}
+	}
+	d.env.Workers.Submit(func() { d.readOneBack(sl, t, read) })
 }
 
-// wasReadBack takes the digest of a tile that was read for a base. The slot's stripe is held, and was not while it was read.
-func (t *targetSlot) wasReadBack(of uint64, span key.Span, digest store.Digest) {
-	if t.noteWrites(); t.back.generation == of {
-		t.proven.wasRead(span, digest)
+// wasReadBack takes the digest of a tile that was read for a base, and reports whether it says anything, and nobody has asked for the tile yet. The slot's
+// stripe is held, and was not while it was read; the writes until now are noted.
+func (t *targetSlot) wasReadBack(of uint64, span key.Span, digest store.Digest) bool {
+	if t.back.generation != of && !mutant.On(mutant.ReadBackEarlier) {
+		return false
 	}
+	return t.proven.wasRead(span, digest) && t.back.at != nil
 }
+
+// ReadBack is how many tiles were read back before the source had sent all of a base.
+func (d *Driver) ReadBack() uint64 { return d.readBack.Load() }

@@ -112,11 +112,14 @@ func (ts *tiles) known(span key.Span) (store.Digest, bool) {
 	return store.Digest{}, false
 }
 
-// wasRead gives the tile that is a span its digest, if it waits for it.
-func (ts *tiles) wasRead(span key.Span, d store.Digest) {
-	if t := ts.fresh(span); t != nil && t.unread {
-		t.digest, t.unread = d, false
+// wasRead gives the tile that is a span its digest, and reports whether it has waited for it.
+func (ts *tiles) wasRead(span key.Span, d store.Digest) bool {
+	t := ts.fresh(span)
+	if t == nil || !t.unread {
+		return false
 	}
+	t.digest, t.unread = d, false
+	return true
 }
 
 // cut calls each with the pieces of a span in which all tiles lie, in order: the tiles, and what is between them.

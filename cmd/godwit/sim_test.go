@@ -85,7 +85,9 @@ func TestSimTidier(t *testing.T) {
 	t.Setenv("GOGC", "")
 	t.Setenv("GOMEMLIMIT", "")
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	tidier, keep := newSimTidier(), []byte(nil)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(math.MaxInt64))
+	tidier := newSimTidier()
+	allocate := func() { runtime.KeepAlive(make([]byte, simRoom)) }
 	collections := func() uint32 {
 		var m runtime.MemStats
 		tidier.tidy()
@@ -93,17 +95,17 @@ func TestSimTidier(t *testing.T) {
 		return m.NumGC
 	}
 	for range 2 {
-		keep = make([]byte, simRoom)
+		allocate()
 		before := collections() // one of them at least is by the bytes above
 		if after := collections(); after != before {
 			t.Errorf("%d collections, though nothing was allocated", after-before)
 		}
-		keep = make([]byte, simRoom)
+		allocate()
 		if after := collections(); after != before+1 {
-			t.Errorf("%d collections of %d bytes", after-before, len(keep))
+			t.Errorf("%d collections after %d bytes", after-before, simRoom)
 		}
 		t.Setenv("GOGC", "100")
-		keep = make([]byte, simRoom)
+		allocate()
 		if after := collections(); after != before+1 {
 			t.Error("a collection, though the environment decides")
 		}

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -259,6 +260,8 @@ func (s *Session) runMigration(args [][]byte) {
 		s.jobHistory(args[1])
 	case sub == "report" && len(args) == 2:
 		s.jobReport(args[1])
+	case sub == "resolve" && len(args) <= 2:
+		s.listWaiting(args[1:])
 	case sub == "resolve" && len(args) == 4:
 		s.resolve(args[1:])
 	case sub == "help" && len(args) == 1:
@@ -312,8 +315,13 @@ var migrationHelp = []string{
 	"RESOLVE <slot> COMMIT|ABORT <node-id>",
 	"    End a handoff of which the other side, which is named, is lost for good: where the slot is prepared, COMMIT serves it and ABORT deletes",
 	"    what came; where it was released and its target does not answer, COMMIT counts it as taken over, ABORT serves it here again. Refused",
-	"    while that node answers; a Kvrocks: while it answers nothing on connections that it takes, and ABORT while it serves the slot.",
-	"    If it comes back all the same it stops serving the slot, and what was written there is lost.",
+	"    while that node answers: it is asked for as long as CONFIG GET resolve-patience says (30s) before its silence counts. A Kvrocks: while it",
+	"    answers nothing on connections that it takes, and ABORT while it serves the slot. First see to it that the machine is off, or cut off",
+	"    from all clients: one that is only slow, or that this node cannot reach, would serve beside this one. If it comes back all the same it",
+	"    stops serving the slot as soon as it hears of it, and what was written there is lost.",
+	"RESOLVE [<node-id>]",
+	"    The slots here whose handoff cannot go on without another node, or without that one, as JSON. Ask every node: one that is lost can",
+	"    leave slots to several.",
 	"CANCEL <job>",
 	"    Give up slots that are not handed over. The others have moved.",
 	"ROLLBACK <job>",
@@ -425,6 +433,15 @@ func (s *Session) planMigration(args [][]byte) {
 		return
 	}
 	s.pending, s.slot = p, 0
+}
+
+// listWaiting runs RESOLVE [node-id].
+func (s *Session) listWaiting(args [][]byte) {
+	waiting := append([]WaitingSlot{}, s.n.migrator.Waiting()...) // a list where there are none, too
+	if len(args) > 0 {
+		waiting = slices.DeleteFunc(waiting, func(w WaitingSlot) bool { return string(w.Other) != string(args[0]) })
+	}
+	s.writeJSON(waiting)
 }
 
 // resolve runs RESOLVE slot COMMIT|ABORT node-id.

@@ -45,6 +45,8 @@ type Migrator interface {
 	// Resolve ends a handoff of which the other side is lost for good, as an operator says who names that node, and calls done later with what came of
 	// it, durable. It is refused while the other side answers, and unless the slot is prepared here, or released and its commit not answered.
 	Resolve(s slot.Slot, what Resolution, other cluster.NodeID, done func(text string, err error))
+	// Waiting lists the slots of which the handoff cannot go on without another node, by slot: in a cluster that is well, those that move just now.
+	Waiting() []WaitingSlot
 	// HandlePeer executes a message of another node and returns the answer, and the position that must be durable
 	// before the answer leaves. An error is answered as an error reply.
 	HandlePeer(from PeerInfo, payload []byte) (reply []byte, at store.Position, err error)
@@ -146,6 +148,17 @@ const (
 	// ResolveAbort: the slot is the source's.
 	ResolveAbort Resolution = "abort"
 )
+
+// WaitingSlot is a slot that waits for another node, as GODWIT MIGRATION RESOLVE lists it in JSON.
+type WaitingSlot struct {
+	Slot  uint16         `json:"slot"`
+	State string         `json:"state"` // of its record here
+	Epoch uint64         `json:"epoch"`
+	Other cluster.NodeID `json:"waits_for"`
+	Job   string         `json:"job"`
+	// Resolvable says that an operator can say how the handoff ends. What only arrives is the source's alone: it is lost with it.
+	Resolvable bool `json:"resolvable"`
+}
 
 // JobAnswer is what came of a verb.
 type JobAnswer struct {

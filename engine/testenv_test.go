@@ -402,6 +402,10 @@ func (m *fakeMigrator) Resolve(s slot.Slot, what Resolution, other cluster.NodeI
 	done("done", nil)
 }
 
+func (m *fakeMigrator) Waiting() []WaitingSlot {
+	return []WaitingSlot{{Slot: 5, State: "prepared", Epoch: 2, Other: "x", Job: "1/2", Resolvable: true}, {Slot: 7, State: "importing", Epoch: 1, Other: "y", Job: "1/3"}}
+}
+
 func (m *fakeMigrator) Throttle(counter uint64, limit *string) (ThrottleReport, error) {
 	if limit != nil {
 		m.throttle = *limit

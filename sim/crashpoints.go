@@ -142,7 +142,7 @@ func crashSwarm() swarm {
 				GiveUpAfter: 4 * time.Second, LagBytes: 300, LagKeys: 3, Rounds: 10, Pauses: 12, AbortTries: 20,
 			},
 			ChunkBytes: 1 << 10, ChunkRecords: 6, DigestBytes: 4 << 10, DigestRecords: 16, TrackerBytes: 64 << 10,
-			SlotsAtOnce: 1, SmallSlotBytes: 1, CallTimeout: 100 * time.Millisecond, AskAfter: 100 * time.Millisecond, SnapshotKept: 2 * time.Second,
+			SlotsAtOnce: 1, SmallSlotBytes: 1, CallTimeout: 100 * time.Millisecond, ResolvePatience: 200 * time.Millisecond, AskAfter: 100 * time.Millisecond, SnapshotKept: 2 * time.Second,
 		},
 	}
 }

@@ -61,11 +61,6 @@ func (v *vouch) between(from, to int) bool {
 	return v != nil && (from == v.asks.index && to == v.lives.index || from == v.lives.index && to == v.asks.index)
 }
 
-// waitsFor reports whether an answer is waited for that needs a node's disk: one that is slow would be silent.
-func (o *operator) waitsFor(p *process) bool {
-	return o != nil && o.vouching != nil && o.vouching.lives == p
-}
-
 // vouchTime bounds how long an operator waits for such an answer.
 const vouchTime = 3 * time.Second
 
@@ -85,7 +80,7 @@ func (o *operator) resolveInVain(p *process, sl slot.Slot) {
 			w.violate("verbs", "node %d has resolved slot %d (%s) though node %d lives: %s", p.index, sl, what, other.index, answer)
 		}
 		o.vouched(v)
-		if answer.Kind == resp.ErrorKind && strings.Contains(answer.Str, " answers") {
+		if answer.Kind == resp.ErrorKind && (strings.Contains(answer.Str, " answers") || strings.Contains(answer.Str, " lives")) {
 			w.nemesis.mark(markResolveRefused)
 		}
 	})

@@ -94,7 +94,7 @@ func (p *process) onOp(o disk.Op) {
 // syncLatency draws how long a sync takes on this machine.
 func (p *process) syncLatency() time.Duration {
 	s, d := &p.w.swarm, p.w.times
-	if !p.w.nemesis.over && !p.w.oper.waitsFor(p) && d.chance(s.slowSync) {
+	if !p.w.nemesis.over && d.chance(s.slowSync) {
 		p.w.nemesis.count(markSlowSync)
 		return d.between(s.slowTime/4, s.slowTime)
 	}

@@ -100,7 +100,7 @@ func (s *swarm) settings() []setting {
 		{"lag-bytes", &d.Source.LagBytes, 0, most}, {"lag-keys", &d.Source.LagKeys, 0, most}, {"rounds", &d.Source.Rounds, 0, most}, {"hold-every", &d.Source.HoldEvery, 0, ever},
 		{"converge-within", &d.Source.ConvergeWithin, 0, ever}, {"pauses", &d.Source.Pauses, 0, most}, {"abort-tries", &d.Source.AbortTries, 0, most},
 		{"chunk-bytes", &d.ChunkBytes, 0, most}, {"chunk-records", &d.ChunkRecords, 0, most}, {"digest-bytes", &d.DigestBytes, 0, most},
-		{"digest-records", &d.DigestRecords, 0, most}, {"table-bytes", &d.TableBytes, 0, most}, {"ingest-bytes", &d.IngestBytes, 0, most}, {"tables-from", &d.TablesFrom, 0, most}, {"tracker-bytes", &d.TrackerBytes, 0, most}, {"job-memory", &d.JobMemory, 0, most}, {"slots-at-once", &d.SlotsAtOnce, 0, most}, {"small-slot-bytes", &d.SmallSlotBytes, 0, most}, {"jobs-at-once", &d.JobsAtOnce, 0, most}, {"imports-at-once", &d.ImportsAtOnce, 0, most}, {"import-bytes", &d.ImportBytes, 0, most}, {"held-at-once", &d.HeldAtOnce, 0, most},
+		{"digest-records", &d.DigestRecords, 0, most}, {"table-bytes", &d.TableBytes, 0, most}, {"ingest-bytes", &d.IngestBytes, 0, most}, {"tables-from", &d.TablesFrom, 0, most}, {"tracker-bytes", &d.TrackerBytes, 0, most}, {"job-memory", &d.JobMemory, 0, most}, {"slots-at-once", &d.SlotsAtOnce, 0, most}, {"small-slot-bytes", &d.SmallSlotBytes, 0, most}, {"jobs-at-once", &d.JobsAtOnce, 0, most}, {"imports-at-once", &d.ImportsAtOnce, 0, most}, {"import-bytes", &d.ImportBytes, 0, most}, {"held-at-once", &d.HeldAtOnce, 0, most}, {"resolve-patience", &d.ResolvePatience, 0, ever},
 		{"call-timeout", &d.CallTimeout, 0, ever}, {"ask-after", &d.AskAfter, 0, ever}, {"snapshot-kept", &d.SnapshotKept, 0, ever}, {"jobs-kept", &d.JobsKept, 0, most},
 	}
 }

@@ -331,6 +331,7 @@ func drawDriver(d dice) driver.Config {
 		AskAfter:     pick(d, 40*time.Millisecond, 150*time.Millisecond, 500*time.Millisecond),
 		SnapshotKept: pick(d, 2*time.Second, time.Minute), SmallSlotBytes: 1,
 	}
+	c.ResolvePatience = 2 * c.CallTimeout
 	if c.ChunkBytes > 1000 && c.ChunkRecords == 8 {
 		c.IngestBytes = 600 // a message of the base becomes a table at the target
 	}

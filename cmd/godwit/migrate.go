@@ -34,7 +34,7 @@ func newMigrateCommand() *cobra.Command {
 		Long:  "Move slots to another node while both go on serving. A job belongs to the node that serves the slots, its source: --node names that one.",
 		RunE:  groupOnly,
 	}
-	c.AddCommand(newMigratePlanCommand(), newMigrateStartCommand(), newMigrateStatusCommand(), newMigrateHistoryCommand(), newMigrateReportCommand(), newMigrateThrottleCommand(), newMigrateResolveCommand())
+	c.AddCommand(newMigratePlanCommand(), newMigrateStartCommand(), newMigrateStatusCommand(), newMigrateHistoryCommand(), newMigrateReportCommand(), newMigrateThrottleCommand(), newMigrateResolveCommand(), newMigrateUnresolvedCommand())
 	for _, v := range jobVerbs {
 		c.AddCommand(v.command())
 	}

@@ -63,9 +63,11 @@ const (
 	// Blocks and MoreBlocks carry blocks of tables, whose order does not matter.
 	Blocks
 	MoreBlocks
+	// Probe carries questions that a node answers without its disk, so that no answer that waits for the disk is before theirs.
+	Probe
 )
 
-var laneNames = [...]string{"control", "bulk", "blocks", "more blocks"}
+var laneNames = [...]string{"control", "bulk", "blocks", "more blocks", "probe"}
 
 func (l Lane) String() string { return laneNames[min(int(l), len(laneNames)-1)] }
 

@@ -69,6 +69,8 @@ type Config struct {
 	CallTimeout time.Duration
 	// AskAfter is how long a target waits for a silent source before it asks. Default 2 s.
 	AskAfter time.Duration
+	// ResolvePatience is for how long the other side of a handoff that an operator resolves is asked before its silence counts. Default 30 s.
+	ResolvePatience time.Duration
 	// SnapshotKept is how long a target keeps the takeover snapshot for a source that does not come to compare. Default
 	// 10 min.
 	SnapshotKept time.Duration
@@ -118,12 +120,13 @@ func (c *Config) Validate() error {
 	defDur(&c.CallTimeout, 2*time.Second)
 	defDur(&c.AskAfter, 2*time.Second)
 	defDur(&c.SnapshotKept, 10*time.Minute)
+	defDur(&c.ResolvePatience, 30*time.Second)
 	for _, n := range []int{c.ChunkBytes, c.ChunkRecords, c.DigestBytes, c.DigestRecords, c.TableBytes, c.IngestBytes, c.TablesFrom, c.TrackerBytes, c.JobMemory, c.SlotsAtOnce, c.SmallSlotBytes, c.JobsAtOnce, c.ImportsAtOnce, c.ImportBytes, c.HeldAtOnce, c.JobsKept} {
 		if n < 0 {
 			return errors.New("migration: a limit of the driver is negative")
 		}
 	}
-	for _, d := range []time.Duration{c.CallTimeout, c.AskAfter, c.SnapshotKept} {
+	for _, d := range []time.Duration{c.CallTimeout, c.AskAfter, c.SnapshotKept, c.ResolvePatience} {
 		if d < 0 {
 			return errors.New("migration: a time of the driver is negative")
 		}

@@ -3,6 +3,9 @@ package driver
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
 
 	"godwit/engine"
 	"godwit/engine/cluster"
@@ -13,8 +16,10 @@ import (
 )
 
 // A handoff that has been decided, or for which the target is prepared, needs both sides to come to its end. When one of them is lost for good, an
-// operator says what is to count. What this node can find out itself it asks first: while the other side answers, also with an error, nothing is resolved,
-// unless the answer is that it knows nothing of the handoff: its directory is another, or it has given the import up. A Kvrocks is
+// operator says what is to count. What this node can find out itself it asks first, over and over for as long as Config.ResolvePatience: while the other
+// side answers, also with an error, nothing is resolved,
+// unless the answer is that it knows nothing of the handoff: its directory is another, or it has given the import up. Such an answer may wait for a
+// disk that is slow, so it is also asked, on a lane of its own, what needs none: a node that answers only that lives, too. A Kvrocks is
 // asked only whether it serves the slot, when nothing more can reach it from here: then nothing is aborted.
 //
 //	| here                        | commit                                        | abort                                             |
@@ -34,6 +39,9 @@ type resolving struct {
 	what  engine.Resolution
 	other cluster.NodeID
 	done  func(string, error)
+	// begun is when the other side was first asked; alive says that it has answered something since.
+	begun time.Duration
+	alive atomic.Bool
 	// outside is the other side if it is a Kvrocks, of which nothing is said while the order is carried out.
 	outside *kvrocks
 }
@@ -59,32 +67,88 @@ func (d *Driver) Resolve(sl slot.Slot, what engine.Resolution, other cluster.Nod
 	}
 }
 
+// Waiting implements engine.Migrator.
+func (d *Driver) Waiting() []engine.WaitingSlot {
+	d.mu.Lock()
+	slots := append(sortedSlots(d.importing), sortedSlots(d.sources)...)
+	d.mu.Unlock()
+	slices.Sort(slots)
+	var out []engine.WaitingSlot
+	for _, sl := range slices.Compact(slots) {
+		rec := d.node.Record(sl)
+		w := engine.WaitingSlot{Slot: uint16(sl), State: rec.State.String(), Epoch: uint64(rec.Epoch), Job: rec.Job.String()}
+		switch rec.State {
+		case cluster.Importing, cluster.Prepared:
+			w.Other, w.Resolvable = rec.Job.Node, rec.State == cluster.Prepared
+		case cluster.Released:
+			if d.Step(sl) == migration.StepCommitting.String() {
+				w.Other, w.Resolvable = rec.Peer, true
+			}
+		}
+		if w.Other != "" {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
 func (r *resolving) fail(err error) { r.d.env.Workers.Submit(func() { r.done("", err) }) }
 
 // did answers when what was done is durable.
 func (r *resolving) did(text string) {
 	r.d.env.Log.Warn("an operator has resolved a handoff", "slot", r.slot, "as", string(r.what), "lost", r.other, "result", text)
+	text += fmt.Sprintf("; keep node %s off, or cut off from clients, until its directory is wiped or it has heard of this: it would serve what it has", r.other)
 	r.d.node.Store().WhenDurable(r.d.node.Store().Last(), func() { r.done(text, nil) })
 }
 
-// resolveAsks is how often the other side is asked before it counts as silent. The first question can go into a connection of before its last start, and
-// would be all that is known of a node that is well.
+// resolveAsks is how often the other side is asked at least before it counts as silent, however long that takes. The first question can go into a
+// connection of before its last start, and would be all that is known of a node that is well.
 const resolveAsks = 3
 
-// ask asks the other side, again if no answer comes. done is not called once this node is closed.
-func (r *resolving) ask(other cluster.NodeID, m migration.Message, asks int, done func(migration.Reply, error)) {
-	d := r.d
+// ask asks the other side what m says, over and over until it answers or has been silent for as long as an operator must wait. done is not called once
+// this node is closed.
+func (r *resolving) ask(m migration.Message, done func(migration.Reply, error)) {
 	if mutant.On(mutant.ResolveBlind) {
-		d.env.Workers.Submit(func() { done(migration.Reply{}, errUnasked) })
+		r.d.env.Workers.Submit(func() { done(migration.Reply{}, errUnasked) })
 		return
 	}
-	d.call(other, env.Control, &m, func(reply migration.Reply, err error) {
-		switch {
+	r.begun = r.d.env.Clock.Mono()
+	r.askAgain(m, 1, r.d.cfg.Source.RetryMin, done)
+}
+
+// askAgain asks for the nth time, and rests for a while before the next.
+func (r *resolving) askAgain(m migration.Message, n int, rest time.Duration, done func(migration.Reply, error)) {
+	d := r.d
+	r.ping()
+	d.call(r.other, env.Control, &m, func(reply migration.Reply, err error) {
+		d.mu.Lock()
+		patience := d.cfg.ResolvePatience
+		d.mu.Unlock()
+		switch waited := d.env.Clock.Mono() - r.begun; {
 		case d.isClosed():
-		case err != nil && asks > 1 && !answered(err):
-			d.env.Clock.AfterFunc(d.cfg.Source.RetryMin, func() { r.ask(other, m, asks-1, done) })
+		case err == nil || answered(err):
+			done(reply, err)
+		case n < resolveAsks || waited < patience:
+			next := min(2*rest, d.cfg.Source.RetryMax)
+			d.env.Clock.AfterFunc(rest, func() { r.askAgain(m, n+1, next, done) })
+		case r.alive.Load():
+			r.done("", fmt.Errorf("node %s lives, and has not answered about slot %d for %s: nothing is resolved while it does; wait for it, or end it", r.other, r.slot, waited.Round(time.Millisecond)))
 		default:
 			done(reply, err)
+		}
+	})
+}
+
+// ping asks the other side something that it answers without its disk, whatever else it has to do.
+func (r *resolving) ping() {
+	d := r.d
+	p, ok := d.node.Peer(r.other)
+	if !ok {
+		return
+	}
+	d.env.Peers.Call(p, env.Probe, [][]byte{[]byte("PEER"), []byte("CAPACITY")}, d.cfg.CallTimeout, func(_ []byte, err error) {
+		if err == nil || answered(err) {
+			r.alive.Store(true)
 		}
 	})
 }
@@ -108,7 +172,7 @@ func (r *resolving) errLives(err error) error {
 func (r *resolving) askSource(rec cluster.Record) {
 	d := r.d
 	m := migration.Message{Kind: migration.MsgAsk, Slot: r.slot, Job: rec.Job, Attempt: rec.Attempt, Epoch: rec.Epoch}
-	r.ask(rec.Job.Node, m, resolveAsks, func(reply migration.Reply, err error) {
+	r.ask(m, func(reply migration.Reply, err error) {
 		switch {
 		case err == nil && reply.Kind != migration.ReplyRefused: // refused: by another directory, so that the source's is gone
 			d.asked(m, reply)
@@ -152,7 +216,7 @@ func (r *resolving) askTarget(s *sourceSlot, rec cluster.Record) {
 		return
 	}
 	m := migration.Message{Kind: migration.MsgCommit, Slot: r.slot, Job: rec.Job, Attempt: rec.Attempt, Epoch: rec.Epoch}
-	r.ask(rec.Peer, m, resolveAsks, func(reply migration.Reply, err error) {
+	r.ask(m, func(reply migration.Reply, err error) {
 		switch {
 		case err == nil && reply.Kind == migration.ReplyCommitted:
 			s.post(migration.EvReply{Message: m.Kind, Attempt: m.Attempt, Reply: reply})

@@ -365,3 +365,111 @@ func TestKvrocksForgets(t *testing.T) {
 		}
 	}
 }
+
+// slowNode is a handoff whose source answers nothing that needs its disk until a time, from when the target is prepared on; it answers what needs none if
+// lively says so.
+func slowNode(t *testing.T, until time.Duration, lively bool) (w *world, m shadow, job uint64, asked *[]time.Duration) {
+	t.Helper()
+	w, m, job = handoff(t, 5, prepared)
+	began := w.now
+	asked = &[]time.Duration{}
+	w.silent = func(from *node, args [][]byte) bool {
+		msg, err := migration.DecodeMessage(args[len(args)-1])
+		switch {
+		case err == nil && msg.Kind == migration.MsgAsk && from == w.nodes[1]:
+			*asked = append(*asked, w.now-began)
+			return w.now-began < until
+		case err == nil:
+			return msg.Kind == migration.MsgPrepare || msg.Kind == migration.MsgCommit // the handoff stands still
+		}
+		return !lively
+	}
+	return w, m, job, asked
+}
+
+// TestResolveIsPatient: a node that is silent for less than an operator must wait is not taken for lost, and is asked again and again, at intervals. One
+// that is silent for longer is, but not if it answers something.
+func TestResolveIsPatient(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		silent   time.Duration
+		lively   bool
+		patience string // "" for the default
+		want     string
+		least    time.Duration
+		most     time.Duration
+	}{
+		{"slow", 20 * time.Second, false, "", " answers (", 20 * time.Second, 22 * time.Second},
+		{"silent", time.Hour, false, "", "is given up and deleted; keep node a", 30 * time.Second, 32 * time.Second},
+		{"silent, patience set", time.Hour, false, "5s", "is given up and deleted", 5 * time.Second, 7 * time.Second},
+		{"silent about the slot", time.Hour, true, "", " lives, and has not answered about slot", 30 * time.Second, 32 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, m, job, asked := slowNode(t, c.silent, c.lively)
+			source, target := w.nodes[0], w.nodes[1]
+			target.driver().cfg.AskAfter = 2 * time.Hour // so that only RESOLVE asks
+			if c.patience != "" {
+				w.want(target, "OK", "CONFIG", "SET", "resolve-patience", c.patience)
+			}
+			began := w.now
+			got := w.resolve(target, "ABORT", source)
+			if took := w.now - began; !strings.Contains(got, c.want) || took < c.least || took > c.most {
+				t.Errorf("after %s: %s; want %q, after %s to %s", took, got, c.want, c.least, c.most)
+			}
+			if n := len(*asked); n < 10 || n > 800 {
+				t.Errorf("it was asked %d times", n)
+			}
+			w.silent = nil
+			if st := w.ended(source, job); st.State != engine.JobSuccess { // of what was aborted, with another attempt
+				t.Errorf("the job ended as %+v", st)
+			}
+			m.check(w, target)
+		})
+	}
+}
+
+// TestWaiting: what waits for another node is listed where it waits, from the first message of its move to the end, and says from when on it can be resolved.
+func TestWaiting(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		stand func(source, target *node) bool
+		at    int // the node that waits; -1: none
+		want  engine.WaitingSlot
+	}{
+		{"nothing moves", func(source, _ *node) bool { return source.stepOf(testSlot) == migration.StepCleaning }, -1, engine.WaitingSlot{}},
+		{"it arrives", func(_, target *node) bool { return target.Record(testSlot).State == cluster.Importing }, 1,
+			engine.WaitingSlot{State: "importing", Epoch: 1, Other: id(0)}},
+		{"prepared", prepared, 1, engine.WaitingSlot{State: "prepared", Epoch: 1, Other: id(0), Resolvable: true}},
+		{"decided", decidedDurably, 0, engine.WaitingSlot{State: "released", Epoch: 2, Other: id(1), Resolvable: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, m, job := handoff(t, 7, c.stand)
+			source, target := w.nodes[0], w.nodes[1]
+			for i, n := range w.nodes {
+				got := n.driver().Waiting()
+				if i != c.at {
+					if i == 1 && c.name == "decided" { // is prepared still
+						continue
+					}
+					if len(got) > 0 {
+						t.Errorf("node %d lists %+v", i, got)
+					}
+					continue
+				}
+				c.want.Slot, c.want.Job = uint16(testSlot), n.Record(testSlot).Job.String()
+				if len(got) != 1 || got[0] != c.want {
+					t.Errorf("node %d lists %+v, want %+v", i, got, c.want)
+				}
+			}
+			if st := w.ended(source, job); st.State != engine.JobSuccess {
+				t.Errorf("the job ended as %+v", st)
+			}
+			m.check(w, target)
+			for i, n := range w.nodes {
+				if got := n.driver().Waiting(); len(got) > 0 {
+					t.Errorf("at the end node %d lists %+v", i, got)
+				}
+			}
+		})
+	}
+}

@@ -29,6 +29,7 @@ func (c *Config) settings() []setting {
 		{"jobs-at-once", "let at most `N` jobs move slots at a time", &c.JobsAtOnce, 1, 256},
 		{"pause-deadline", "give the pause of a slot's writers up after this `TIME`, and try again later", &s.PauseDeadline, int64(10 * time.Millisecond), int64(time.Minute)},
 		{"pause-target", "hand a slot over when what is left to send takes at most this `TIME`", &s.PauseTarget, int64(time.Millisecond), int64(time.Minute)},
+		{"resolve-patience", "resolve a handoff only when the other node was silent for this `TIME` while it was asked", &c.ResolvePatience, int64(time.Second), int64(time.Hour)},
 		{"slots-at-once", "let at most `N` slots of a job move at a time", &c.SlotsAtOnce, 1, 256},
 	}
 }

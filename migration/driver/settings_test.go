@@ -25,7 +25,7 @@ func TestSettings(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"converge-within": "1m0s", "held-at-once": "64", "import-bytes": "67108864", "imports-at-once": "16", "job-memory": "67108864", "jobs-at-once": "4",
-		"pause-deadline": "1s", "pause-target": "50ms", "slots-at-once": "4",
+		"pause-deadline": "1s", "pause-target": "50ms", "resolve-patience": "30s", "slots-at-once": "4",
 	} {
 		if shown[name] != want {
 			t.Errorf("%s is %q, want %q", name, shown[name], want)
@@ -33,7 +33,7 @@ func TestSettings(t *testing.T) {
 	}
 	for _, wrong := range []struct{ name, value, want string }{
 		{"pause-target", "50", `pause-target is "50": want a time from 1ms to 1m0s, such as 50ms`},
-		{"pause-target", "0s", "from 1ms"}, {"pause-deadline", "2m", "to 1m0s"}, {"converge-within", "-1s", "from 1s to 24h0m0s"},
+		{"pause-target", "0s", "from 1ms"}, {"pause-deadline", "2m", "to 1m0s"}, {"converge-within", "-1s", "from 1s to 24h0m0s"}, {"resolve-patience", "100ms", "from 1s to 1h0m0s"},
 		{"jobs-at-once", "0", `jobs-at-once is "0": want a whole number from 1 to 256`}, {"slots-at-once", "many", "from 1 to 256"},
 		{"import-bytes", "1000", "from 1048576"}, {"imports-at-once", "9999999999999999999999", "to 1024"}, {"held-at-once", "", "from 1"},
 		{"speed", "1", `no setting "speed"`},

@@ -6,6 +6,7 @@ import (
 
 	"godwit/engine/cluster"
 	"godwit/engine/key"
+	"godwit/engine/store"
 	"godwit/linearize"
 	"godwit/migration"
 )
@@ -79,5 +80,49 @@ func TestLostIsFound(t *testing.T) {
 	w.runUntil(w.now+10*time.Second, func() bool { return !p.lost })
 	if p.lost {
 		t.Error("the machine is not found")
+	}
+}
+
+// TestAwaitedIsNotLost: a machine is not lost as the source of a slot while the one that had given it the slot has not heard that it arrived: that one would
+// wait for ever, since the operator resolves one handoff. Once it has heard, the machine is lost, and all comes to an end.
+func TestAwaitedIsNotLost(t *testing.T) {
+	w := newWorldOf(1, crashSwarm(), store.NewCaches(), nil)
+	w.setup()
+	t.Cleanup(w.shutdown)
+	sl := w.keys.slots[0]
+	a := w.owner(sl)
+	p, q := w.procs[(a.index+1)%3], w.procs[(a.index+2)%3]
+	await := func(what string, so func() bool) {
+		t.Helper()
+		w.runUntil(w.now+10*time.Second, so)
+		if w.failed != nil || !so() {
+			t.Fatalf("not so: %s (%v)", what, w.failed)
+		}
+	}
+	for i, other := range w.keys.slots { // the machine has nothing else
+		if w.owner(other) == p {
+			w.oper.move(p, q, []int{i})
+			await("the machine is drained", func() bool { return p.record(other).DataGone })
+		}
+	}
+	w.oper.move(a, p, []int{0})
+	await("the first move is decided", func() bool { return a.record(sl).State == cluster.Released })
+	w.net.cuts = []cut{{p.index, a.index}} // no answer arrives
+	await("the machine serves", func() bool { return p.serves(sl) && p.synced() })
+	w.oper.move(p, q, []int{0})
+	await("the target is prepared", func() bool { return q.record(sl).State == cluster.Prepared })
+	w.net.cuts = append(w.net.cuts, cut{q.index, p.index}) // which the machine does not hear
+	l := &loss{p: p, source: true, slot: sl, moves: true, other: q, parted: map[cluster.Attempt]parted{}}
+	stands := func() bool {
+		return q.record(sl).State == cluster.Prepared && q.synced() && p.ready() && p.keepsOnly(sl)
+	}
+	await("nothing else is in the way", stands)
+	if a.record(sl).DataGone || l.stands() {
+		t.Errorf("the machine can be lost, and the record of the one before is %v", a.record(sl))
+	}
+	w.net.cuts = w.net.cuts[1:]
+	await("the one before has heard", func() bool { return a.record(sl).DataGone && a.synced() && stands() })
+	if !l.stands() {
+		t.Error("the machine can still not be lost")
 	}
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"godwit/engine/cluster"
@@ -28,8 +29,56 @@ type foreignImport struct {
 	done bool           // Kvrocks said that all had arrived
 }
 
-// ownerTimeout is how long nodes may take to say whether they know of slots that a Kvrocks begins to send. It waits for a second itself.
-const ownerTimeout = 500 * time.Millisecond
+// ownerTimeout is how long nodes may take to say whether they know of slots that a Kvrocks begins to send, and kindTimeout how long one may take that
+// refuses to be a peer to say what it is. A Kvrocks waits for a second itself.
+const (
+	ownerTimeout = 500 * time.Millisecond
+	kindTimeout  = 300 * time.Millisecond
+)
+
+// serverKind is what answers at the address of a node.
+type serverKind uint8
+
+const (
+	serverUnknown serverKind = iota
+	serverKvrocks
+	serverGodwit // of another version, or with another secret
+)
+
+// kindOf reads what INFO answers. A Godwit names a version of Kvrocks, too.
+func kindOf(info string) serverKind {
+	switch {
+	case strings.Contains(info, "godwit_version:"):
+		return serverGodwit
+	case strings.Contains(info, "kvrocks_version:"):
+		return serverKvrocks
+	default:
+		return serverUnknown
+	}
+}
+
+// IsKvrocks tells by what INFO answers whether a server is a Kvrocks.
+func IsKvrocks(info string) bool { return kindOf(info) == serverKvrocks }
+
+// meet asks a server what it is. As between Kvrocks, its password is the node's own.
+func (n *Node) meet(addr string, done func(serverKind)) {
+	if n.opts.Servers == nil {
+		done(serverUnknown)
+		return
+	}
+	var commands [][][]byte
+	if p := n.password(); p != "" {
+		commands = append(commands, [][]byte{[]byte("AUTH"), []byte(p)})
+	}
+	commands = append(commands, [][]byte{[]byte("INFO"), []byte("server")})
+	n.opts.Servers.Do(addr, commands, kindTimeout, func(replies [][]byte, err error) {
+		if err != nil {
+			done(serverUnknown)
+			return
+		}
+		done(kindOf(string(replies[len(replies)-1])))
+	})
+}
 
 // States of CLUSTER IMPORT.
 const (
@@ -91,7 +140,7 @@ func (n *Node) arrivesForeign(sl slot.Slot) bool {
 }
 
 // startForeign begins an import, unless this cluster knows of one of the slots: a slot that a node of Godwit has a record of moves by a job. A node
-// that does not answer is taken for a Kvrocks.
+// that does not answer is taken for a Kvrocks, unless it says what it is: a Godwit that does not let this node in may know of the slots.
 func (s *Session) startForeign(set *slot.Set) {
 	n := s.n
 	if current, live, _ := n.foreignNow(); live && current.set != *set {
@@ -110,8 +159,21 @@ func (s *Session) startForeign(set *slot.Set) {
 			}
 		}
 	}
-	s.askPeersFor(ownerTimeout, questions, func(answers []peerAnswer) {
+	ask := func(q peerQuestion, done func(peerAnswer)) {
+		n.opts.Peers.Call(q.to, env.Control, q.args, ownerTimeout, func(raw []byte, err error) {
+			if !errors.Is(err, env.ErrNotPeer) {
+				done(peerAnswer{raw: raw, err: err})
+				return
+			}
+			n.meet(q.to.Addr, func(is serverKind) { done(peerAnswer{err: err, is: is}) })
+		})
+	}
+	s.askEach(questions, ask, func(answers []peerAnswer) {
 		for i := range answers {
+			if answers[i].is == serverGodwit {
+				s.out.Error(errImportStranger(questions[i].to))
+				return
+			}
 			if a, err := cluster.ParseAnswer(string(answers[i].raw)); answers[i].err == nil && err == nil && len(a.Slots) > 0 {
 				s.out.Error(errImportKnown(a.Slots[0].Slot, questions[i].to))
 				return
@@ -148,18 +210,18 @@ func (n *Node) givenAway(sl slot.Slot) bool {
 }
 
 // mayReturn says why slots that were given away cannot come back by an import, or "". They were given to a Kvrocks if what answers there refuses to be a
-// peer; a node of Godwit gives them back by a job.
+// peer and says that it is one; a node of Godwit gives them back by a job.
 func (n *Node) mayReturn(set *slot.Set, questions []peerQuestion, answers []peerAnswer) string {
 	for _, sl := range set.Slots() {
 		r := n.Record(sl)
 		if r.State != cluster.Released {
 			continue
 		}
-		noPeer := false
+		kvrocks := false
 		for i := range answers {
-			noPeer = noPeer || questions[i].to.ID == string(r.Peer) && errors.Is(answers[i].err, env.ErrNotPeer)
+			kvrocks = kvrocks || questions[i].to.ID == string(r.Peer) && answers[i].is == serverKvrocks
 		}
-		if !noPeer {
+		if !kvrocks {
 			return errImportBusy(sl, r.State)
 		}
 	}

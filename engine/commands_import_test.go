@@ -2,10 +2,12 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"godwit/engine/cluster"
+	"godwit/engine/env"
 )
 
 // kvrocks plays the source of a Kvrocks migration by commands, as its wire protocol has it: one connection, AUTH if it has a password, CLUSTER
@@ -210,4 +212,64 @@ func TestImportRefuses(t *testing.T) {
 	}
 	second.say("OK", "cluster", "import", "5-9", "1") // from any connection
 	n.client().want(`"half"`, "GET", keyIn(7))
+}
+
+// TestImportFromStrangers: what refuses to be a peer is asked what it is. Slots that no node has a record of come from anything but a Godwit, of another
+// version or with another secret, which may know of them; slots that were given away come back from a Kvrocks only.
+func TestImportFromStrangers(t *testing.T) {
+	const kvrocksInfo, godwitInfo = "# Server\r\nkvrocks_version:2.13.0\r\n", "# Server\r\nkvrocks_version:2.15.0\r\ngodwit_version:0.2.0\r\n"
+	stranger := "(error) " + errImportStranger(env.Peer{ID: string(id("k"))})
+	busy := "(error) " + errImportBusy(5, cluster.Released)
+	for _, c := range []struct {
+		name, info   string
+		given        bool
+		err          error
+		want         string
+		withPassword bool
+	}{
+		{"a Kvrocks", kvrocksInfo, false, nil, "OK", false},
+		{"a Kvrocks with a password", kvrocksInfo, false, nil, "OK", true},
+		{"a Godwit of another version", godwitInfo, false, nil, stranger, false},
+		{"what does not answer", "", false, env.ErrConnect, "OK", false},
+		{"a slot that was given to a Kvrocks", kvrocksInfo, true, nil, "OK", false},
+		{"a slot that was given to a Godwit", godwitInfo, true, nil, stranger, false},
+		{"a slot that was given to what does not answer", "", true, env.ErrConnect, busy, false},
+		{"a slot that was given to what lets nobody ask", "NOAUTH Authentication required.", true, nil, busy, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			server := &otherServer{w: w, play: func(_ int, commands [][]string) (replies []string, err error) {
+				for range commands[1:] {
+					replies = append(replies, "+OK")
+				}
+				return append(replies, fmt.Sprintf("$%d\r\n%s", len(c.info), c.info)), c.err
+			}}
+			n := w.addNode(func(o *Options) { o.Servers = server })
+			n.client().want("OK", "CLUSTERX", "SETNODEID", string(id("a")))
+			n.client().want("OK", "CLUSTERX", "SETNODES", nodesText("a", "k 0-16383"), "1")
+			if c.given {
+				n.Exclusive(5, func(o *Owned) {
+					o.Commit(n.Store().NewBatch(), cluster.Record{State: cluster.Released, Epoch: 2, Peer: id("k"), DataGone: true})
+				})
+			}
+			if c.withPassword {
+				n.client().want("OK", "CONFIG", "SET", "requirepass", "word")
+			}
+			w.strangers = map[string]bool{"127.0.0.1:7010": true}
+			k := &kvrocks{t, n.client()}
+			if c.withPassword {
+				k.say("OK", "auth", "word")
+			}
+			if got := k.begin(w, "5"); got != c.want {
+				t.Errorf("IMPORT 0: %s, want %s", got, c.want)
+			}
+			want := [][]string{{"INFO", "server"}}
+			if c.withPassword {
+				want = append([][]string{{"AUTH", "word"}}, want...)
+			}
+			if !slices.EqualFunc(server.said, want, slices.Equal) {
+				t.Errorf("it was asked %q", server.said)
+			}
+		})
+	}
 }

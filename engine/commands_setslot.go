@@ -336,7 +336,7 @@ func (q *slotQuestion) ask(id cluster.NodeID) (raw []byte, problem string, answe
 		q.asked = true
 		q.n.opts.Peers.Call(peer, env.Control, q.args, handOverTimeout, func(raw []byte, err error) {
 			q.mu.Lock()
-			q.answer = &peerAnswer{raw, err}
+			q.answer = &peerAnswer{raw: raw, err: err}
 			q.mu.Unlock()
 			q.n.slotWaits.wake(q.slot)
 		})

@@ -240,6 +240,7 @@ type peerQuestion struct {
 type peerAnswer struct {
 	raw []byte
 	err error
+	is  serverKind // of a node that has refused to be a peer, if that was asked
 }
 
 // job reads an answer to PEER JOB, or says as an error reply why there is none.
@@ -266,6 +267,13 @@ func (s *Session) askPeers(questions []peerQuestion, then func([]peerAnswer)) {
 
 // askPeersFor is askPeers with a timeout of its own.
 func (s *Session) askPeersFor(timeout time.Duration, questions []peerQuestion, then func([]peerAnswer)) {
+	s.askEach(questions, func(q peerQuestion, done func(peerAnswer)) {
+		s.n.opts.Peers.Call(q.to, env.Control, q.args, timeout, func(raw []byte, err error) { done(peerAnswer{raw: raw, err: err}) })
+	}, then)
+}
+
+// askEach is askPeers with a way of asking of its own.
+func (s *Session) askEach(questions []peerQuestion, ask func(q peerQuestion, done func(peerAnswer)), then func([]peerAnswer)) {
 	if len(questions) == 0 {
 		then(nil)
 		return
@@ -276,9 +284,9 @@ func (s *Session) askPeersFor(timeout time.Duration, questions []peerQuestion, t
 	var mu sync.Mutex
 	left := len(questions)
 	for i, q := range questions {
-		s.n.opts.Peers.Call(q.to, env.Control, q.args, timeout, func(raw []byte, err error) {
+		ask(q, func(a peerAnswer) {
 			mu.Lock()
-			answers[i] = peerAnswer{raw, err}
+			answers[i] = a
 			left--
 			last := left == 0
 			mu.Unlock()

@@ -139,6 +139,10 @@ func errImportBusy(sl slot.Slot, state cluster.State) string {
 	return "ERR slot " + strconv.Itoa(int(sl)) + " is " + state.String() + " here, by a job of this cluster: move it with a job"
 }
 
+func errImportStranger(node env.Peer) string {
+	return "ERR node " + node.ID + " is a Godwit that refuses this one as a peer, and may know of the slots: give both the same version and secret"
+}
+
 func errImportKnown(sl slot.Slot, by env.Peer) string {
 	return "ERR slot " + strconv.Itoa(int(sl)) + " is known to node " + by.ID + ", which is no Kvrocks: move it with a job"
 }

@@ -22,14 +22,15 @@ import (
 // world is a small deterministic environment: one queue of tasks that the test drains, one clock that it moves, and syncs
 // that happen when it says so. It is not the simulator: nothing is random and nothing is lost unless a test says so.
 type world struct {
-	t      *testing.T
-	mono   time.Duration
-	wallMs int64
-	rand   uint64
-	seq    int
-	tasks  []func()
-	timers []*testTimer
-	nodes  []*testNode
+	strangers map[string]bool // addresses at which something refuses to be a peer
+	t         *testing.T
+	mono      time.Duration
+	wallMs    int64
+	rand      uint64
+	seq       int
+	tasks     []func()
+	timers    []*testTimer
+	nodes     []*testNode
 }
 
 func newWorld(t *testing.T) *world {
@@ -308,6 +309,10 @@ func (p *testPeers) Call(to env.Peer, lane env.Lane, args [][]byte, timeout time
 			if n.open && !n.down && n.opts.Addr == to.Addr {
 				target = n
 			}
+		}
+		if p.from.w.strangers[to.Addr] && p.from.open {
+			done(nil, fmt.Errorf("%w: %s", env.ErrNotPeer, to.Addr))
+			return
 		}
 		if target == nil || p.from.down || !p.from.open {
 			w.AfterFunc(timeout, func() { done(nil, env.ErrTimeout) })

@@ -522,7 +522,7 @@ func (d *Driver) meet(to cluster.NodeID, then func(isKvrocks bool)) {
 	conn.Do(append(d.login(), words("INFO", "server")), smallReply, d.cfg.CallTimeout, func(raw [][]byte, err error) {
 		conn.Close()
 		d.env.Workers.Submit(func() {
-			then(err == nil && len(raw) > 0 && isKvrocks(string(raw[len(raw)-1])))
+			then(err == nil && len(raw) > 0 && engine.IsKvrocks(string(raw[len(raw)-1])))
 		})
 	})
 }
@@ -533,11 +533,6 @@ func (d *Driver) login() [][][]byte {
 		return [][][]byte{words("AUTH", p)}
 	}
 	return nil
-}
-
-// isKvrocks reads what INFO answers. A Godwit names a version of Kvrocks, too.
-func isKvrocks(info string) bool {
-	return strings.Contains(info, "kvrocks_version:") && !strings.Contains(info, "godwit_version:")
 }
 
 // turnToKvrocks makes the slot's target a Kvrocks, once that is known, if nothing of the slot has been sent in this attempt.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"godwit/engine"
 	"godwit/engine/cluster"
 	"godwit/engine/command"
 	"godwit/engine/key"
@@ -37,7 +38,7 @@ func (k *kvrocks) open(i *kvrocksImport) {
 		switch {
 		case v[0].Kind == resp.ErrorKind:
 			k.lost(i, fmt.Errorf("%s answers CLIENT SETNAME with %q", peer.Addr, v[0].Str))
-		case !isKvrocks(v[1].Str):
+		case !engine.IsKvrocks(v[1].Str):
 			k.lost(i, fmt.Errorf("%s is no Kvrocks any more", peer.Addr))
 		case v[2].Str != string(k.id):
 			k.refuse(i, fmt.Sprintf("at %s answers node %q, not %s", peer.Addr, v[2].Str, k.id))

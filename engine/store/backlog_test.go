@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -399,5 +400,103 @@ func TestTablesComeBehindTheBacklog(t *testing.T) {
 		if len(got) != backlogRows {
 			t.Errorf("there are %d keys, want %d", len(got), backlogRows)
 		}
+	})
+}
+
+// TestBacklogNeverGoesBack: whoever has been shown a row of a commit that is on its way into the row cache is shown it again, also when rows of the same commit
+// have pushed it out meanwhile and the queue does not have it yet.
+func TestBacklogNeverGoesBack(t *testing.T) {
+	st, workers := openBeside(t)
+	const rounds, rows = 2000, 200
+	first := key.AppendRecord(nil, 1, []byte("first"))
+	var over atomic.Bool
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			shown := uint64(0)
+			for !over.Load() {
+				v, found, err := st.Get(first)
+				if err != nil || !found && shown > 0 {
+					t.Errorf("%v, %v, after %d was shown", found, err, shown)
+					return
+				}
+				if !found {
+					continue
+				}
+				if now := binary.BigEndian.Uint64(v); now < shown {
+					t.Errorf("%d is shown after %d", now, shown)
+					return
+				} else {
+					shown = now
+				}
+			}
+		})
+	}
+	for round := range uint64(rounds) {
+		b := st.NewBatch()
+		b.Set(first, binary.BigEndian.AppendUint64(nil, round+1))
+		for i := range rows { // twenty times what the cache holds
+			b.Set(key.AppendRecord(nil, 2, fmt.Append(nil, i)), make([]byte, 700+int(round%7)))
+		}
+		st.Commit(b)
+		if t.Failed() {
+			break
+		}
+	}
+	over.Store(true)
+	readers.Wait()
+	workers.done.Wait()
+}
+
+// duringGet is an engine in which something happens in the middle of the next look.
+type duringGet struct {
+	kv
+	do func()
+}
+
+func (d *duringGet) get(k, dst []byte) ([]byte, bool, error) {
+	if do := d.do; do != nil {
+		d.do = nil
+		do()
+	}
+	return d.kv.get(k, dst)
+}
+
+// TestLearningSettles: a commit that is postponed between the look in vain and the reading of the slot that follows it, of which the filter is cleared, is not
+// passed over: what it has written is not absent.
+func TestLearningSettles(t *testing.T) {
+	onBoth(t, func(t *testing.T, options func(vfs.FS) Options) {
+		options, workers := besideOptions(options)
+		st := openOn(t, options)
+		st.backlog.minRows = 1
+		put := func(k []byte) {
+			b := st.NewBatch()
+			b.Set(k, []byte("v"))
+			st.Commit(b)
+		}
+		r := st.names
+		for i := 0; r.added.Load() <= r.full; i++ {
+			put(key.AppendRecord(nil, slot.Slot(100+i%50), fmt.Append(nil, i)))
+		}
+		workers.run()
+		st.settle()
+		var asked []byte
+		for i, helpless := 0, false; !helpless; i++ { // of most keys a full filter knows that they are not there
+			asked = key.AppendRecord(nil, 3, fmt.Append(nil, "asked", i))
+			_, helpless = r.absent(asked)
+		}
+		written := key.AppendRecord(nil, 3, []byte("written"))
+		clears := r.clears.Load()
+		st.kv = &duringGet{kv: st.kv, do: func() { put(written) }}
+		if _, found, err := st.Get(asked); found || err != nil {
+			t.Fatal(found, err)
+		}
+		if r.clears.Load() == clears || r.unknown[0].Load()&(1<<3) != 0 {
+			t.Fatal("the filter was not cleared, or the slot was not learned: the test shows nothing")
+		}
+		if absent, _ := r.absent(written); absent {
+			t.Error("what was written counts as absent")
+		}
+		wantValue(t, st, string(written), "v")
 	})
 }

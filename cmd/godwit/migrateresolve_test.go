@@ -63,7 +63,9 @@ func TestResolveFromOutside(t *testing.T) {
 	if err := source.cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	<-source.over
+	if err := <-source.over; err == nil {
+		t.Error("a node that was killed has ended well")
+	}
 	want := fmt.Sprintf("godwit migrate resolve commit|abort --node %s --slot %s --lost %s\n", target.addr, sl, lost)
 	for _, args := range [][]string{{"--lost", lost}, nil} {
 		out, err := run(append([]string{"migrate", "unresolved", "--node", third.addr}, args...)...)

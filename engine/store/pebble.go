@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"sync/atomic"
 
@@ -23,8 +22,9 @@ type pebbleKV struct {
 
 	options *pebble.Options // for tables that are built to be sent
 
-	unflushed    int          // what was applied since the last flush, as simTableBytes counts; simulator only
-	rangeDeletes atomic.Int64 // applied since the last flush that they caused; production only
+	unflushed    int           // what was applied since the last flush, as simTableBytes counts; simulator only
+	flushed      chan struct{} // gets one when a flush is over, if it has none; simulator only
+	rangeDeletes atomic.Int64  // applied since the last flush that they caused; production only
 }
 
 // maxRangeDeletes is after how many range deletes the memory table is flushed. The first read after each sorts all that the table
@@ -49,7 +49,15 @@ func openPebble(o *Options) (kv, error) {
 	if err := checkDamage(o.FS, o.Dir); err != nil {
 		return nil, err
 	}
-	po := pebbleOptions(o)
+	po, flushed := pebbleOptions(o), make(chan struct{}, 1)
+	if o.Sim != nil {
+		po.EventListener.FlushEnd = func(pebble.FlushInfo) {
+			select {
+			case flushed <- struct{}{}:
+			default:
+			}
+		}
+	}
 	db, err := pebble.Open(o.Dir, po)
 	if po.Cache != nil && o.Sim == nil {
 		po.Cache.Unref()
@@ -61,7 +69,7 @@ func openPebble(o *Options) (kv, error) {
 		db.TestOnlyWaitForCleaning()
 	}
 	po.EnsureDefaults()
-	return &pebbleKV{db: db, sim: o.Sim, options: po}, nil
+	return &pebbleKV{db: db, sim: o.Sim, options: po, flushed: flushed}, nil
 }
 
 func pebbleOptions(o *Options) *pebble.Options {
@@ -178,7 +186,7 @@ func (p *pebbleKV) apply(b *Batch) error {
 	p.sim.IgnoreLogSync(false)
 	if large && err == nil {
 		for p.db.Metrics().MemTable.Count > 1 {
-			runtime.Gosched()
+			<-p.flushed
 		}
 		p.db.TestOnlyWaitForCleaning()
 	}

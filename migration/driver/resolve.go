@@ -84,6 +84,7 @@ func (d *Driver) Waiting() []engine.WaitingSlot {
 			if d.Step(sl) == migration.StepCommitting.String() {
 				w.Other, w.Resolvable = rec.Peer, true
 			}
+		case cluster.None, cluster.Serving, cluster.Aborted: // these wait for nobody
 		}
 		if w.Other != "" {
 			out = append(out, w)

@@ -64,7 +64,7 @@ func TestEncodingsGolden(t *testing.T) {
 			t.Errorf("%s reads back as %+v, %v", k, got, err)
 		}
 	}
-	for k := ReplyStarted; k <= ReplyBusy; k++ {
+	for k := ReplyStarted; k <= ReplyServing; k++ {
 		r := someReply(k)
 		b := r.Encode()
 		fmt.Fprintf(&out, "reply %s %x\n", k, b)
@@ -199,7 +199,7 @@ func FuzzDecodeMessage(f *testing.F) {
 }
 
 func FuzzDecodeReply(f *testing.F) {
-	for k := ReplyStarted; k <= ReplyBusy; k++ {
+	for k := ReplyStarted; k <= ReplyServing; k++ {
 		r := someReply(k)
 		f.Add(r.Encode())
 	}

@@ -79,7 +79,7 @@ const (
 	ReplyGap
 	// ReplyPrepared: everything up to Seq is durable and the record says prepared; Seq and Hash are the target's.
 	ReplyPrepared
-	// ReplyCommitted: the target's ownership is durable.
+	// ReplyCommitted: the target's ownership is durable. It comes behind ReplyServing, to the same message said again, or alone.
 	ReplyCommitted
 	// ReplyAborted: nothing of the import is left.
 	ReplyAborted
@@ -100,9 +100,12 @@ const (
 	// ReplyBusy answers MsgStart, MsgData and MsgBlock: nothing was done, since the target has no room at the moment; Text says what for. The same is
 	// to be said again later.
 	ReplyBusy
+	// ReplyServing answers MsgCommit: the target serves from now on. It does not wait for the disk, so the same is to be said again until the answer
+	// is ReplyCommitted.
+	ReplyServing
 )
 
-var replyNames = [...]string{"?", "started", "ack", "gap", "prepared", "committed", "aborted", "confirm", "no-import", "refused", "pending", "decided", "dead", "returning", "busy"}
+var replyNames = [...]string{"?", "started", "ack", "gap", "prepared", "committed", "aborted", "confirm", "no-import", "refused", "pending", "decided", "dead", "returning", "busy", "serving"}
 
 func (k ReplyKind) String() string {
 	if int(k) < len(replyNames) {
@@ -229,7 +232,7 @@ func (r *Reply) Encode() []byte {
 
 // DecodeReply reads what Encode wrote.
 func DecodeReply(b []byte) (Reply, error) {
-	if len(b) < 47 || b[0] != messageVersion || b[1] < byte(ReplyStarted) || b[1] > byte(ReplyBusy) {
+	if len(b) < 47 || b[0] != messageVersion || b[1] < byte(ReplyStarted) || b[1] > byte(ReplyServing) {
 		return Reply{}, fmt.Errorf("%w: a reply of %d bytes beginning %x", ErrMessage, len(b), b[:min(len(b), 2)])
 	}
 	return Reply{

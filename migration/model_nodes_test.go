@@ -152,6 +152,9 @@ func (m *model) sync(i int) {
 	if i == 0 && mutant.On(mutant.ForgetfulSource) && n.rec.State == cluster.Released {
 		n.durable.rec, n.durable.phase = kept.rec, kept.phase
 	}
+	if mutant.On(mutant.ForgetfulTarget) && kept.rec.State == cluster.Prepared && n.rec.State == cluster.Serving {
+		n.durable.rec = kept.rec
+	}
 	waits := n.waits
 	n.waits = nil
 	for _, w := range waits {
@@ -235,6 +238,9 @@ func (m *model) arrive(l *leg, p packet) {
 	case mutant.On(mutant.PrepareUnsynced) && p.msg.Kind == MsgPrepare, mutant.On(mutant.AckUndurable) && p.msg.Kind == MsgData,
 		v.TakeOver && mutant.On(mutant.ForgetfulTarget):
 		l.put(answer)
+	case v.Reply.Kind == ReplyServing: // it does not wait, but what it speaks of does
+		l.put(answer)
+		n.waits = append(n.waits, waiting{key: -1})
 	case answer.orphan && v.Record == nil && v.Cursor == nil: // nothing was written and nobody waits
 	default:
 		n.waits = append(n.waits, waiting{leg: l.index, reply: &answer, key: -1})

@@ -147,6 +147,8 @@ func (sc *script) event(t *testing.T, d *datadriven.TestData, words []string) Ev
 			ev.Reply.Hash[0]++
 		}
 		return ev
+	case "serving":
+		return reply(MsgCommit, ReplyServing)
 	case "committed":
 		return reply(MsgCommit, ReplyCommitted)
 	case "aborted":

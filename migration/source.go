@@ -425,6 +425,8 @@ func (s *Source) onReply(e EvReply) {
 		s.onBusy(e)
 	case ReplyPrepared:
 		s.onPrepared(e.Reply)
+	case ReplyServing:
+		s.onServing()
 	case ReplyCommitted:
 		s.onCommitted()
 	case ReplyAborted:
@@ -811,6 +813,17 @@ func (s *Source) sendCommit() {
 	m := s.message(MsgCommit)
 	m.Epoch = s.epoch + 1
 	s.emit(EfSend{m})
+}
+
+// onServing lets go of those who wait for the slot: the target has what they want, and what they are answered there waits for its disk. The source stays
+// where it is until the target's ownership is durable: a target that loses its power before that finds itself prepared, and needs the commit again.
+func (s *Source) onServing() {
+	if s.step != StepCommitting {
+		return
+	}
+	s.slow(0)
+	s.emit(EfHandedOver{})
+	s.sendCommit()
 }
 
 func (s *Source) onCommitted() {

@@ -223,7 +223,7 @@ func (t Target) commit(m Message, v *Verdict) {
 	if r.State == cluster.Prepared && t.ours(m) && m.Epoch == r.Epoch+1 {
 		v.Record = &cluster.Record{State: cluster.Serving, Epoch: m.Epoch, Job: m.Job, Attempt: m.Attempt, Peer: m.Job.Node}
 		v.TakeOver = true
-		v.Reply.Kind, v.Reply.Epoch = ReplyCommitted, m.Epoch
+		v.Reply.Kind, v.Reply.Epoch = ReplyServing, m.Epoch
 		return
 	}
 	// Served under that epoch already, or even given away since: a repetition.

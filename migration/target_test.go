@@ -102,7 +102,7 @@ func showVerdict(v Verdict) string {
 	}
 	add(v.Reply.Fresh, "fresh")
 	add(v.Reply.Kind == ReplyAck || v.Reply.Kind == ReplyGap || v.Reply.Kind == ReplyPrepared, fmt.Sprintf("seq=%d", v.Reply.Seq))
-	add(v.Reply.Kind == ReplyCommitted, fmt.Sprintf("epoch=%d", v.Reply.Epoch))
+	add(v.Reply.Kind == ReplyServing || v.Reply.Kind == ReplyCommitted, fmt.Sprintf("epoch=%d", v.Reply.Epoch))
 	add(v.Wipe, "WIPE")
 	add(v.Apply, "apply")
 	add(v.Check, "check")

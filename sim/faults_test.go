@@ -45,7 +45,7 @@ func faultCases() []faultCase {
 		{markLostReply, func(w *world) { w.swarm.lostReply = 0.1 }},
 		{markLate, func(w *world) { w.swarm.late = 0.1 }},
 		{markDuplicate, func(w *world) { w.swarm.duplicate = 0.5 }},
-		{markOvertaken, func(w *world) { w.swarm.fifo, w.swarm.late = false, 0.1 }},
+		{markOvertaken, func(w *world) { w.swarm.fifo, w.swarm.late = false, 0.3 }},
 		{markSlowLink, func(w *world) {
 			w.net.slow = []slowLink{{cut{0, 1}, 50 * time.Millisecond}, {cut{1, 0}, 50 * time.Millisecond}}
 		}},

@@ -190,7 +190,7 @@ func (r *resolving) askSource(rec cluster.Record) {
 func (r *resolving) atTarget(rec cluster.Record) {
 	d := r.d
 	m := migration.Message{Kind: migration.MsgCommit, Slot: r.slot, Job: rec.Job, Attempt: rec.Attempt, Epoch: rec.Epoch + 1}
-	want, text := migration.ReplyCommitted, fmt.Sprintf("slot %d is served here under epoch %d", r.slot, rec.Epoch+1)
+	want, text := migration.ReplyServing, fmt.Sprintf("slot %d is served here under epoch %d", r.slot, rec.Epoch+1)
 	if r.what == engine.ResolveAbort {
 		m.Kind, m.Epoch = migration.MsgAbort, rec.Epoch
 		want, text = migration.ReplyAborted, fmt.Sprintf("the import of slot %d is given up and deleted", r.slot)
@@ -219,7 +219,7 @@ func (r *resolving) askTarget(s *sourceSlot, rec cluster.Record) {
 	m := migration.Message{Kind: migration.MsgCommit, Slot: r.slot, Job: rec.Job, Attempt: rec.Attempt, Epoch: rec.Epoch}
 	r.ask(m, func(reply migration.Reply, err error) {
 		switch {
-		case err == nil && reply.Kind == migration.ReplyCommitted:
+		case err == nil && (reply.Kind == migration.ReplyServing || reply.Kind == migration.ReplyCommitted):
 			s.post(migration.EvReply{Message: m.Kind, Attempt: m.Attempt, Reply: reply})
 			r.done("", fmt.Errorf("node %s answers: it serves slot %d, and the job goes on by itself", r.other, r.slot))
 		case answered(err):

@@ -318,6 +318,9 @@ func (s *sourceSlot) executeCutover(ef migration.Effect) {
 	case migration.EfHandedOver:
 		s.d.node.Exclusive(s.slot, func(o *engine.Owned) { o.Unpause() })
 		s.pauseEnded(true)
+		if step, _ := s.machine.Now(); step != migration.StepCommitting { // there the answer that is still to come steps the machine where it arrives, too
+			s.hurry(false)
+		}
 	case migration.EfConfirm:
 		s.beginConfirm()
 	case migration.EfKeep:
@@ -487,8 +490,8 @@ func (s *sourceSlot) pauseEnded(handedOver bool) {
 		return
 	}
 	s.pausing = false
-	s.hurry(false)
 	if !handedOver {
+		s.hurry(false)
 		s.d.mu.Lock()
 		s.job.givenUp++
 		s.d.pauses.givenUp++

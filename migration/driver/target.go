@@ -218,7 +218,7 @@ func (d *Driver) handle(from cluster.NodeID, m migration.Message) (migration.Rep
 		d.env.Log.Info("slot taken over", "slot", m.Slot, "epoch", d.node.Record(m.Slot).Epoch, "job", m.Job.String())
 		d.node.Store().WhenDurable(at, func() { d.announce(m.Slot, m.Epoch) })
 	}
-	if m.Kind == migration.MsgData && mutant.On(mutant.AckUndurable) || m.Kind == migration.MsgPrepare && mutant.On(mutant.PrepareUnsynced) {
+	if v.Reply.Kind == migration.ReplyServing || m.Kind == migration.MsgData && mutant.On(mutant.AckUndurable) || m.Kind == migration.MsgPrepare && mutant.On(mutant.PrepareUnsynced) {
 		at = 0
 	}
 	return v.Reply, at, nil

@@ -70,6 +70,9 @@ type node struct {
 	life int // of a process: what belongs to an earlier one never happens
 	down bool
 	logs strings.Builder
+
+	slowDisk bool     // sync rounds do not begin until the disk is quick again
+	rounds   []func() // that wait for it
 }
 
 func newWorld(t testing.TB, seed uint64) *world {
@@ -96,7 +99,22 @@ func (n *node) WallMs() int64       { return 1_700_000_000_000 + n.w.now.Millise
 func (n *node) Mono() time.Duration { return n.w.now }
 func (n *node) Uint64() uint64      { return n.w.rng.Uint64() }
 func (n *node) Submit(fn func())    { n.later(fn) }
-func (n *node) Schedule(fn func())  { n.later(fn) }
+
+func (n *node) Schedule(fn func()) {
+	if n.slowDisk {
+		n.rounds = append(n.rounds, fn)
+		return
+	}
+	n.later(fn)
+}
+
+// quickDisk lets the sync rounds of a slow disk begin.
+func (n *node) quickDisk() {
+	for _, fn := range n.rounds {
+		n.later(fn)
+	}
+	n.slowDisk, n.rounds = false, nil
+}
 
 func (n *node) AfterFunc(d time.Duration, fn func()) env.Timer {
 	n.w.seq++
@@ -289,6 +307,7 @@ func (n *node) crash() {
 	n.w.t.Helper()
 	after := n.fs.CrashClone(vfs.CrashCloneCfg{})
 	n.life++
+	n.slowDisk, n.rounds = false, nil
 	if err := n.Close(); err != nil {
 		n.w.t.Fatal(err)
 	}

@@ -270,8 +270,8 @@ type JobSettings struct {
 	HoldSourceMs     int64    `json:"hold_source_ms"` // 0: the copies are deleted when they were compared
 }
 
-// PauseSummary is how long writers of slots were paused at the handovers of a job, by the nearest rank, and how many pauses were given up since
-// the node was started.
+// PauseSummary is how long writers of slots were paused at the handovers of a job, by the nearest rank, and, since the node was started, how long each part
+// of a pause took in the mean and how many pauses were given up.
 type PauseSummary struct {
 	Count     int     `json:"count"`
 	P50Ms     float64 `json:"p50_ms"`
@@ -279,6 +279,12 @@ type PauseSummary struct {
 	P99Ms     float64 `json:"p99_ms"`
 	LongestMs float64 `json:"longest_ms"`
 	GivenUp   int     `json:"given_up"`
+	// FinalMs is until what had changed was read, PrepareMs until the target had it on its disk, DecideMs until the decision was on the source's, and CommitMs until the
+	// target served.
+	FinalMs   float64 `json:"mean_final_ms"`
+	PrepareMs float64 `json:"mean_prepare_ms"`
+	DecideMs  float64 `json:"mean_decide_ms"`
+	CommitMs  float64 `json:"mean_commit_ms"`
 }
 
 // StepTime is how long something was at a step. The step at which it is at present is not counted before it is over.

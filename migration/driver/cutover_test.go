@@ -60,3 +60,53 @@ func TestHandedOverBeforeTargetsSync(t *testing.T) {
 		})
 	}
 }
+
+// TestPauseLegs requires that a slow disk is found in the leg of the pause that waits for it, and that the legs are the whole pause.
+func TestPauseLegs(t *testing.T) {
+	w := newWorld(t, 6)
+	w.inOrder = true
+	w.born(2, quick())
+	source, target := w.nodes[0], w.nodes[1]
+	m := shadow{}
+	for i := range 50 {
+		m.set(w, i, fmt.Sprint("value ", i))
+	}
+	job := w.start(0, 1, testSlot)
+	at := func(step migration.Step) {
+		t.Helper()
+		w.until("the slot is "+step.String(), func() bool { return source.stepOf(testSlot) == step })
+	}
+	at(migration.StepPausing)
+	source.slowDisk, target.slowDisk = true, true
+	w.pass(300 * time.Millisecond)
+	target.quickDisk()
+	at(migration.StepDeciding)
+	target.slowDisk = true
+	w.pass(200 * time.Millisecond)
+	source.quickDisk()
+	at(migration.StepCommitting)
+	w.pass(100 * time.Millisecond)
+	target.quickDisk()
+	if st := w.ended(source, job); st.State != engine.JobSuccess {
+		t.Fatalf("%+v\n%s", st, source.logs.String())
+	}
+	r, err := source.driver().Report(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := r.Pauses
+	if p.FinalMs >= 50 || p.PrepareMs < 300 || p.PrepareMs >= 400 || p.DecideMs < 200 || p.DecideMs >= 300 || p.CommitMs >= 100 {
+		t.Errorf("%+v", p)
+	}
+	if sum := p.FinalMs + p.PrepareMs + p.DecideMs + p.CommitMs; p.Count != 1 || sum < p.LongestMs-0.01 || sum > p.LongestMs+0.01 {
+		t.Errorf("the legs come to %.3f ms: %+v", sum, p)
+	}
+	counters := map[string]uint64{}
+	for _, c := range source.driver().Metrics() {
+		counters[c.Name] = c.Value
+	}
+	legs := counters["migration_pause_final_us_sum"] + counters["migration_pause_prepare_us_sum"] + counters["migration_pause_decide_us_sum"] + counters["migration_pause_commit_us_sum"]
+	if whole := counters["migration_pause_us_sum"]; whole < 500_000 || legs+4 < whole || legs > whole {
+		t.Errorf("the legs are counted as %d us, the pause as %d", legs, whole)
+	}
+}

@@ -167,7 +167,10 @@ type job struct {
 	meter meter
 	// givenUp counts the pauses that were given up.
 	givenUp int
-	memory  memory
+	// legs are those of so many pauses, since the node was started.
+	legs   legTimes
+	legsOf int
+	memory memory
 
 	waitMu  sync.Mutex
 	waiters []func()

@@ -150,6 +150,8 @@ func (d *Driver) Report(counter uint64) (engine.JobDetails, error) {
 	}
 	r.ResumedRecords, r.ResumedBytes, r.RepeatedBytes, r.Steps = total.resumedRecords, total.resumedBytes, total.repeatedBytes, total.times.list()
 	r.Pauses = pausesOf(h.Job.PausesMs, h.Job.GivenUp)
+	legs := j.legs.means(j.legsOf)
+	r.Pauses.FinalMs, r.Pauses.PrepareMs, r.Pauses.DecideMs, r.Pauses.CommitMs = legs[legFinal], legs[legPrepare], legs[legDecide], legs[legCommit]
 	return r, nil
 }
 

@@ -48,9 +48,13 @@ type sourceSlot struct {
 	keeping env.Timer     // ends the time for which the copy is kept
 	paused  time.Duration // when the pause began
 	pausing bool
-	confirm *confirm
-	held    holding
-	before  slotAccount // what earlier lives of the process did, and what does not come from the stream
+	// leg is the part of the pause that began at legBegan, and legs those that are over.
+	leg      leg
+	legBegan time.Duration
+	legs     legTimes
+	confirm  *confirm
+	held     holding
+	before   slotAccount // what earlier lives of the process did, and what does not come from the stream
 }
 
 // queued is an event for the machine, or a step of the stream's own.
@@ -369,6 +373,11 @@ func (s *sourceSlot) send(m migration.Message) {
 		return
 	}
 	lane := env.Control
+	if m.Kind == migration.MsgPrepare {
+		s.legOver(legFinal)
+	} else if m.Kind == migration.MsgCommit {
+		s.legOver(legDecide)
+	}
 	if m.Kind == migration.MsgData {
 		if _, round := s.machine.Now(); round != migration.RoundFinal {
 			lane = env.Bulk
@@ -475,6 +484,7 @@ func (s *sourceSlot) setTimer(e migration.EfTimer) {
 // pause parks writes. Those that were admitted have finished when the lock is held.
 func (s *sourceSlot) pause() {
 	s.paused, s.pausing = s.d.env.Clock.Mono(), true
+	s.leg, s.legBegan, s.legs = legFinal, s.paused, legTimes{}
 	s.hurry(true)
 	park := func() { s.d.node.Exclusive(s.slot, func(o *engine.Owned) { o.Pause() }) }
 	if mutant.On(mutant.NoDrain) {
@@ -498,10 +508,13 @@ func (s *sourceSlot) pauseEnded(handedOver bool) {
 		s.d.mu.Unlock()
 		return
 	}
+	s.legs[legCommit] = s.d.env.Clock.Mono() - s.legBegan
 	took := s.d.env.Clock.Mono() - s.paused
 	s.before.pauseUs = uint64(max(took.Microseconds(), 1))
 	s.d.mu.Lock()
-	s.d.pauses.add(took)
+	s.d.pauses.add(took, &s.legs)
+	s.job.legs.add(&s.legs)
+	s.job.legsOf++
 	s.d.mu.Unlock()
 }
 
@@ -522,6 +535,7 @@ func (s *sourceSlot) frozen() bool {
 // decide seals the slot and hands the decision to the store. Under one lock: the record is still serving under the job's
 // epoch, and no command runs between that look and the seal.
 func (s *sourceSlot) decide() {
+	s.legOver(legPrepare)
 	d := s.d
 	var at store.Position
 	overruled := ""

@@ -30,10 +30,10 @@ type foreignImport struct {
 }
 
 // ownerTimeout is how long nodes may take to say whether they know of slots that a Kvrocks begins to send, and kindTimeout how long one may take that
-// refuses to be a peer to say what it is. A Kvrocks waits for a second itself.
+// refuses to be a peer to say what it is, for each of up to three waits. A Kvrocks waits for a second itself.
 const (
 	ownerTimeout = 500 * time.Millisecond
-	kindTimeout  = 300 * time.Millisecond
+	kindTimeout  = 100 * time.Millisecond
 )
 
 // serverKind is what answers at the address of a node.
@@ -222,7 +222,7 @@ func (n *Node) mayReturn(set *slot.Set, questions []peerQuestion, answers []peer
 			kvrocks = kvrocks || questions[i].to.ID == string(r.Peer) && answers[i].is == serverKvrocks
 		}
 		if !kvrocks {
-			return errImportBusy(sl, r.State)
+			return errImportReturn(sl, r.Peer)
 		}
 	}
 	return ""

@@ -219,7 +219,7 @@ func TestImportRefuses(t *testing.T) {
 func TestImportFromStrangers(t *testing.T) {
 	const kvrocksInfo, godwitInfo = "# Server\r\nkvrocks_version:2.13.0\r\n", "# Server\r\nkvrocks_version:2.15.0\r\ngodwit_version:0.2.0\r\n"
 	stranger := "(error) " + errImportStranger(env.Peer{ID: string(id("k"))})
-	busy := "(error) " + errImportBusy(5, cluster.Released)
+	unproven := "(error) " + errImportReturn(5, cluster.NodeID(id("k")))
 	for _, c := range []struct {
 		name, info   string
 		given        bool
@@ -233,8 +233,8 @@ func TestImportFromStrangers(t *testing.T) {
 		{"what does not answer", "", false, env.ErrConnect, "OK", false},
 		{"a slot that was given to a Kvrocks", kvrocksInfo, true, nil, "OK", false},
 		{"a slot that was given to a Godwit", godwitInfo, true, nil, stranger, false},
-		{"a slot that was given to what does not answer", "", true, env.ErrConnect, busy, false},
-		{"a slot that was given to what lets nobody ask", "NOAUTH Authentication required.", true, nil, busy, false},
+		{"a slot that was given to what does not answer", "", true, env.ErrConnect, unproven, false},
+		{"a slot that was given to what lets nobody ask", "NOAUTH Authentication required.", true, nil, unproven, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)

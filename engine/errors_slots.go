@@ -139,6 +139,11 @@ func errImportBusy(sl slot.Slot, state cluster.State) string {
 	return "ERR slot " + strconv.Itoa(int(sl)) + " is " + state.String() + " here, by a job of this cluster: move it with a job"
 }
 
+func errImportReturn(sl slot.Slot, by cluster.NodeID) string {
+	return "ERR slot " + strconv.Itoa(int(sl)) + " was given to node " + string(by) +
+		", which does not say that it is a Kvrocks (down, or with another password?); a Godwit gives it back by a job"
+}
+
 func errImportStranger(node env.Peer) string {
 	return "ERR node " + node.ID + " is a Godwit that refuses this one as a peer, and may know of the slots: give both the same version and secret"
 }

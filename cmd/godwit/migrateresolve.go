@@ -27,7 +27,7 @@ has decided waits for its target: commit counts the slot as taken over, and its 
 Look first at what the lost side still has on its disk: what is not at --node is lost. Then see to it that its machine is off, or cut off
 from all clients: a node that is only slow, or that --node cannot reach, would serve the slot beside this one. With its id, all of it, you
 say that this is done and that the node does not come back. --node asks it all the same, for as long as its setting resolve-patience says
-(30s), and refuses if it answers; the order stands once it is given, also if this command is interrupted. A Kvrocks is asked whether it
+(30s), and refuses if it answers, so it has to be in the map there; the order stands once it is given, also if this command is interrupted. A Kvrocks is asked whether it
 serves the slot, which refuses abort, and may not be silent on a connection that it takes. If the node does come back and serves the slot,
 it stops as soon as it hears that the slot is served elsewhere, and what was written there meanwhile is lost.
 
@@ -118,14 +118,14 @@ func listUnresolved(out io.Writer, members []member, password, lost string) erro
 			if w.Resolvable {
 				show(out, "godwit migrate resolve commit|abort --node %s --slot %d --lost %s\n", m.Addr, w.Slot, w.Other)
 			} else {
-				show(out, "it has only begun to arrive, and nothing is to be resolved\n")
+				show(out, "it is still arriving, and nothing is to be resolved\n")
 			}
 		}
 	}
-	if found == 0 {
+	switch {
+	case found == 0 && silent == 0:
 		show(out, "no slot waits for another node\n")
-	}
-	if silent > 0 {
+	case silent > 0:
 		return fmt.Errorf("%d of the nodes could not be asked", silent)
 	}
 	return nil

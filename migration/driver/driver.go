@@ -148,7 +148,9 @@ type Driver struct {
 	counter uint64 // of the latest job
 	jobs    []*job // oldest first
 	sources map[slot.Slot]*sourceSlot
-	targets map[slot.Slot]*targetSlot
+	// resolving are the slots about which an operator's order is being carried out.
+	resolving map[slot.Slot]bool
+	targets   map[slot.Slot]*targetSlot
 	// importing are the targets that are live, and when much of them arrived last: what is looked at often, while targets has all that ever
 	// arrived.
 	importing map[slot.Slot]time.Duration
@@ -181,7 +183,7 @@ func New(cfg Config) (func(*engine.Node) engine.Migrator, error) {
 	return func(n *engine.Node) engine.Migrator {
 		d := &Driver{
 			node: n, env: n.Options(), cfg: cfg, words: [2][]byte{[]byte("PEER"), []byte("MIGRATION")},
-			sources: map[slot.Slot]*sourceSlot{}, targets: map[slot.Slot]*targetSlot{}, importing: map[slot.Slot]time.Duration{}, announces: map[announceKey]*announce{}, kvrocks: map[cluster.NodeID]*kvrocks{},
+			sources: map[slot.Slot]*sourceSlot{}, resolving: map[slot.Slot]bool{}, targets: map[slot.Slot]*targetSlot{}, importing: map[slot.Slot]time.Duration{}, announces: map[announceKey]*announce{}, kvrocks: map[cluster.NodeID]*kvrocks{},
 		}
 		d.arrivals.d = d
 		d.pacer.d, d.pacer.node.limit, d.pacer.latency = d, limit, cfg.Latency

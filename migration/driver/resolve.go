@@ -18,8 +18,9 @@ import (
 // A handoff that has been decided, or for which the target is prepared, needs both sides to come to its end. When one of them is lost for good, an
 // operator says what is to count. What this node can find out itself it asks first, over and over for as long as Config.ResolvePatience: while the other
 // side answers, also with an error, nothing is resolved,
-// unless the answer is that it knows nothing of the handoff: its directory is another, or it has given the import up. Such an answer may wait for a
-// disk that is slow, so it is also asked, on a lane of its own, what needs none: a node that answers only that lives, too. A Kvrocks is
+// nor while it is not in the map here, so that it cannot be asked, unless the answer is that it knows nothing of the handoff: its directory is another, or it has given the import up. Such an answer may wait for a
+// disk that is slow, so it is also asked, on a lane of its own, what needs none: a node that answers only that lives, too, and
+// if it is ended meanwhile the order is to be given again. One order about a slot is carried out at a time. A Kvrocks is
 // asked only whether it serves the slot, when nothing more can reach it from here: then nothing is aborted.
 //
 //	| here                        | commit                                        | abort                                             |
@@ -51,9 +52,20 @@ func (d *Driver) Resolve(sl slot.Slot, what engine.Resolution, other cluster.Nod
 	r := &resolving{d: d, slot: sl, what: what, other: other, done: done}
 	rec := d.node.Record(sl)
 	d.mu.Lock()
-	s := d.sources[sl]
+	s, another := d.sources[sl], d.resolving[sl]
+	if !another {
+		d.resolving[sl] = true
+		r.done = func(text string, err error) {
+			d.mu.Lock()
+			delete(d.resolving, sl)
+			d.mu.Unlock()
+			done(text, err)
+		}
+	}
 	d.mu.Unlock()
 	switch {
+	case another:
+		r.fail(fmt.Errorf("slot %d is being resolved already: wait until that has an answer", sl))
 	case rec.State == cluster.Prepared && rec.Job.Node == other:
 		r.askSource(rec)
 	case rec.State == cluster.Prepared:
@@ -117,6 +129,11 @@ func (r *resolving) ask(m migration.Message, done func(migration.Reply, error)) 
 	r.askAgain(m, 1, r.d.cfg.Source.RetryMin, done)
 }
 
+// errUnknown refuses an order about a node that cannot be asked, since nobody here knows where it is: it may be well.
+func (r *resolving) errUnknown() error {
+	return fmt.Errorf("node %s is not in the cluster map here, so it cannot be asked whether it lives: give this node a map that has it, without slots", r.other)
+}
+
 // askAgain asks for the nth time, and rests for a while before the next.
 func (r *resolving) askAgain(m migration.Message, n int, rest time.Duration, done func(migration.Reply, error)) {
 	d := r.d
@@ -125,8 +142,11 @@ func (r *resolving) askAgain(m migration.Message, n int, rest time.Duration, don
 		d.mu.Lock()
 		patience := d.cfg.ResolvePatience
 		d.mu.Unlock()
+		_, known := d.node.Peer(r.other)
 		switch waited := d.env.Clock.Mono() - r.begun; {
 		case d.isClosed():
+		case !known:
+			r.done("", r.errUnknown())
 		case err == nil || answered(err):
 			done(reply, err)
 		case n < resolveAsks || waited < patience:
@@ -177,7 +197,8 @@ func (r *resolving) askSource(rec cluster.Record) {
 		switch {
 		case err == nil && reply.Kind != migration.ReplyRefused: // refused: by another directory, so that the source's is gone
 			d.asked(m, reply)
-			r.done("", fmt.Errorf("node %s answers (%s): nothing is to be resolved, the slot goes on by itself", r.other, reply.Kind))
+			err := fmt.Errorf("node %s answers (%s): nothing is to be resolved, the slot goes on by itself", r.other, reply.Kind)
+			d.node.Store().WhenDurable(d.node.Store().Last(), func() { r.done("", err) }) // it may tell of what was just committed
 		case answered(err):
 			r.done("", r.errLives(err))
 		default:
@@ -199,11 +220,17 @@ func (r *resolving) atTarget(rec cluster.Record) {
 	switch {
 	case err != nil:
 		r.done("", err)
-	case reply.Kind != want:
+	case reply.Kind != want || r.what == engine.ResolveAbort && !r.aborted(rec.Job): // a target also says that it has aborted what it has not any more
 		r.done("", fmt.Errorf("slot %d has changed meanwhile: it is %s here", r.slot, d.node.Record(r.slot).State))
 	default:
 		r.did(text)
 	}
+}
+
+// aborted reports whether the slot's record says that the import of a job was given up.
+func (r *resolving) aborted(job cluster.JobID) bool {
+	rec := r.d.node.Record(r.slot)
+	return rec.State == cluster.Aborted && rec.Job == job
 }
 
 // askTarget asks the target of a slot that was decided whether it has it.
@@ -227,9 +254,16 @@ func (r *resolving) askTarget(s *sourceSlot, rec cluster.Record) {
 		case err == nil && r.what == engine.ResolveCommit: // it was wiped, or an operator has given up the import there
 			r.done("", fmt.Errorf("node %s answers (%s): it does not have slot %d, of which the only copy is here; only ABORT can be right", r.other, reply.Kind, r.slot))
 		default:
-			s.enqueue(queued{step: func() { r.atSource(s) }})
+			r.decide(s)
 		}
 	})
+}
+
+// decide has the slot's worker do what was ordered.
+func (r *resolving) decide(s *sourceSlot) {
+	if !s.enqueue(queued{step: func() { r.atSource(s) }, dropped: r.changed}) {
+		r.changed()
+	}
 }
 
 // askOutside makes sure that a Kvrocks is told nothing more, and asks whether it serves the slot.
@@ -244,7 +278,7 @@ func (r *resolving) askOutside(k *kvrocks, s *sourceSlot) {
 			r.done("", err)
 			return
 		}
-		s.enqueue(queued{step: func() { r.atSource(s) }})
+		r.decide(s)
 	})
 	if !halted {
 		r.fail(fmt.Errorf("slot %d is being resolved already", r.slot))
@@ -277,12 +311,15 @@ func (r *resolving) atSource(s *sourceSlot) {
 	if r.what == engine.ResolveCommit {
 		s.post(migration.EvReply{Message: migration.MsgCommit, Attempt: s.machine.Attempt(), Reply: migration.Reply{Kind: migration.ReplyCommitted, Attempt: s.machine.Attempt()}})
 		text := fmt.Sprintf("slot %d counts as taken over by node %s", r.slot, r.other)
-		s.enqueue(queued{step: func() { // behind the reply, which is written by then
+		done := func() {
 			if r.outside != nil {
 				r.outside.forget(r.slot)
 			}
 			r.did(text)
-		}})
+		}
+		if !s.enqueue(queued{step: done, dropped: r.changed}) { // behind the reply, which is written by then
+			r.changed()
+		}
 		return
 	}
 	var epoch cluster.Epoch

@@ -45,15 +45,22 @@ func (w *world) resolve(n *node, what string, lost *node) string {
 // handoff is a world in which a slot of some keys goes from the first node to the second, and stands where until says.
 func handoff(t *testing.T, seed uint64, until func(source, target *node) bool) (w *world, m shadow, job uint64) {
 	t.Helper()
+	w, m = beforeHandoff(t, seed)
+	job = w.start(0, 1, testSlot)
+	w.until("the handoff is there", func() bool { return until(w.nodes[0], w.nodes[1]) })
+	return w, m, job
+}
+
+// beforeHandoff is a slot with some keys on the first of two nodes.
+func beforeHandoff(t *testing.T, seed uint64) (w *world, m shadow) {
+	t.Helper()
 	w = newWorld(t, seed)
 	w.born(2, quick())
 	m = shadow{}
 	for i := range 30 {
 		m.set(w, i, fmt.Sprint("value ", i))
 	}
-	job = w.start(0, 1, testSlot)
-	w.until("the handoff is there", func() bool { return until(w.nodes[0], w.nodes[1]) })
-	return w, m, job
+	return w, m
 }
 
 func prepared(_, target *node) bool { return target.Record(testSlot).State == cluster.Prepared }
@@ -366,24 +373,36 @@ func TestKvrocksForgets(t *testing.T) {
 	}
 }
 
-// slowNode is a handoff whose source answers nothing that needs its disk until a time, from when the target is prepared on; it answers what needs none if
-// lively says so.
+// slowNode is a handoff whose source hears nothing more from when it says prepare, so that it decides nothing, and what it says from then on does not arrive. Until a
+// time, from when the target is prepared on, it answers nothing that needs its disk; what needs none it answers if lively says so.
 func slowNode(t *testing.T, until time.Duration, lively bool) (w *world, m shadow, job uint64, asked *[]time.Duration) {
 	t.Helper()
-	w, m, job = handoff(t, 5, prepared)
-	began := w.now
+	w, m = beforeHandoff(t, 5)
+	source, target := w.nodes[0], w.nodes[1]
+	var began time.Duration
+	deaf := false
 	asked = &[]time.Duration{}
 	w.silent = func(from *node, args [][]byte) bool {
 		msg, err := migration.DecodeMessage(args[len(args)-1])
 		switch {
-		case err == nil && msg.Kind == migration.MsgAsk && from == w.nodes[1]:
+		case from == source:
+			deaf = deaf || err == nil && msg.Kind == migration.MsgPrepare
+			return deaf
+		case err == nil && msg.Kind == migration.MsgAsk:
 			*asked = append(*asked, w.now-began)
 			return w.now-began < until
-		case err == nil:
-			return msg.Kind == migration.MsgPrepare || msg.Kind == migration.MsgCommit // the handoff stands still
 		}
-		return !lively
+		return err != nil && !lively
 	}
+	w.refuse = func(args [][]byte) error {
+		if msg, err := migration.DecodeMessage(args[len(args)-1]); deaf && err == nil && msg.Kind != migration.MsgAsk && msg.Kind != migration.MsgPrepare {
+			return env.ErrTimeout
+		}
+		return nil
+	}
+	job = w.start(0, 1, testSlot)
+	w.until("the target is prepared", func() bool { return prepared(source, target) })
+	began = w.now
 	return w, m, job, asked
 }
 
@@ -419,12 +438,102 @@ func TestResolveIsPatient(t *testing.T) {
 			if n := len(*asked); n < 10 || n > 800 {
 				t.Errorf("it was asked %d times", n)
 			}
-			w.silent = nil
+			if aborted := target.Record(testSlot).State == cluster.Aborted; aborted != strings.Contains(c.want, "deleted") {
+				t.Errorf("it is %s at the target", target.Record(testSlot).State)
+			}
+			w.silent, w.refuse = nil, nil
 			if st := w.ended(source, job); st.State != engine.JobSuccess { // of what was aborted, with another attempt
 				t.Errorf("the job ended as %+v", st)
 			}
 			m.check(w, target)
 		})
+	}
+}
+
+// TestResolveAbortsNothingServed: a source that cannot be asked, and can reach its target, says commit while the target asks; then the target does not say that
+// it has given the import up.
+func TestResolveAbortsNothingServed(t *testing.T) {
+	w, m, job := handoff(t, 5, prepared)
+	source, target := w.nodes[0], w.nodes[1]
+	w.silent = func(from *node, _ [][]byte) bool { return from == target }
+	if got := w.resolve(target, "ABORT", source); !strings.Contains(got, "it is serving here") {
+		t.Errorf("the answer is %q, and the slot is %s", got, target.Record(testSlot).State)
+	}
+	w.silent = nil
+	if st := w.ended(source, job); st.State != engine.JobSuccess {
+		t.Errorf("the job ended as %+v", st)
+	}
+	m.check(w, target)
+}
+
+// TestResolveOneAtATime: while an order about a slot is carried out, another is refused; after it the slot is no longer to be resolved.
+func TestResolveOneAtATime(t *testing.T) {
+	for _, c := range []struct {
+		stand  func(source, target *node) bool
+		at     int // whom the operator tells
+		orders [2]engine.Resolution
+	}{
+		{prepared, 1, [2]engine.Resolution{engine.ResolveCommit, engine.ResolveAbort}},
+		{prepared, 1, [2]engine.Resolution{engine.ResolveCommit, engine.ResolveCommit}},
+		{decidedDurably, 0, [2]engine.Resolution{engine.ResolveAbort, engine.ResolveAbort}},
+		{decidedDurably, 0, [2]engine.Resolution{engine.ResolveCommit, engine.ResolveAbort}},
+	} {
+		t.Run(fmt.Sprint(c.at, c.orders), func(t *testing.T) {
+			w, _, _ := handoff(t, 5, c.stand)
+			here, lost := w.nodes[c.at], w.nodes[1-c.at]
+			w.cut = lost
+			lost.off()
+			var answers [3]string
+			order := func(i int, what engine.Resolution) {
+				here.driver().Resolve(testSlot, what, id(1-c.at), func(text string, err error) { answers[i] = fmt.Sprint(text, err) })
+			}
+			order(0, c.orders[0])
+			w.pass(5 * time.Second)
+			order(1, c.orders[1])
+			w.pass(time.Second)
+			if want := "is being resolved already"; answers[0] != "" || !strings.Contains(answers[1], want) {
+				t.Errorf("while it asks: %q, want nothing and %q", answers[:2], want)
+			}
+			w.pass(time.Minute)
+			if !strings.HasSuffix(answers[0], "<nil>") {
+				t.Errorf("the first order: %q", answers[0])
+			}
+			order(2, c.orders[1])
+			w.pass(time.Minute)
+			if want := "there is nothing to resolve"; !strings.Contains(answers[2], want) {
+				t.Errorf("a later order: %q, want %q", answers[2], want)
+			}
+		})
+	}
+}
+
+// TestResolveAsksNobodyUnknown: a node that is not in the map cannot be asked, and may be well: it does not count as lost.
+func TestResolveAsksNobodyUnknown(t *testing.T) {
+	for _, asking := range []bool{false, true} { // whether it goes from the map while it is asked
+		w, m, job, _ := slowNode(t, time.Hour, false)
+		source, target := w.nodes[0], w.nodes[1]
+		target.driver().cfg.AskAfter = 2 * time.Hour
+		setMap := func(version int) {
+			w.want(target, "OK", "CLUSTERX", "SETNODES", string(id(1))+" 127.0.0.1 7001 master - 0-16383", fmt.Sprint(version), "FORCE")
+		}
+		var got string
+		if !asking {
+			setMap(99)
+		}
+		target.driver().Resolve(testSlot, engine.ResolveCommit, id(0), func(text string, err error) { got = fmt.Sprint(text, err) })
+		if asking {
+			w.pass(5 * time.Second)
+			setMap(99)
+		}
+		w.pass(time.Minute)
+		if want := "is not in the cluster map here, so it cannot be asked"; !strings.Contains(got, want) || !prepared(source, target) {
+			t.Errorf("gone while it is asked %v: %q, want %q; the slot is %s", asking, got, want, target.Record(testSlot).State)
+		}
+		w.silent, w.refuse = nil, nil
+		if st := w.ended(source, job); st.State != engine.JobSuccess {
+			t.Errorf("the job ended as %+v", st)
+		}
+		m.check(w, target)
 	}
 }
 

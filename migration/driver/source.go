@@ -61,6 +61,8 @@ type sourceSlot struct {
 type queued struct {
 	event migration.Event
 	step  func()
+	// dropped is submitted if the slot's work ends before the step; it may be nil.
+	dropped func()
 }
 
 // sourceView is what others may see of a source slot.
@@ -269,6 +271,11 @@ func (s *sourceSlot) seen() sourceView {
 func (s *sourceSlot) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, q := range s.queue {
+		if q.dropped != nil {
+			s.d.env.Workers.Submit(q.dropped)
+		}
+	}
 	s.closed, s.queue = true, nil
 	s.stream.stop()
 	s.stream.tiles = tiles{}

@@ -39,6 +39,7 @@ type loss struct {
 	parted  map[cluster.Attempt]parted
 	wants   int // it is lost as soon as it has run so many since then
 	severed []cut
+	heard   bool // the other side has the answer that the machine durably serves, and may not have come to it yet
 	gone    bool
 	asked   int // the life of the other side in which it was told how the move ends, and has not answered; 0 for none
 }
@@ -78,7 +79,7 @@ func (f *faults) lead(l *loss) {
 		return
 	case !p.ready() || p.stalled() || !p.ended() || l.moves && !f.overMoving(l):
 	default:
-		l.moves, l.other, l.severed, l.told, l.writes, l.parted = false, nil, nil, nil, 0, map[cluster.Attempt]parted{}
+		l.heard, l.moves, l.other, l.severed, l.told, l.writes, l.parted = false, false, nil, nil, nil, 0, map[cluster.Attempt]parted{}
 		f.leadOn(l)
 	}
 	w.after(drainEvery, func() { f.lead(l) })
@@ -164,6 +165,19 @@ func (f *faults) sends(p *process, k *call) {
 	}
 }
 
+// hears notes that the other side of a move hears that the machine durably serves the slot.
+func (f *faults) hears(q *process, k *call, reply string) {
+	l := f.losing
+	if l == nil || l.gone || l.source || q != l.other || !k.carries(migration.MsgCommit) {
+		return
+	}
+	m, _ := migration.DecodeMessage(k.args[2])
+	r, err := migration.DecodeReply([]byte(reply))
+	if err == nil && m.Slot == l.slot && r.Kind == migration.ReplyCommitted {
+		l.heard = true
+	}
+}
+
 // served counts what a machine runs that may be lost.
 func (f *faults) served(p *process, sl slot.Slot) {
 	l := f.losing
@@ -226,7 +240,7 @@ func (l *loss) stands() bool {
 	if l.source {
 		return r.State == cluster.Prepared && r.Job.Node == p.id && !p.awaited(l.slot)
 	}
-	return r.State == cluster.Released && !r.DataGone && r.Peer == p.id && q.stepOf(l.slot) == "committing" &&
+	return r.State == cluster.Released && !r.DataGone && r.Peer == p.id && !l.heard && q.stepOf(l.slot) == "committing" &&
 		(mine.State == cluster.Prepared || mine.State == cluster.Serving) && mine.Job == r.Job
 }
 

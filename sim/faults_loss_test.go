@@ -6,6 +6,7 @@ import (
 
 	"godwit/engine/cluster"
 	"godwit/engine/key"
+	"godwit/engine/slot"
 	"godwit/engine/store"
 	"godwit/linearize"
 	"godwit/migration"
@@ -124,5 +125,55 @@ func TestAwaitedIsNotLost(t *testing.T) {
 	await("the one before has heard", func() bool { return a.record(sl).DataGone && a.synced() && stands() })
 	if !l.stands() {
 		t.Error("the machine can still not be lost")
+	}
+}
+
+// TestHeardIsNotLost: a machine is not lost as the target of a slot from when the source has the answer that it durably serves, though the source comes to that
+// answer later: it would not ask again, and nothing would be left that an operator can resolve. The answer before, which tells of nothing durable, does not count.
+func TestHeardIsNotLost(t *testing.T) {
+	w := newWorldOf(1, crashSwarm(), store.NewCaches(), nil)
+	w.setup()
+	t.Cleanup(w.shutdown)
+	f, sl := &w.nemesis.faults, w.keys.slots[0]
+	q := w.owner(sl)
+	p, third := w.procs[(q.index+1)%3], w.procs[(q.index+2)%3]
+	await := func(what string, so func() bool) {
+		t.Helper()
+		w.runUntil(w.now+10*time.Second, so)
+		if w.failed != nil || !so() {
+			t.Fatalf("not so: %s (%v)", what, w.failed)
+		}
+	}
+	for i, other := range w.keys.slots { // the machine has nothing else
+		if w.owner(other) == p {
+			w.oper.move(p, third, []int{i})
+			await("the machine is drained", func() bool { return p.record(other).DataGone })
+		}
+	}
+	l := &loss{p: p, slot: sl, moves: true, other: q, parted: map[cluster.Attempt]parted{}}
+	w.oper.move(q, p, []int{0})
+	f.losing = l // from then on the operator moves nothing else of it
+	await("the target serves, and can be lost", func() bool { return p.serves(sl) && q.synced() && l.stands() })
+
+	hear := func(to *process, kind migration.MessageKind, of slot.Slot, reply migration.ReplyKind) {
+		m := migration.Message{Kind: kind, Slot: of, Job: q.record(sl).Job}
+		r := migration.Reply{Kind: reply}
+		f.hears(to, &call{args: [][]byte{[]byte("PEER"), []byte("MIGRATION"), m.Append(nil)}}, string(r.Encode()))
+	}
+	hear(q, migration.MsgCommit, sl, migration.ReplyServing)
+	hear(q, migration.MsgCommit, w.keys.slots[1], migration.ReplyCommitted)
+	hear(q, migration.MsgPrepare, sl, migration.ReplyCommitted)
+	hear(third, migration.MsgCommit, sl, migration.ReplyCommitted)
+	if !l.stands() {
+		t.Error("the machine cannot be lost though the source has not heard that it durably serves")
+	}
+	hear(q, migration.MsgCommit, sl, migration.ReplyCommitted)
+	if q.stepOf(sl) != "committing" || l.stands() {
+		t.Errorf("the machine can be lost though the source has heard that it durably serves; the source is %s", q.stepOf(sl))
+	}
+	l.heard = false
+	await("the network tells that it was heard", func() bool { return l.heard })
+	if r := p.record(sl); r.State != cluster.Serving || !p.synced() {
+		t.Errorf("heard, but the machine's record is %v, durable: %t", r, p.synced())
 	}
 }

@@ -596,6 +596,7 @@ func (k *call) answer(v resp.Value, err error) {
 	}
 	t := c.net.w.trace
 	t.message(c.net.w.now, c.from.index, traceAnswer, k, append(t.room(), v.Str...), func() string { return c.String() + " " + showValue(v) })
+	c.net.w.nemesis.faults.hears(c.from, k, v.Str)
 	k.end(v, err)
 	c.net.w.points.answered(c.from, v.Str)
 	c.from.ran()

@@ -34,10 +34,12 @@ type configuration struct {
 // configurations are the old one, which nodes begin with and which the swarm has drawn, and the new one.
 func (w *world) configurations() [2]configuration {
 	d := newDice(w.seed, streamSwarm, 1)
-	return [2]configuration{
+	c := [2]configuration{
 		{w.swarm.driver, w.swarm.park, w.swarm.sweep},
 		{w.swarm.forWide(drawDriver(d)), drawPark(d), pick(d, 50*time.Millisecond, 2*time.Second)},
 	}
+	c[1].driver.ResolvePatience = drawResolvePatience(d, c[1].driver)
+	return c
 }
 
 // reconfigure lets a machine start with the new configuration, or with the old one again.

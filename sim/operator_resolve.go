@@ -61,8 +61,9 @@ func (v *vouch) between(from, to int) bool {
 	return v != nil && (from == v.asks.index && to == v.lives.index || from == v.lives.index && to == v.asks.index)
 }
 
-// vouchTime bounds how long an operator waits for such an answer.
-const vouchTime = 3 * time.Second
+// vouchTime bounds how long an operator waits for such an answer of a node that asks with this patience: the last question is asked before that is over, and
+// has its own time, and disks take some.
+func vouchTime(patience time.Duration) time.Duration { return 2*patience + time.Second }
 
 // resolveInVain resolves a handoff that goes on by itself: the node must ask the other one, and refuse.
 func (o *operator) resolveInVain(p *process, sl slot.Slot) {
@@ -74,7 +75,7 @@ func (o *operator) resolveInVain(p *process, sl slot.Slot) {
 	}
 	v := &vouch{asks: p, lives: other}
 	o.vouching = v
-	w.after(vouchTime, func() { o.vouched(v) })
+	w.after(vouchTime(w.configs[p.config].driver.ResolvePatience), func() { o.vouched(v) })
 	o.sayResolved(p, sl, what, other, func(answer resp.Value) {
 		if answer.Kind != resp.ErrorKind && o.vouching == v {
 			w.violate("verbs", "node %d has resolved slot %d (%s) though node %d lives: %s", p.index, sl, what, other.index, answer)

@@ -128,7 +128,7 @@ func (p *process) open() {
 	o := &observer{p: p, life: p.life}
 	n, err := engine.Open(engine.Options{
 		Clock: p.seat, Peers: p.seat, Rand: p.seat, Workers: p.seat, Syncer: p.seat, FS: p.disk, Fatal: p.fatal, Dir: dataDir,
-		StoreSim:    &store.Sim{Memory: w.engine == EngineMemory, IgnoreLogSync: p.disk.IgnoreLogSync, MayFlush: p.mayFlush, Caches: w.caches},
+		StoreSim:    &store.Sim{Memory: w.engine == EngineMemory, IgnoreLogSync: p.disk.IgnoreLogSync, MayFlush: p.mayFlush, BacklogBytes: w.swarm.backlog, Caches: w.caches},
 		ApplyBeside: w.swarm.beside, Observer: o, Commands: w.room.commands, Log: slog.New(&logWatch{o: o}),
 		Cluster: true, Addr: p.addr(), Sync: engine.SyncAlways, PeerSecret: "secret",
 		SweepInterval: cfg.sweep,

@@ -83,7 +83,7 @@ func (s *swarm) settings() []setting {
 		{"control-loss", &s.controlLoss, 0, chance}, {"partitions", &s.partitions, 0, ever}, {"partitioned", &s.partitioned, 0, ever},
 		{"crashes", &s.crashes, 0, ever}, {"aimed", &s.aimed, 0, chance}, {"read-crashes", &s.readCrashes, 0, chance}, {"midway", &s.midway, 0, chance}, {"restart", &s.restart, 0, ever},
 		{"sync", &s.sync, 0, ever}, {"slow-sync", &s.slowSync, 0, chance}, {"slow-time", &s.slowTime, 0, ever}, {"skew", &s.skew, 0, ever},
-		{"skew-changes", &s.skewChanges, 0, ever}, {"work", &s.work, 0, ever}, {"beside", &s.beside, 0, 1},
+		{"skew-changes", &s.skewChanges, 0, ever}, {"work", &s.work, 0, ever}, {"beside", &s.beside, 0, 1}, {"backlog-bytes", &s.backlog, 0, most},
 		{"stalls", &s.stalls, 0, ever}, {"busies", &s.busies, 0, ever}, {"crash-loops", &s.crashLoops, 0, chance}, {"several", &s.several, 0, chance}, {"drift", &s.drift, 0, 0.05},
 		{"slow-links", &s.slowLinks, 0, ever}, {"full-disks", &s.fullDisks, 0, ever}, {"failed-syncs", &s.failedSyncs, 0, ever},
 		{"swaps", &s.swaps, 0, ever}, {"read-errors", &s.readErrors, 0, ever}, {"flips", &s.flips, 0, ever},

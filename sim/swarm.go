@@ -46,6 +46,7 @@ type swarm struct {
 	skewChanges time.Duration // mean time between jumps
 	work        time.Duration // the longest that a step of work waits for a worker
 	beside      bool          // commits are postponed, and applied by a worker or by who reads
+	backlog     int           // how many bytes of them may wait; 0: 1 KiB
 	flush       float64       // chance per operator's turn that a node flushes its memtable
 
 	stalls      time.Duration // mean time between stalls of some node, 0: none
@@ -276,6 +277,8 @@ func rollSwarm(d dice) swarm {
 	s.driver.ImportsAtOnce = pick(d, 1, 2, 16)
 	s.driver.ImportBytes = pick(d, 1<<10, 1<<20)
 	s.beside = d.chance(0.5)
+	s.backlog = pick(d, 1<<10, 256<<10) // so that it fills often, or as much as in production
+	s.driver.ResolvePatience = drawResolvePatience(d, s.driver)
 	return s
 }
 
@@ -306,6 +309,11 @@ func drawPark(d dice) time.Duration {
 	return pick(d, 400*time.Millisecond, time.Second, 3*time.Second)
 }
 
+// drawResolvePatience draws for how long a node must be silent while it is asked before an operator may call it lost: for two calls that get no answer, or some more.
+func drawResolvePatience(d dice, c driver.Config) time.Duration {
+	return time.Duration(2+d.IntN(7)) * c.CallTimeout
+}
+
 // drawDriver draws limits of the migrator that are small enough for a slot of some dozens of records to need many
 // messages, several windows and, now and then, a tracker that collapses.
 func drawDriver(d dice) driver.Config {
@@ -331,7 +339,6 @@ func drawDriver(d dice) driver.Config {
 		AskAfter:     pick(d, 40*time.Millisecond, 150*time.Millisecond, 500*time.Millisecond),
 		SnapshotKept: pick(d, 2*time.Second, time.Minute), SmallSlotBytes: 1,
 	}
-	c.ResolvePatience = 2 * c.CallTimeout
 	if c.ChunkBytes > 1000 && c.ChunkRecords == 8 {
 		c.IngestBytes = 600 // a message of the base becomes a table at the target
 	}

@@ -65,7 +65,7 @@ const (
 	backlogBytes = 256 << 10
 	// backlogRows is how many rows begin a backlog: a worker is awake for less than it costs to wake it for fewer.
 	backlogRows = 4
-	// simBacklogBytes is in the place of backlogBytes in a simulated store, so that few commits fill it.
+	// simBacklogBytes is in the place of backlogBytes in a simulated store that does not say otherwise, so that few commits fill it.
 	simBacklogBytes = 1 << 10
 )
 

@@ -16,6 +16,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -89,13 +90,15 @@ func (o *Options) Validate() error {
 type Sim struct {
 	// Memory keeps the records in memory, and on the file system no more than a log that Open replays: some times as fast as
 	// Pebble on what a simulated node holds, and its equal in what readers see and in what a crash leaves. The other fields
-	// are for Pebble.
+	// but BacklogBytes are for Pebble.
 	Memory bool
 	// IgnoreLogSync switches off and on the effect of syncing write-ahead logs.
 	IgnoreLogSync func(bool)
 	// MayFlush is asked before a memtable is flushed; nil always agrees. On a disk that fails Pebble panics there, with locks
 	// held, where production would have ended: the simulator ends the node instead.
 	MayFlush func() bool
+	// BacklogBytes is how much of what is committed may wait to be applied; 0 stands for 1 KiB, which few commits fill.
+	BacklogBytes int
 	// Caches may be shared by the nodes of one process, one after another or together.
 	Caches *Caches
 }
@@ -196,7 +199,7 @@ func Open(o Options) (*Store, error) {
 	if s.rows != nil {
 		s.backlog.workers, s.backlog.round, s.backlog.minRows, s.backlog.room = o.Workers, s.catchUp, backlogRows, backlogBytes
 		if o.Sim != nil {
-			s.backlog.minRows, s.backlog.room = 1, simBacklogBytes
+			s.backlog.minRows, s.backlog.room = 1, cmp.Or(o.Sim.BacklogBytes, simBacklogBytes)
 		}
 	}
 	return s, nil

@@ -24,7 +24,7 @@ func ordersFor(name mutant.Name) Orders {
 func TestModelMutants(t *testing.T) {
 	for _, name := range []mutant.Name{
 		mutant.NoPause, mutant.ServeEarly, mutant.LostCommitReply, mutant.LateUnpause, mutant.CancelAfter,
-		mutant.ForgetfulSource, mutant.ForgetfulTarget, mutant.LateStart, mutant.LatePrepared, mutant.StaleAttempt,
+		mutant.ForgetfulSource, mutant.ForgetfulTarget, mutant.ServingCounts, mutant.LateStart, mutant.LatePrepared, mutant.StaleAttempt,
 		mutant.UndurableAnswer, mutant.NoneReassigned, mutant.MapSteals, mutant.ReplayApply, mutant.SkipApply,
 		mutant.PrepareUnsynced, mutant.AckUndurable, mutant.PurgeEarly, mutant.ResumeFromNew, mutant.HoldIgnored,
 		mutant.RollbackStale, mutant.HeldServes, mutant.CleanAfterReturn, mutant.BusyApplied,

@@ -426,6 +426,10 @@ func (s *Source) onReply(e EvReply) {
 	case ReplyPrepared:
 		s.onPrepared(e.Reply)
 	case ReplyServing:
+		if mutant.On(mutant.ServingCounts) {
+			s.onCommitted()
+			break
+		}
 		s.onServing()
 	case ReplyCommitted:
 		s.onCommitted()

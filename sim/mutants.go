@@ -33,6 +33,7 @@ func Mutants() []Mutant {
 		{mutant.CancelAfter, 300},
 		{mutant.ForgetfulSource, 100},
 		{mutant.ForgetfulTarget, 100},
+		{mutant.ServingCounts, 100},
 		{mutant.LateRead, 100},
 		{mutant.LateStart, 1200},
 		{mutant.LatePrepared, 3000},
@@ -81,11 +82,11 @@ func Mutants() []Mutant {
 		{mutant.ResolveBlind, 100},
 		{mutant.MemoryKept, 100},
 		{mutant.MemoryIgnored, 3000},
-		{mutant.ReadUnsettled, 300},
+		{mutant.ReadUnsettled, 100},
 		{mutant.SnapUnsettled, 500},
-		{mutant.SyncUnsettled, 400},
-		{mutant.BacklogReversed, 400},
-		{mutant.BacklogLost, 100},
+		{mutant.SyncUnsettled, 200},
+		{mutant.BacklogReversed, 900},
+		{mutant.BacklogLost, 200},
 		{mutant.ReadBackWritten, 100},
 	}
 }

@@ -24,6 +24,7 @@ const (
 	LateUnpause      Name = "late-unpause"        // the source resumes on a local timer after handing in its decision
 	CancelAfter      Name = "cancel-after-commit" // a cancel after the decision resumes the source
 	ForgetfulSource  Name = "forgetful-source"    // the decision is not durable
+	ServingCounts    Name = "serving-counts"      // the source takes the answer that the target serves for the one that this is durable
 	ForgetfulTarget  Name = "forgetful-target"    // the accepted ownership is not durable
 	LateStart        Name = "late-start"          // a delayed start of an older job wipes the current import
 	LatePrepared     Name = "late-prepared"       // a prepared of an earlier pause is taken for the current one

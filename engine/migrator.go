@@ -43,7 +43,8 @@ type Migrator interface {
 	// ended already counts.
 	WhenDone(counter uint64, timeout time.Duration, fn func(JobStatus))
 	// Resolve ends a handoff of which the other side is lost for good, as an operator says who names that node, and calls done later with what came of
-	// it, durable. It is refused while the other side answers, and unless the slot is prepared here, or released and its commit not answered.
+	// it, durable. It is refused while the other side answers, and unless the slot is prepared here, or released and not known to be durably served
+	// by the other side.
 	Resolve(s slot.Slot, what Resolution, other cluster.NodeID, done func(text string, err error))
 	// Waiting lists the slots of which the handoff cannot go on without another node, by slot: in a cluster that is well, those that move just now.
 	Waiting() []WaitingSlot

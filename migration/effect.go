@@ -128,7 +128,7 @@ const (
 	PhaseActive
 	// PhaseDecided: written in one batch with the record that releases the slot.
 	PhaseDecided
-	// PhaseCommitted: the target has answered commit.
+	// PhaseCommitted: the target has answered commit with ReplyCommitted, so it durably serves.
 	PhaseCommitted
 	// PhaseCleaning: the copy was compared and may be deleted.
 	PhaseCleaning

@@ -29,7 +29,8 @@ const (
 	// StepDeciding: the slot is sealed and the decision handed to the store. Nothing but its sync leads out, or the finding
 	// that the slot was no longer this node's to give (Aborting).
 	StepDeciding
-	// StepCommitting: the decision is durable; commit is sent until the target has answered.
+	// StepCommitting: the decision is durable; commit is sent until the target has answered that it durably serves. From its first answer, that it serves,
+	// nobody waits here any more.
 	StepCommitting
 	// StepConfirming: the target serves; the frozen copy is compared with the takeover snapshot.
 	StepConfirming

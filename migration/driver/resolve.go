@@ -198,7 +198,11 @@ func (r *resolving) askSource(rec cluster.Record) {
 		case err == nil && reply.Kind != migration.ReplyRefused: // refused: by another directory, so that the source's is gone
 			d.asked(m, reply)
 			err := fmt.Errorf("node %s answers (%s): nothing is to be resolved, the slot goes on by itself", r.other, reply.Kind)
-			d.node.Store().WhenDurable(d.node.Store().Last(), func() { r.done("", err) }) // it may tell of what was just committed
+			if reply.Kind == migration.ReplyPending { // which has changed nothing here
+				r.done("", err)
+				return
+			}
+			d.node.Store().WhenDurable(d.node.Store().Last(), func() { r.done("", err) })
 		case answered(err):
 			r.done("", r.errLives(err))
 		default:

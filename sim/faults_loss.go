@@ -41,7 +41,8 @@ type loss struct {
 	severed []cut
 	heard   bool // the other side has the answer that the machine durably serves, and may not have come to it yet
 	gone    bool
-	asked   int // the life of the other side in which it was told how the move ends, and has not answered; 0 for none
+	job     cluster.JobID // of the move, once the machine is lost
+	asked   int           // the life of the other side in which it was told how the move ends, and has not answered; 0 for none
 }
 
 // parted is how much a machine had told and written at a moment.
@@ -213,7 +214,7 @@ func (f *faults) strikeOut(l *loss, tries int) {
 		}
 		return
 	}
-	l.gone = true
+	l.gone, l.job = true, l.other.record(l.slot).Job
 	f.n.count(map[bool]string{true: markLostSource, false: markLostTarget}[l.source])
 	p.lost = true
 	p.wipe()

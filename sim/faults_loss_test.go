@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"godwit/engine"
 	"godwit/engine/cluster"
 	"godwit/engine/key"
 	"godwit/engine/slot"
@@ -81,6 +82,34 @@ func TestLostIsFound(t *testing.T) {
 	w.runUntil(w.now+10*time.Second, func() bool { return !p.lost })
 	if p.lost {
 		t.Error("the machine is not found")
+	}
+}
+
+// TestLostIsFoundWhenTheSlotHasGone: a machine comes back also if the slot has been resolved and given away by another job between two looks.
+func TestLostIsFoundWhenTheSlotHasGone(t *testing.T) {
+	w := founded(t)
+	sl := w.keys.slots[0]
+	q := w.owner(sl)
+	p := w.procs[(q.index+1)%len(w.procs)]
+	job := cluster.JobID{Node: q.id, Incarnation: q.node.Incarnation(), Counter: 7}
+	q.node.Exclusive(sl, func(o *engine.Owned) {
+		o.Commit(q.node.Store().NewBatch(), cluster.Record{State: cluster.Released, Epoch: o.Record().Epoch + 1, Job: job, Peer: w.procs[(q.index+2)%len(w.procs)].id})
+	})
+	q.node.Store().WhenDurable(q.node.Store().Last(), func() {})
+	w.runUntil(w.now+10*time.Second, q.synced)
+	before := job
+	before.Counter--
+	for _, l := range []*loss{{job: job}, {job: before}} {
+		l.p, l.slot, l.moves, l.other, l.gone = p, sl, true, q, true
+		w.nemesis.faults.losing, p.lost = l, true
+		if p.ready() {
+			p.wipe()
+		}
+		w.oper.resolveLoss(l)
+		w.runUntil(w.now+time.Second, func() bool { return !p.lost })
+		if gone := l.job != job; p.lost == gone {
+			t.Errorf("given away by another job than the one that was resolved: %v; the machine is still lost: %v", gone, p.lost)
+		}
 	}
 }
 

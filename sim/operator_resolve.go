@@ -20,7 +20,7 @@ func (o *operator) resolveLoss(l *loss) {
 	r := q.record(l.slot)
 	switch {
 	case !q.ready() || q.stalled() || l.asked == q.life:
-	case r.State == cluster.Serving && q.synced():
+	case (r.State == cluster.Serving || r.Job != l.job) && q.synced(): // with another job it has been resolved, and has moved on since
 		w.nemesis.faults.found(l)
 		return
 	case r.State == cluster.Serving: // what was committed since, nobody else may wait for

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"godwit/engine/resp"
 )
@@ -56,6 +57,24 @@ func keepsSigns(t testing.TB, r *redis) bool {
 		}
 	}
 	return false
+}
+
+// TestPoppedSignAgainstRedis has the one large sorted set popped empty, so that only what was there before says why a sign was kept.
+func TestPoppedSignAgainstRedis(t *testing.T) {
+	r, ok := startRedis(t)
+	if !ok {
+		t.Log("NOT RUN: no redis-server 7.0 on PATH, so signs were not compared with those of a real Redis")
+		return
+	}
+	l := newLocal(t, resp.V2, func() int64 { return time.Now().UnixMilli() })
+	r.do(t, "CONFIG", "SET", "zset-max-listpack-entries", "2")
+	for _, pop := range []string{"ZPOPMAX a 100", "ZPOPMIN a 100", "ZMPOP 1 a MIN COUNT 100"} {
+		for _, command := range []string{"ZADD a 0 b inf c -0 d", pop, "ZCARD a"} {
+			if problem := compare(t, l, r, strings.Fields(command)); problem != "" {
+				t.Errorf("%s: %s", command, problem)
+			}
+		}
+	}
 }
 
 // compareRandomScored compares ZRANDMEMBER: the replies must have the same form, and ours must be of members that there are, with their

@@ -118,11 +118,14 @@ func carryKeys(t *testing.T, rt *rapid.T, r *redis, group redisGroup) (carried i
 	l := newLocal(t, resp.V2, func() int64 { return time.Now().UnixMilli() })
 	r.do(t, "HELLO", "2")
 	r.do(t, "FLUSHALL")
-	for setting, n := range map[string]int{"hash-max-listpack-entries": 128, "zset-max-listpack-entries": 128, "set-max-intset-entries": 512, "list-max-listpack-size": -2} {
-		if rapid.Bool().Draw(rt, setting) {
-			n = 2
+	for _, limit := range []struct {
+		setting string
+		n       int
+	}{{"hash-max-listpack-entries", 128}, {"zset-max-listpack-entries", 128}, {"set-max-intset-entries", 512}, {"list-max-listpack-size", -2}} {
+		if rapid.Bool().Draw(rt, limit.setting) {
+			limit.n = 2
 		}
-		r.do(t, "CONFIG", "SET", setting, strconv.Itoa(n))
+		r.do(t, "CONFIG", "SET", limit.setting, strconv.Itoa(limit.n))
 	}
 	g := generator{t: rt, far: 10_000}
 	for range rapid.IntRange(1, 40).Draw(rt, "commands") {

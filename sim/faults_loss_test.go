@@ -113,6 +113,15 @@ func TestLostIsFoundWhenTheSlotHasGone(t *testing.T) {
 	}
 }
 
+// await runs the world until something is so, ten seconds at most.
+func await(t *testing.T, w *world, what string, so func() bool) {
+	t.Helper()
+	w.runUntil(w.now+10*time.Second, so)
+	if w.failed != nil || !so() {
+		t.Fatalf("not so: %s (%v)", what, w.failed)
+	}
+}
+
 // TestAwaitedIsNotLost: a machine is not lost as the source of a slot while the one that had given it the slot has not heard that it arrived: that one would
 // wait for ever, since the operator resolves one handoff. Once it has heard, the machine is lost, and all comes to an end.
 func TestAwaitedIsNotLost(t *testing.T) {
@@ -122,36 +131,29 @@ func TestAwaitedIsNotLost(t *testing.T) {
 	sl := w.keys.slots[0]
 	a := w.owner(sl)
 	p, q := w.procs[(a.index+1)%3], w.procs[(a.index+2)%3]
-	await := func(what string, so func() bool) {
-		t.Helper()
-		w.runUntil(w.now+10*time.Second, so)
-		if w.failed != nil || !so() {
-			t.Fatalf("not so: %s (%v)", what, w.failed)
-		}
-	}
 	for i, other := range w.keys.slots { // the machine has nothing else
 		if w.owner(other) == p {
 			w.oper.move(p, q, []int{i})
-			await("the machine is drained", func() bool { return p.record(other).DataGone })
+			await(t, w, "the machine is drained", func() bool { return p.record(other).DataGone })
 		}
 	}
 	w.oper.move(a, p, []int{0})
-	await("the first move is decided", func() bool { return a.record(sl).State == cluster.Released })
+	await(t, w, "the first move is decided", func() bool { return a.record(sl).State == cluster.Released })
 	w.net.cuts = []cut{{p.index, a.index}} // no answer arrives
-	await("the machine serves", func() bool { return p.serves(sl) && p.synced() })
+	await(t, w, "the machine serves", func() bool { return p.serves(sl) && p.synced() })
 	w.oper.move(p, q, []int{0})
-	await("the target is prepared", func() bool { return q.record(sl).State == cluster.Prepared })
+	await(t, w, "the target is prepared", func() bool { return q.record(sl).State == cluster.Prepared })
 	w.net.cuts = append(w.net.cuts, cut{q.index, p.index}) // which the machine does not hear
 	l := &loss{p: p, source: true, slot: sl, moves: true, other: q, parted: map[cluster.Attempt]parted{}}
 	stands := func() bool {
 		return q.record(sl).State == cluster.Prepared && q.synced() && p.ready() && p.keepsOnly(sl)
 	}
-	await("nothing else is in the way", stands)
+	await(t, w, "nothing else is in the way", stands)
 	if a.record(sl).DataGone || l.stands() {
 		t.Errorf("the machine can be lost, and the record of the one before is %v", a.record(sl))
 	}
 	w.net.cuts = w.net.cuts[1:]
-	await("the one before has heard", func() bool { return a.record(sl).DataGone && a.synced() && stands() })
+	await(t, w, "the one before has heard", func() bool { return a.record(sl).DataGone && a.synced() && stands() })
 	if !l.stands() {
 		t.Error("the machine can still not be lost")
 	}
@@ -166,23 +168,16 @@ func TestHeardIsNotLost(t *testing.T) {
 	f, sl := &w.nemesis.faults, w.keys.slots[0]
 	q := w.owner(sl)
 	p, third := w.procs[(q.index+1)%3], w.procs[(q.index+2)%3]
-	await := func(what string, so func() bool) {
-		t.Helper()
-		w.runUntil(w.now+10*time.Second, so)
-		if w.failed != nil || !so() {
-			t.Fatalf("not so: %s (%v)", what, w.failed)
-		}
-	}
 	for i, other := range w.keys.slots { // the machine has nothing else
 		if w.owner(other) == p {
 			w.oper.move(p, third, []int{i})
-			await("the machine is drained", func() bool { return p.record(other).DataGone })
+			await(t, w, "the machine is drained", func() bool { return p.record(other).DataGone })
 		}
 	}
 	l := &loss{p: p, slot: sl, moves: true, other: q, parted: map[cluster.Attempt]parted{}}
 	w.oper.move(q, p, []int{0})
 	f.losing = l // from then on the operator moves nothing else of it
-	await("the target serves, and can be lost", func() bool { return p.serves(sl) && q.synced() && l.stands() })
+	await(t, w, "the target serves, and can be lost", func() bool { return p.serves(sl) && q.synced() && l.stands() })
 
 	hear := func(to *process, kind migration.MessageKind, of slot.Slot, reply migration.ReplyKind) {
 		m := migration.Message{Kind: kind, Slot: of, Job: q.record(sl).Job}
@@ -201,7 +196,7 @@ func TestHeardIsNotLost(t *testing.T) {
 		t.Errorf("the machine can be lost though the source has heard that it durably serves; the source is %s", q.stepOf(sl))
 	}
 	l.heard = false
-	await("the network tells that it was heard", func() bool { return l.heard })
+	await(t, w, "the network tells that it was heard", func() bool { return l.heard })
 	if r := p.record(sl); r.State != cluster.Serving || !p.synced() {
 		t.Errorf("heard, but the machine's record is %v, durable: %t", r, p.synced())
 	}

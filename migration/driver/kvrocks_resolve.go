@@ -25,14 +25,11 @@ type inquiry struct {
 var errResolving = errors.New("an operator resolves the slot")
 
 // halt lets nothing more be said of a decided slot, until resume or forget, and asks the Kvrocks whether it serves the slot. An error says that this
-// is not known, though something answers, or takes the connection and is silent; a Kvrocks that cannot be reached is lost, and serves nothing. halt
-// returns false, and does nothing, if the slot is halted already.
-func (k *kvrocks) halt(sl slot.Slot, then func(serves bool, err error)) bool {
+// is not known, though something answers, or takes the connection and is silent; a Kvrocks that cannot be reached is lost, and serves nothing. The slot
+// must not be halted already: one order to resolve it is carried out at a time.
+func (k *kvrocks) halt(sl slot.Slot, then func(serves bool, err error)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.halted[sl] {
-		return false
-	}
 	k.halted[sl] = true
 	k.unqueue(sl)
 	if i := k.now; i != nil && i.m.Slot == sl {
@@ -45,11 +42,10 @@ func (k *kvrocks) halt(sl slot.Slot, then func(serves bool, err error)) bool {
 	peer, ok := k.d.node.Peer(k.id)
 	if !ok || k.d.env.Servers == nil { // the map does not have it
 		k.d.env.Workers.Submit(func() { q.end(false, nil) })
-		return true
+		return
 	}
 	q.conn = k.d.env.Servers.Open(peer.Addr)
 	q.fence(k.d.login())
-	return true
 }
 
 // resume lets a slot that was halted go on by itself: its source says the commit again.

@@ -273,7 +273,7 @@ func (r *resolving) decide(s *sourceSlot) {
 // askOutside makes sure that a Kvrocks is told nothing more, and asks whether it serves the slot.
 func (r *resolving) askOutside(k *kvrocks, s *sourceSlot) {
 	r.outside = k
-	halted := k.halt(r.slot, func(serves bool, err error) {
+	k.halt(r.slot, func(serves bool, err error) {
 		if err == nil && serves && r.what == engine.ResolveAbort {
 			err = fmt.Errorf("node %s serves slot %d: if that is to end, give it a map, or end it, first", r.other, r.slot)
 		}
@@ -284,9 +284,6 @@ func (r *resolving) askOutside(k *kvrocks, s *sourceSlot) {
 		}
 		r.decide(s)
 	})
-	if !halted {
-		r.fail(fmt.Errorf("slot %d is being resolved already", r.slot))
-	}
 }
 
 // changed answers that the slot has gone on meanwhile.

@@ -65,7 +65,7 @@ find when the bug's budget of seeds is spent. The exit status says whether every
 	f.IntVar(&o.searches, "searches", 1, "how often to look for each, beginning at another seed each time")
 	f.IntVar(&o.seeds, "seeds", 0, "how many seeds a search may take; 0 is the budget of each mutant")
 	f.IntVar(&o.workers, "workers", runtime.NumCPU(), "searches that run side by side, each in a process of its own")
-	f.StringVar(&o.markdown, "markdown", "", "rewrite the table in this file, between the lines that mark it")
+	f.StringVar(&o.markdown, "markdown", "", "write what was found into the table in this file, between the lines that mark it; rows of other mutants stay")
 	f.Uint64Var(&o.first, "first", 0, "")
 	_ = f.MarkHidden("first") // it exists: defined above
 	return c
@@ -266,19 +266,28 @@ func rewriteMutants(path string, hunts []*hunt) error {
 	return os.WriteFile(path, []byte(text), 0o644)
 }
 
-// replaceTable replaces what stands between the lines that mark the table.
+// replaceTable replaces what stands between the lines that mark the table. The rows of mutants that nobody looked for now stay.
 func replaceTable(text string, hunts []*hunt) (string, error) {
 	head, rest, ok1 := strings.Cut(text, tableBegin+"\n")
-	_, tail, ok2 := strings.Cut(rest, tableEnd+"\n")
+	old, tail, ok2 := strings.Cut(rest, tableEnd+"\n")
 	if !ok1 || !ok2 {
 		return "", fmt.Errorf("the lines %q and %q are missing", tableBegin, tableEnd)
 	}
 	var b strings.Builder
 	b.WriteString(head + tableBegin + "\n")
 	b.WriteString("| mutant | found | min | median | max | budget | properties, with how often each was the first to be broken |\n|---|---|---|---|---|---|---|\n")
+	rows := map[string]string{}
+	for row := range strings.Lines(old) {
+		if cells := strings.Split(row, "|"); len(cells) > 1 {
+			rows[strings.TrimSpace(cells[1])] = row
+		}
+	}
 	for _, h := range hunts {
 		l := h.line()
-		fmt.Fprintf(&b, "| %s | %s of %s | %s | %s | %s | %s | %s |\n", l.name, l.found, l.searches, l.least, l.median, l.most, l.budget, l.properties)
+		rows[l.name] = fmt.Sprintf("| %s | %s of %s | %s | %s | %s | %s | %s |\n", l.name, l.found, l.searches, l.least, l.median, l.most, l.budget, l.properties)
+	}
+	for _, m := range sim.Mutants() {
+		b.WriteString(rows[string(m.Name)])
 	}
 	for _, e := range sim.FoundElsewhere() {
 		fmt.Fprintf(&b, "| %s | | | | | | found by %s |\n", e.Name, e.By)

@@ -49,12 +49,14 @@ func TestHuntLine(t *testing.T) {
 }
 
 func TestReplaceTable(t *testing.T) {
-	text := "before\n" + tableBegin + "\nold\n" + tableEnd + "\nafter\n"
+	kept := "| no-drain | 20 of 20 | 1 | 15 | 104 | 300 | digests 20 |\n"
+	text := "before\n" + tableBegin + "\nold\n| track-gap | old |\n| gone | 20 of 20 |\n" + kept + tableEnd + "\nafter\n"
 	got, err := replaceTable(text, []*hunt{hunted("track-gap", 3, 5)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(got, "before\n"+tableBegin+"\n| mutant |") || !strings.HasSuffix(got, "|\n"+tableEnd+"\nafter\n") || strings.Contains(got, "\nold\n") ||
+	if !strings.HasPrefix(got, "before\n"+tableBegin+"\n| mutant |") || !strings.HasSuffix(got, "|\n"+tableEnd+"\nafter\n") || strings.Contains(got, "\nold\n") || strings.Contains(got, "| old |") || strings.Contains(got, "| gone |") ||
+		!strings.Contains(got, kept+"| track-gap |") ||
 		!strings.Contains(got, "\n| track-gap | 2 of 2 | 3 | 5 | 5 | 500 | rounds 2 |\n") || !strings.Contains(got, "\n| route-before-lock | | ") {
 		t.Errorf("got %s", got)
 	}

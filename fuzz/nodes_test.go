@@ -162,7 +162,7 @@ func id(i int) cluster.NodeID {
 
 func (w *nodes) open(disks []*vfs.MemFS) {
 	w.t.Helper()
-	newMigrator, err := driver.New(driver.Config{})
+	newMigrator, err := driver.New(driver.Config{Spoil: true})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -80,6 +80,7 @@ func Mutants() []Mutant {
 		{mutant.BirthUnasked, 100},
 		{mutant.ClaimMissing, 100},
 		{mutant.ResolveBlind, 100},
+		{mutant.ReusedEarly, 100},
 		{mutant.MemoryKept, 100},
 		{mutant.MemoryIgnored, 3000},
 		{mutant.ReadUnsettled, 100},

@@ -119,7 +119,7 @@ func (p *process) start() {
 func (p *process) open() {
 	w := p.w
 	cfg := w.configs[p.config]
-	cfg.driver.Busy = p.refusal
+	cfg.driver.Busy, cfg.driver.Spoil = p.refusal, true
 	newMigrator, err := driver.New(cfg.driver)
 	if err != nil {
 		w.violate(propertyHarness, "the driver's configuration: %v", err)

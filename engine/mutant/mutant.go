@@ -76,6 +76,7 @@ const (
 	ExportNoExpiry   Name = "export-no-expiry"    // keys that are told as commands lose their expiry
 	BlockUnchecked   Name = "block-unchecked"     // a block of a table is taken as it comes
 	TableEarly       Name = "table-early"         // tables are ingested although blocks are missing
+	ReusedEarly      Name = "reused-early"        // the memory of a message is used again although it can be asked for once more
 	MemoryKept       Name = "memory-kept"         // what a call of a job has held is not given back to the job's account
 	MemoryIgnored    Name = "memory-ignored"      // a slot reads although its job's memory is in use
 	ResolveBlind     Name = "resolve-blind"       // a handoff is resolved without asking whether the other side lives

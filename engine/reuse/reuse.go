@@ -6,10 +6,19 @@ import "sync"
 
 // Slices are byte slices that can be used again. What lies there unused is the garbage collector's, so that nothing has to bound it. The zero value
 // is ready, and safe for concurrent use.
-type Slices struct{ pool sync.Pool }
+type Slices struct {
+	// Spoil, set before the first use, has Put overwrite every slice, however small, and keep none: who still uses one that was given away shows it at once,
+	// and each time. For tests and simulations.
+	Spoil bool
+
+	pool sync.Pool
+}
 
 // Least is what a slice must have room for to be kept, in bytes: the allocator is quick with smaller ones.
 const Least = 128 << 10
+
+// spoilt is what Spoil overwrites slices with.
+const spoilt = 0xdd
 
 // Get returns an empty slice: one that was put, of whatever capacity, or nil.
 func (s *Slices) Get() []byte {
@@ -21,6 +30,13 @@ func (s *Slices) Get() []byte {
 
 // Put gives a slice away: nobody may use its memory any more but who gets it.
 func (s *Slices) Put(b []byte) {
+	if s.Spoil {
+		b = b[:cap(b)]
+		for i := range b {
+			b[i] = spoilt
+		}
+		return
+	}
 	if cap(b) >= Least {
 		s.pool.Put(&b)
 	}

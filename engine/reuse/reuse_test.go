@@ -17,3 +17,19 @@ func TestSlices(t *testing.T) {
 		t.Errorf("Get returned %d bytes with room for %d, want none with room for %d", len(b), cap(b), Least)
 	}
 }
+
+// TestSpoil requires that all of a slice that is put is overwritten, and that nobody gets it.
+func TestSpoil(t *testing.T) {
+	s := Slices{Spoil: true}
+	room := []byte("of six")
+	s.Put(room[:2])
+	for i, b := range room {
+		if b != spoilt {
+			t.Errorf("byte %d is %q still", i, b)
+		}
+	}
+	s.Put(make([]byte, Least))
+	if b := s.Get(); b != nil {
+		t.Errorf("Get returned %d bytes", cap(b))
+	}
+}

@@ -162,7 +162,7 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("store: make directory %s: %w", o.Dir, err)
 	}
 	s := &Store{fatal: o.Fatal, syncer: o.Syncer, fs: o.FS, dir: o.Dir}
-	s.round = s.syncRound
+	s.round, s.room.Spoil = s.syncRound, o.Sim != nil
 	if o.RowCacheBytes == 0 {
 		o.RowCacheBytes = 256 << 20
 		if o.Sim != nil {

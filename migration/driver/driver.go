@@ -83,6 +83,9 @@ type Config struct {
 	// Latency, if it is not nil, is asked instead of the node's TakeLatency, of which it must keep the contract. It is called with locks held. Tests
 	// let clients wait so.
 	Latency func(least uint64) (p99 time.Duration, replies uint64)
+	// Spoil has the memory of messages overwritten when nobody needs it any more, in place of being used again. Tests and the simulator set it, so that who
+	// does need it is found.
+	Spoil bool
 	// OnStep, if it is not nil, is called when a slot that is given away has entered a step, as Driver.Step names it: once before what
 	// the machine wants done there is carried out, and once after. It runs on the slot's worker, which waits for it. Tests stop the
 	// process there.
@@ -186,6 +189,7 @@ func New(cfg Config) (func(*engine.Node) engine.Migrator, error) {
 			sources: map[slot.Slot]*sourceSlot{}, resolving: map[slot.Slot]bool{}, targets: map[slot.Slot]*targetSlot{}, importing: map[slot.Slot]time.Duration{}, announces: map[announceKey]*announce{}, kvrocks: map[cluster.NodeID]*kvrocks{},
 		}
 		d.arrivals.d = d
+		d.bodies.Spoil, d.messages.Spoil = cfg.Spoil, cfg.Spoil
 		d.pacer.d, d.pacer.node.limit, d.pacer.latency = d, limit, cfg.Latency
 		if d.pacer.latency == nil {
 			d.pacer.latency = n.TakeLatency

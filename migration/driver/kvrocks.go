@@ -12,6 +12,7 @@ import (
 	"godwit/engine"
 	"godwit/engine/cluster"
 	"godwit/engine/env"
+	"godwit/engine/mutant"
 	"godwit/engine/resp"
 	"godwit/engine/slot"
 	"godwit/migration"
@@ -578,6 +579,9 @@ func (s *sourceSlot) deliver(lane env.Lane, m *migration.Message, done func(migr
 			done(r, err) // it is sent again, to whom it is now
 		})
 	})
+	if m.Kind == migration.MsgData && mutant.On(mutant.ReusedEarly) {
+		s.d.bodies.Put(m.Body)
+	}
 }
 
 // beginConfirm begins the comparison after the takeover. A Kvrocks has no snapshot of that moment.

@@ -25,6 +25,7 @@ func quick() Config {
 		Source: migration.Config{RetryMin: 5 * time.Millisecond, RetryMax: 50 * time.Millisecond, LagKeys: 3, Rounds: 8, Pauses: 1000, AbortTries: 1000, GiveUpAfter: 10 * time.Minute},
 		// Below the walk's small size a chunk is replaced rather than halved.
 		ChunkRecords: 7, DigestRecords: 20, IngestBytes: 64 << 20, SmallSlotBytes: 1, CallTimeout: 40 * time.Millisecond, AskAfter: 200 * time.Millisecond,
+		Spoil: true,
 	}
 }
 

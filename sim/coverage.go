@@ -74,18 +74,21 @@ func (c *coverage) worked(p *process) {
 	if p.node == nil {
 		return
 	}
-	m, ok := p.node.Migrator().(interface{ ReadBack() uint64 })
+	m, ok := p.node.Migrator().(interface {
+		ReadBack() uint64
+		TablesTaken() uint64
+	})
 	if !ok {
 		return
 	}
-	now, before := work{p.node.Store().Postponed(), m.ReadBack()}, p.worked
+	now, before := work{p.node.Store().Postponed(), m.ReadBack(), m.TablesTaken()}, p.worked
 	p.worked = now
 	for _, done := range []struct {
 		mark string
 		n    uint64
 	}{
 		{markPostponed, now.Commits - before.Commits}, {markReadSettled, now.Settled - before.Settled}, {markBacklogFull, now.Full - before.Full},
-		{markReadBack, now.readBack - before.readBack},
+		{markReadBack, now.readBack - before.readBack}, {markTablesTaken, now.taken - before.taken},
 	} {
 		if done.n > 0 {
 			p.w.nemesis.counts[done.mark] += int(done.n)
@@ -96,7 +99,7 @@ func (c *coverage) worked(p *process) {
 // work is what coverage.worked counts.
 type work struct {
 	store.Postponed
-	readBack uint64
+	readBack, taken uint64
 }
 
 func (c *coverage) wrote(sl slot.Slot) {

@@ -160,7 +160,7 @@ func TestClassicMarks(t *testing.T) {
 func TestMoveMarks(t *testing.T) {
 	s := crashSwarm()
 	s.verbs, s.driver.TableBytes = 1, 4<<10
-	testMarks(t, s, 100*time.Millisecond, 3*time.Second, []string{markTable})
+	testMarks(t, s, 100*time.Millisecond, 3*time.Second, []string{markTable, markTablesTaken})
 	s = crashSwarm()
 	s.driver.IngestBytes = 1
 	testMarks(t, s, 100*time.Millisecond, time.Second, []string{markTableBuilt, markReadBack})

@@ -64,7 +64,8 @@ const (
 	markWaitInVain    = "wait in vain"
 	markWaitMoved     = "wait moved" // at a cutover
 	// Moves.
-	markTable       = "table sent"             // is whole and durable at the target
+	markTable       = "table sent" // is whole and durable at the target
+	markTablesTaken = "slot taken in as tables"
 	markTableBuilt  = "table made of records"  // by the target, of a message of the base
 	markReadBack    = "base read back"         // by the target, before the source had sent all of it
 	markRangeDelete = "range delete in a move" // of a collection of many elements, and the slot arrived
@@ -106,7 +107,7 @@ func Marks() []string {
 }
 
 // moveMarks lists in what forms records must have come to a target, besides message by message, and that it has read some of its own accord.
-func moveMarks() []string { return []string{markTable, markTableBuilt, markReadBack} }
+func moveMarks() []string { return []string{markTable, markTablesTaken, markTableBuilt, markReadBack} }
 
 // storeMarks lists what must have become of commits that are applied beside the requests.
 func storeMarks() []string { return []string{markPostponed, markReadSettled, markBacklogFull} }

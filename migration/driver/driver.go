@@ -164,6 +164,7 @@ type Driver struct {
 	words     [2][]byte // that every call begins with
 	tables    int       // made of messages that arrived: names for their files
 	readBack  atomic.Uint64
+	taken     atomic.Uint64
 
 	pacer    pacer
 	arrivals arrivals

@@ -268,6 +268,9 @@ func (t *targetSlot) ingest(o *op) (bool, error) {
 	return g.Ingest(o.span, o.tables)
 }
 
+// TablesTaken is how many times this node has taken in a slot that came as tables.
+func (d *Driver) TablesTaken() uint64 { return d.taken.Load() }
+
 // dropStaging forgets what was staged.
 func (t *targetSlot) dropStaging() {
 	if t.staging != nil {

@@ -296,6 +296,9 @@ func (d *Driver) carryOut(o *engine.Owned, t *targetSlot, m migration.Message, o
 				if err != nil {
 					return 0, err
 				}
+				if there {
+					d.taken.Add(1)
+				}
 				v.Reply.Differ = !there
 			}
 			if !ops[i].compares() {

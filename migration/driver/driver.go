@@ -326,7 +326,7 @@ func (d *Driver) startJob(ranges []slot.Range, to cluster.NodeID, h header) (clu
 	for _, sl := range list {
 		j.slots[sl] = &slotProgress{}
 	}
-	j.order = list
+	j.order, j.lists.fresh = list, list
 	d.jobs = append(d.jobs, j)
 	d.mu.Unlock()
 	id := d.jobID(j.header.Counter)

@@ -159,6 +159,7 @@ type job struct {
 	header header
 	slots  map[slot.Slot]*slotProgress
 	order  []slot.Slot // ascending
+	lists  lists       // of those that have not ended
 	// position is the job's place among those that wait for others, from 1; 0 if it does not.
 	position int
 	// limiter keeps the job's throttle; pacer.mu guards it.
@@ -178,15 +179,7 @@ type job struct {
 
 // ended reports whether every slot has ended. Driver.mu is held.
 func (j *job) ended() bool {
-	if j.header.EndedMs != 0 {
-		return true
-	}
-	for _, sl := range j.order {
-		if !j.slots[sl].ended() {
-			return false
-		}
-	}
-	return true
+	return j.header.EndedMs != 0 || j.lists.over()
 }
 
 // persist stores the header, in the batch given or one of its own, and returns the position.
@@ -231,6 +224,15 @@ func (d *Driver) loadJobs() error {
 			}
 		}
 		sort.Slice(j.order, func(a, b int) bool { return j.order[a] < j.order[b] })
+		for _, sl := range j.order {
+			switch p := j.slots[sl]; {
+			case p.ended():
+			case p.stored:
+				j.lists.left = append(j.lists.left, sl)
+			default:
+				j.lists.fresh = append(j.lists.fresh, sl)
+			}
+		}
 	}
 	return nil
 }
@@ -313,23 +315,20 @@ func (d *Driver) endJob(j *job) {
 // stop gives up the slots that are not decided.
 func (j *job) stop(why string) {
 	d := j.d
-	var live []*sourceSlot
 	d.mu.Lock()
 	if j.header.EndedMs == 0 && j.header.Error == "" {
 		j.header.Error = why
 		j.note("gives up what is not handed over: " + why)
 	}
 	b := d.node.Store().NewBatch()
-	for _, sl := range j.order {
-		s, p := d.sources[sl], j.slots[sl]
-		switch {
-		case s != nil && s.job == j:
-			live = append(live, s)
-		case !p.ended() && !p.stored:
-			p.phase, p.stored = migration.PhaseFailed, true
-			b.Set(progressKey(j.header.Counter, sl), p.encode())
-		}
+	live := slices.Concat(j.lists.machines, j.lists.kept)
+	slices.SortFunc(live, func(a, b *sourceSlot) int { return bySlot(a, b.slot) })
+	for _, sl := range j.lists.fresh {
+		p := j.slots[sl]
+		p.phase, p.stored = migration.PhaseFailed, true
+		b.Set(progressKey(j.header.Counter, sl), p.encode())
 	}
+	j.lists.fresh = nil
 	d.mu.Unlock()
 	j.persist(b)
 	for _, s := range live {

@@ -20,11 +20,79 @@ type share struct {
 	active, held int
 	// weight is that of the active slots: smallShare for each small one, and 1 for each other.
 	weight float64
-	// told slots were held and may be handed over, resting ones may go on, open ones have to be begun: when there is room.
+	// told slots were held and may be handed over, resting ones may go on, and if opens is set, those without a machine have to be begun: when there is room.
 	told, resting []*sourceSlot
-	open          []slot.Slot
+	opens         bool
 	// must are begun whatever the limits: they are decided, or given up, and somebody waits for them; or they are to rest.
 	must []slot.Slot
+}
+
+// lists are the slots of a job that have not ended, each in exactly one list, ascending: so whoever decides what is begun next looks at those that are on
+// their way and at the first of those that are not, however many slots the job has. Driver.mu guards them.
+type lists struct {
+	// fresh slots have not been begun, left ones were when the process was started: neither have a machine. The elements of fresh do not change.
+	fresh, left []slot.Slot
+	// machines are those of slots that have one, kept those of them of which only the copy is kept: they concern nobody until the worker that steps them
+	// takes them out again.
+	machines, kept []*sourceSlot
+}
+
+// pending reports whether there are slots without a machine.
+func (l *lists) pending() bool { return len(l.fresh)+len(l.left) > 0 }
+
+// next is the least of the slots without a machine, of which there is one.
+func (l *lists) next() slot.Slot {
+	if len(l.fresh) == 0 || len(l.left) > 0 && l.left[0] < l.fresh[0] {
+		return l.left[0]
+	}
+	return l.fresh[0]
+}
+
+// skip takes a slot out of those that have no machine: any of those that were left, or the first of the fresh ones.
+func (l *lists) skip(sl slot.Slot) {
+	if i, found := slices.BinarySearch(l.left, sl); found {
+		l.left = slices.Delete(l.left, i, i+1)
+	} else {
+		l.fresh = l.fresh[1:]
+	}
+}
+
+// joins adds a slot that has not begun.
+func (l *lists) joins(sl slot.Slot) {
+	at, _ := slices.BinarySearch(l.fresh, sl)
+	l.fresh = slices.Insert(slices.Clone(l.fresh), at, sl) // what it was is a part of the job's order
+}
+
+// started says that a slot has a machine now.
+func (l *lists) started(s *sourceSlot) {
+	l.skip(s.slot)
+	l.machines = with(l.machines, s)
+}
+
+// keeps moves a slot that has a machine to those of which only the copy is kept.
+func (l *lists) keeps(s *sourceSlot) { l.machines, l.kept = without(l.machines, s), with(l.kept, s) }
+
+// cleans moves it back.
+func (l *lists) cleans(s *sourceSlot) { l.machines, l.kept = with(l.machines, s), without(l.kept, s) }
+
+// ended takes out a slot whose machine has ended.
+func (l *lists) ended(s *sourceSlot) { l.machines, l.kept = without(l.machines, s), without(l.kept, s) }
+
+// over reports that every slot has ended.
+func (l *lists) over() bool { return !l.pending() && len(l.machines)+len(l.kept) == 0 }
+
+func bySlot(s *sourceSlot, sl slot.Slot) int { return cmp.Compare(s.slot, sl) }
+
+func with(list []*sourceSlot, s *sourceSlot) []*sourceSlot {
+	i, _ := slices.BinarySearchFunc(list, s.slot, bySlot)
+	return slices.Insert(list, i, s)
+}
+
+func without(list []*sourceSlot, s *sourceSlot) []*sourceSlot {
+	if i, found := slices.BinarySearchFunc(list, s.slot, bySlot); found {
+		return slices.Delete(list, i, i+1)
+	}
+	return list
 }
 
 // smallShare is what a small slot counts for where slots that move at a time are counted: its way is a matter of round trips and syncs, which it shares
@@ -70,16 +138,13 @@ func (d *Driver) lookAhead() {
 		if j.header.EndedMs != 0 {
 			continue
 		}
-		open := 0
-		for _, sl := range j.order {
-			if p := j.slots[sl]; d.sources[sl] == nil && !p.ended() {
-				if p.size == sizeUnknown {
-					next, slots = append(next, p), append(slots, sl)
-				}
-				if open++; float64(open)*smallShare >= float64(d.cfg.SlotsAtOnce) {
-					break
-				}
+		ahead := lists{fresh: j.lists.fresh, left: slices.Clone(j.lists.left)}
+		for open := 0; ahead.pending() && float64(open)*smallShare < float64(d.cfg.SlotsAtOnce); open++ {
+			sl := ahead.next()
+			if p := j.slots[sl]; p.size == sizeUnknown {
+				next, slots = append(next, p), append(slots, sl)
 			}
+			ahead.skip(sl)
 		}
 	}
 	d.mu.Unlock()
@@ -94,7 +159,9 @@ func (d *Driver) lookAhead() {
 }
 
 // waits reports that slots of the job wait for room.
-func (s *share) waits() bool { return len(s.told)+len(s.resting)+len(s.open) > 0 }
+func (s *share) waits() bool {
+	return len(s.told)+len(s.resting) > 0 || s.opens && s.j.lists.pending()
+}
 
 // pumpJobs begins slots, and lets those go on that waited, until as many are on their way as may be, and ends jobs of which none is left.
 // Jobs take their turns by priority, the older first: one that is behind Config.JobsAtOnce others begins nothing more, and one
@@ -158,38 +225,29 @@ func (d *Driver) pumpJobs() {
 
 // share counts the slots of a job that has not ended. Driver.mu is held.
 func (j *job) share() share {
+	h := &j.header
 	s := share{j: j}
-	d, h := j.d, &j.header
-	for _, sl := range j.order {
+	for _, src := range j.lists.machines {
+		s.count(src, src.seen())
+	}
+	for _, sl := range j.lists.left {
 		p := j.slots[sl]
-		if src := d.sources[sl]; src != nil {
-			if src.job == j {
-				s.count(src, src.seen())
-			}
-			continue
-		}
-		switch {
-		case p.ended():
-		case p.stored && (p.phase != migration.PhaseActive || h.Error != "" || h.Paused || mutant.On(mutant.QueueForgotten)):
+		if p.phase != migration.PhaseActive || h.Error != "" || h.Paused || mutant.On(mutant.QueueForgotten) {
 			s.must = append(s.must, sl)
 			if !h.Paused && !p.kept() {
 				s.begun(sl)
 			}
-		case !h.Paused:
-			s.open = append(s.open, sl)
 		}
 	}
-	if s.held-len(s.told) >= d.cfg.HeldAtOnce {
-		s.open = nil // they wait for operators, not for room: a job that is behind them would wait for as long
-	}
+	// Those that are held wait for operators, not for room: a job that is behind them would wait for as long.
+	s.opens = !h.Paused && s.held-len(s.told) < j.d.cfg.HeldAtOnce
 	return s
 }
 
-// count counts a slot that has a machine. Driver.mu is held.
+// count counts a slot that has a machine, and is more than kept. Driver.mu is held.
 func (s *share) count(src *sourceSlot, seen sourceView) {
 	h := &s.j.header
 	switch {
-	case seen.step == migration.StepKeeping:
 	case src.resting:
 		if !h.Paused {
 			s.resting = append(s.resting, src)
@@ -220,9 +278,10 @@ func (d *Driver) letIn(s *share) (begin []*sourceSlot) {
 		s.begun(src.slot)
 		s.held--
 	}
-	for ; len(s.open) > 0 && s.room(s.open[0]) && s.held < d.cfg.HeldAtOnce; s.open = s.open[1:] {
-		begin = append(begin, d.addSource(j, s.open[0]))
-		s.begun(s.open[0])
+	for s.opens && j.lists.pending() && s.room(j.lists.next()) && s.held < d.cfg.HeldAtOnce {
+		src := d.addSource(j, j.lists.next())
+		begin = append(begin, src)
+		s.begun(src.slot)
 	}
 	return begin
 }
@@ -231,7 +290,16 @@ func (d *Driver) letIn(s *share) (begin []*sourceSlot) {
 func (d *Driver) addSource(j *job, sl slot.Slot) *sourceSlot {
 	s := newSourceSlot(d, j, sl)
 	d.sources[sl] = s
+	j.lists.started(s)
 	return s
+}
+
+// dropSource forgets the machine of a slot. Driver.mu is held.
+func (d *Driver) dropSource(s *sourceSlot) {
+	if d.sources[s.slot] == s {
+		delete(d.sources, s.slot)
+		s.job.lists.ended(s)
+	}
 }
 
 // orders is what operators want of the slot, and the queue with them: one that has rested goes on when there is room, and one that was held

@@ -28,6 +28,77 @@ func (n *node) onTheirWay() int {
 	}))
 }
 
+// checkLists looks whether the lists by which the queue decides say of each slot of each job what its stored progress and its machine say. The worlds of
+// all tests of this package are checked after each step.
+func (w *world) checkLists() {
+	for _, n := range w.nodes {
+		d, ok := n.Migrator().(*Driver)
+		if !ok || n.down {
+			continue
+		}
+		d.mu.Lock()
+		jobs := slices.DeleteFunc(slices.Clone(d.jobs), func(j *job) bool { return j.header.EndedMs != 0 })
+		for _, j := range jobs {
+			var want lists
+			for _, sl := range j.order {
+				switch s, p := d.sources[sl], j.slots[sl]; {
+				case s != nil && s.job == j && s.seen().step == migration.StepKeeping:
+					want.kept = append(want.kept, s)
+				case s != nil && s.job == j:
+					want.machines = append(want.machines, s)
+				case p.ended():
+				case p.stored:
+					want.left = append(want.left, sl)
+				default:
+					want.fresh = append(want.fresh, sl)
+				}
+			}
+			got := &j.lists
+			if !slices.Equal(got.fresh, want.fresh) || !slices.Equal(got.left, want.left) || !slices.Equal(got.machines, want.machines) || !slices.Equal(got.kept, want.kept) {
+				d.mu.Unlock()
+				w.t.Fatalf("the lists of job %d of node %s are %s, want %s", j.header.Counter, n.ID(), got, &want)
+			}
+		}
+		d.mu.Unlock()
+	}
+}
+
+// String tells what is in the lists.
+func (l *lists) String() string {
+	slotsOf := func(list []*sourceSlot) (out []slot.Slot) {
+		for _, s := range list {
+			out = append(out, s.slot)
+		}
+		return out
+	}
+	return fmt.Sprintf("fresh %d, left %d, machines %d, kept %d", l.fresh, l.left, slotsOf(l.machines), slotsOf(l.kept))
+}
+
+// TestQueueOrder: slots that were left from before a restart and those that have not begun take their turns in one order, and no list that was handed out
+// before changes.
+func TestQueueOrder(t *testing.T) {
+	fresh := make([]slot.Slot, 0, 8)
+	fresh = append(fresh, 1, 4, 9)
+	l := lists{fresh: fresh, left: []slot.Slot{2, 3, 7}}
+	var order []slot.Slot
+	for l.pending() {
+		order = append(order, l.next())
+		l.skip(l.next())
+		if len(order) == 1 {
+			l.joins(5)
+		}
+	}
+	if want := []slot.Slot{1, 2, 3, 4, 5, 7, 9}; !slices.Equal(order, want) {
+		t.Errorf("slots begin in the order %d, want %d", order, want)
+	}
+	if want := []slot.Slot{1, 4, 9}; !slices.Equal(fresh, want) {
+		t.Errorf("the order of the job has become %d, want %d", fresh, want)
+	}
+	if !l.over() {
+		t.Error("all have been taken out, and the lists are not empty")
+	}
+}
+
 // TestQueue: jobs over the limit wait, and take their turns by priority and age; the status says where each stands.
 func TestQueue(t *testing.T) {
 	w := newWorld(t, 5)
@@ -188,5 +259,25 @@ func TestSmallSlots(t *testing.T) {
 			t.Errorf("large %v: %+v", large, st)
 		}
 		w.close()
+	}
+}
+
+// BenchmarkPump looks what of a job may begin when as much is on its way as may: what every slot's end costs, however many slots the job has.
+func BenchmarkPump(b *testing.B) {
+	for _, slots := range []int{64, 1024, slot.Count} {
+		b.Run(fmt.Sprint(slots), func(b *testing.B) {
+			w := newWorld(b, 1)
+			w.born(2, quick())
+			d := w.nodes[0].driver()
+			list := make([]slot.Slot, slots)
+			for i := range list {
+				list[i] = slot.Slot(i)
+			}
+			job := w.start(0, 1, list...)
+			w.until("the job has begun", func() bool { return w.nodes[0].job(job).Step != "waiting" })
+			for b.Loop() {
+				d.pumpJobs()
+			}
+		})
 	}
 }

@@ -358,9 +358,7 @@ func (s *sourceSlot) quit(why string) {
 		}
 	}
 	d.mu.Lock()
-	if d.sources[s.slot] == s {
-		delete(d.sources, s.slot)
-	}
+	d.dropSource(s)
 	k := s.stream.outside
 	d.mu.Unlock()
 	if k != nil {

@@ -207,9 +207,12 @@ func (s *sourceSlot) workOnce() (more bool) {
 	}
 	s.settleMemory()
 
+	before := s.view.step // which nobody else changes
+	if step, _ := s.machine.Now(); (before == migration.StepKeeping) != (step == migration.StepKeeping) {
+		s.keeps(step == migration.StepKeeping)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.view.step
 	s.view.step, s.view.round = s.machine.Now()
 	s.view.reason, s.view.waiting = s.machine.Reason(), s.waiting()
 	s.view.account = s.account()
@@ -230,6 +233,19 @@ func (s *sourceSlot) workOnce() (more bool) {
 		s.d.env.Workers.Submit(s.worker)
 	}
 	return false
+}
+
+// keeps says whether nothing but the slot's copy is kept from now on, before others see it.
+func (s *sourceSlot) keeps(now bool) {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	switch l := &s.job.lists; {
+	case s.d.sources[s.slot] != s: // it has ended
+	case now:
+		l.keeps(s)
+	default:
+		l.cleans(s)
+	}
 }
 
 // hurry says whether writers wait for the slot.
@@ -634,9 +650,7 @@ func (s *sourceSlot) ended() {
 		s.keeping.Stop()
 	}
 	d.mu.Lock()
-	if d.sources[s.slot] == s {
-		delete(d.sources, s.slot)
-	}
+	d.dropSource(s)
 	d.mu.Unlock()
 	if step == migration.StepFailed {
 		s.job.stop(s.machine.Reason())

@@ -386,6 +386,7 @@ func (d *Driver) join(j *job, sl slot.Slot) bool {
 	set.Add(sl)
 	j.header.Ranges, j.order = set.Ranges(), set.Slots()
 	j.slots[sl] = &slotProgress{}
+	j.lists.joins(sl)
 	d.mu.Unlock()
 	d.node.Store().WhenDurable(j.persist(nil), d.pumpJobs)
 	return true

@@ -218,6 +218,7 @@ func (w *world) step(limit time.Duration) bool {
 		if next.n == nil || next.n.life == next.life {
 			next.fn()
 		}
+		w.checkLists()
 		return true
 	}
 	if len(w.times) == 0 {
@@ -234,6 +235,7 @@ func (w *world) step(limit time.Duration) bool {
 	}
 	w.now, next.done = next.at, true
 	next.todo.fn()
+	w.checkLists()
 	return true
 }
 

@@ -49,7 +49,7 @@ type Config struct {
 	// and go on, and that were on their way before a restart. Default 4.
 	SlotsAtOnce int
 	// SmallSlotBytes is up to which size, in bytes of keys and values, a slot counts for a quarter of one in SlotsAtOnce: four times as many small
-	// slots move at a time. Default 256 KiB; 1 means that none is small.
+	// slots move at a time. Behind a row of small ones the next count as small until they are found to be larger. Default 256 KiB; 1 means that none is small.
 	SmallSlotBytes int
 	// JobsAtOnce is how many jobs of the node move slots at the same time; the others wait, see pumpJobs. Jobs that rest, or of which
 	// all slots are held or only copies are kept, are not among them. Default 4.

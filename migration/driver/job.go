@@ -89,8 +89,9 @@ type slotProgress struct {
 	keptUntilMs int64
 	// stored says that the phase is in the store; a slot that is not begun has no entry.
 	stored bool
-	// size is for the queue.
-	size sizeClass
+	// size is for the queue; guessed says that nobody has looked.
+	size    sizeClass
+	guessed bool
 }
 
 // slotAccount is what the move of a slot has done so far. What was done since the last change of phase is lost with a crash.
@@ -160,6 +161,8 @@ type job struct {
 	slots  map[slot.Slot]*slotProgress
 	order  []slot.Slot // ascending
 	lists  lists       // of those that have not ended
+	// smallOnes is how many slots in a row were small when they were looked at.
+	smallOnes int
 	// position is the job's place among those that wait for others, from 1; 0 if it does not.
 	position int
 	// limiter keeps the job's throttle; pacer.mu guards it.

@@ -126,33 +126,69 @@ func (p *slotProgress) weight() float64 {
 	return 1
 }
 
+// smallRow is how many slots in a row have to be small before those behind them count as small without a look. To look costs as much as to read a small slot
+// again, and slots of one job are mostly of one kind.
+const smallRow = 16
+
+// sized is told what of a slot was read for its base so far. One that was taken for small and is not counts for what it is from then on, and those behind it are
+// looked at again. What has begun by then goes on: at worst four times as many slots as otherwise, in the memory of one job as ever.
+func (s *sourceSlot) sized(bytes uint64) {
+	d := s.d
+	if !s.guessed || s.stream.kind != migration.RoundBase || bytes <= uint64(d.cfg.SmallSlotBytes) {
+		return
+	}
+	s.guessed = false
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j := s.job
+	j.slots[s.slot].size, j.smallOnes = sizeLarge, 0
+	for _, sl := range j.lists.fresh {
+		p := j.slots[sl]
+		if !p.guessed {
+			break // as far as lookAhead has come, or what has joined the job since
+		}
+		p.size, p.guessed = sizeUnknown, false
+	}
+}
+
 // lookAhead finds out whether the next slots of each job are small.
 func (d *Driver) lookAhead() {
 	if d.cfg.SmallSlotBytes <= 1 {
 		return
 	}
-	var next []*slotProgress
-	var slots []slot.Slot
+	type ahead struct {
+		j  *job
+		p  *slotProgress
+		sl slot.Slot
+	}
+	var next []ahead
 	d.mu.Lock()
 	for _, j := range d.jobs {
 		if j.header.EndedMs != 0 {
 			continue
 		}
-		ahead := lists{fresh: j.lists.fresh, left: slices.Clone(j.lists.left)}
-		for open := 0; ahead.pending() && float64(open)*smallShare < float64(d.cfg.SlotsAtOnce); open++ {
-			sl := ahead.next()
-			if p := j.slots[sl]; p.size == sizeUnknown {
-				next, slots = append(next, p), append(slots, sl)
+		l := lists{fresh: j.lists.fresh, left: slices.Clone(j.lists.left)}
+		for open := 0; l.pending() && float64(open)*smallShare < float64(d.cfg.SlotsAtOnce); open++ {
+			sl := l.next()
+			switch p := j.slots[sl]; {
+			case p.size != sizeUnknown:
+			case j.smallOnes >= smallRow && !p.stored:
+				p.size, p.guessed = sizeSmall, true
+			default:
+				next = append(next, ahead{j, p, sl})
 			}
-			ahead.skip(sl)
+			l.skip(sl)
 		}
 	}
 	d.mu.Unlock()
-	for i, p := range next {
-		c, err := store.ReadChunk(d.node.Store(), key.DataSpan(slots[i]), store.ChunkLimits{Bytes: d.cfg.SmallSlotBytes, Records: 1 << 30}, 0)
+	for _, a := range next {
+		c, err := store.ReadChunk(d.node.Store(), key.DataSpan(a.sl), store.ChunkLimits{Bytes: d.cfg.SmallSlotBytes, Records: 1 << 30}, 0)
 		d.mu.Lock()
-		if p.size = sizeLarge; err == nil && c.Last && c.Bytes <= d.cfg.SmallSlotBytes {
-			p.size = sizeSmall
+		if err == nil && c.Last && c.Bytes <= d.cfg.SmallSlotBytes {
+			a.p.size = sizeSmall
+			a.j.smallOnes++
+		} else {
+			a.p.size, a.j.smallOnes = sizeLarge, 0
 		}
 		d.mu.Unlock()
 	}

@@ -262,6 +262,82 @@ func TestSmallSlots(t *testing.T) {
 	}
 }
 
+// TestSmallSlotsInARow: behind many small slots the next are taken for small without a look; one that is not counts for what it is as soon as that is seen, and
+// those behind it are looked at.
+func TestSmallSlotsInARow(t *testing.T) {
+	for _, payload := range []engine.Payload{engine.PayloadRaw, engine.PayloadTables, engine.PayloadCommand} {
+		w := newWorld(t, 3)
+		w.inOrder = true
+		cfg := quick()
+		cfg.SlotsAtOnce, cfg.SmallSlotBytes = 1, 1000
+		w.born(2, cfg)
+		from := w.nodes[0]
+		const small, large, begun = 2*smallRow + 4, 16, 8
+		var slots []slot.Slot
+		words := map[slot.Slot]string{}
+		for i := 0; len(slots) < small+large; i++ {
+			k := fmt.Sprint("key", i)
+			if sl := slot.OfKey([]byte(k)); words[sl] == "" {
+				slots, words[sl] = append(slots, sl), k
+			}
+		}
+		slices.Sort(slots)
+		for i, sl := range slots {
+			values := 1
+			if i >= small {
+				values = 40 // no more than a message each
+			}
+			for n := range values {
+				value := "v"
+				if values > 1 {
+					value = strings.Repeat(string(rune('a'+n%26)), 50)
+				}
+				if got := w.do(from, "SET", fmt.Sprintf("{%s}%d", words[sl], n), value).String(); got != "OK" {
+					t.Fatal(got)
+				}
+			}
+		}
+		w.inOrder = false
+		counter := w.startWith(engine.JobOptions{Payload: payload}, 0, 1, slots...)
+		j := from.driver().find(counter)
+		guesses, wrong, most := 0, 0, 0
+		w.until("the job ends", func() bool {
+			guesses, wrong = 0, 0
+			for _, p := range j.slots {
+				if p.guessed {
+					guesses++
+					if p.size == sizeLarge {
+						wrong++
+					}
+				}
+			}
+			if i := slices.IndexFunc(j.lists.fresh, func(sl slot.Slot) bool { return j.slots[sl].guessed }); wrong > 0 && i >= 0 {
+				t.Fatalf("%s: slot %d is taken for small, though one before it was not", payload, j.lists.fresh[i])
+			}
+			on := 0
+			for _, sl := range slots[small+begun:] { // fewer have begun before the first was seen to be large
+				if s := from.stepOf(sl); s != migration.StepIdle && !s.Ended() {
+					on++
+				}
+			}
+			most = max(most, on)
+			return j.ended()
+		})
+		if guesses < small-smallRow || wrong < 1 || wrong > begun || j.slots[slots[small+begun]].guessed || most != 1 {
+			t.Errorf("%s: %d slots were taken for small without a look, %d of them wrongly, and then %d large ones moved at a time", payload, guesses, wrong, most)
+		}
+		for i, sl := range slots {
+			if got, want := j.slots[sl].size, map[bool]sizeClass{true: sizeSmall, false: sizeLarge}[i < small]; got != want {
+				t.Errorf("%s: slot %d of the job counts as %d, want %d", payload, i, got, want)
+			}
+		}
+		if st := w.ended(from, counter); st.State != engine.JobSuccess || st.Moved.Len() != len(slots) {
+			t.Errorf("%s: %+v", payload, st)
+		}
+		w.close()
+	}
+}
+
 // BenchmarkPump looks what of a job may begin when as much is on its way as may: what every slot's end costs, however many slots the job has.
 func BenchmarkPump(b *testing.B) {
 	for _, slots := range []int{64, 1024, slot.Count} {

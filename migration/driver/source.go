@@ -55,6 +55,7 @@ type sourceSlot struct {
 	confirm  *confirm
 	held     holding
 	before   slotAccount // what earlier lives of the process did, and what does not come from the stream
+	guessed  bool        // the slot is taken for small, and nobody has looked
 }
 
 // queued is an event for the machine, or a step of the stream's own.
@@ -99,7 +100,7 @@ func (s *sourceSlot) begin() {
 	if released {
 		epoch--
 	}
-	s.before = p.slotAccount
+	s.before, s.guessed = p.slotAccount, p.guessed
 	cfg.SetTiming(timing)
 	s.timing = timing
 	s.machine = migration.NewSource(cfg, s.slot, s.id, epoch, p.attempt, d.env.Clock.Mono())
@@ -465,6 +466,7 @@ func (s *sourceSlot) readPiece() int {
 	}
 	if t := s.stream.tables; t != nil {
 		n, err := t.next()
+		s.sized(t.sent)
 		s.held.reserved = 0 // it is in blocks on their way
 		if err != nil {
 			s.readFailed(err)
@@ -476,6 +478,7 @@ func (s *sourceSlot) readPiece() int {
 	}
 	records, bytes := s.stream.records, s.stream.bytes
 	body, last, err := s.stream.read()
+	s.sized(s.stream.bytes)
 	if s.stream.kind == migration.RoundResume {
 		s.before.resumedRecords += s.stream.records - records
 		s.before.resumedBytes += s.stream.bytes - bytes

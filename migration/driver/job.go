@@ -292,7 +292,7 @@ func (d *Driver) loadJobKey(k, v []byte) error {
 // endJob stores the end of a job and tells those who wait for it.
 func (d *Driver) endJob(j *job) {
 	d.mu.Lock()
-	if j.header.EndedMs != 0 {
+	if j.header.EndedMs != 0 || !j.lists.over() { // a slot may have joined meanwhile
 		d.mu.Unlock()
 		return
 	}
@@ -332,8 +332,9 @@ func (j *job) stop(why string) {
 		b.Set(progressKey(j.header.Counter, sl), p.encode())
 	}
 	j.lists.fresh = nil
+	j.storeHeader(b)
+	d.node.Store().Commit(b) // before the lock is released: a job that takes one of these slots must not be stored before
 	d.mu.Unlock()
-	j.persist(b)
 	for _, s := range live {
 		s.post(migration.EvCancel{Why: why})
 	}

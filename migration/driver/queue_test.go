@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"godwit/engine"
+	"godwit/engine/cluster"
 	"godwit/engine/slot"
 	"godwit/migration"
 )
@@ -355,5 +356,33 @@ func BenchmarkPump(b *testing.B) {
 				d.pumpJobs()
 			}
 		})
+	}
+}
+
+// TestJoinWhileEnding: a slot that joins a job when the queue has found it over, and has not ended it yet, begins.
+func TestJoinWhileEnding(t *testing.T) {
+	w := newWorld(t, 5)
+	w.born(2, quick())
+	d := w.nodes[0].driver()
+	of := cluster.JobID{Node: id(1), Counter: 1}
+	job, err := d.startJob([]slot.Range{{First: 1, Last: 1}}, id(1), header{RollbackOf: &of})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := d.find(job.Counter)
+	w.until("the slot has moved", func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return j.ended()
+	})
+	if j.header.EndedMs != 0 {
+		t.Fatal("the job was ended in the same step")
+	}
+	if !d.join(j, 2) {
+		t.Fatal("the slot has not joined")
+	}
+	d.endJob(j)
+	if st := w.ended(w.nodes[0], job.Counter); st.State != engine.JobSuccess || st.Moved.Len() != 2 {
+		t.Errorf("the job ended as %+v", st)
 	}
 }

@@ -46,7 +46,7 @@ type swarm struct {
 	skewChanges time.Duration // mean time between jumps
 	work        time.Duration // the longest that a step of work waits for a worker
 	beside      bool          // commits are postponed, and applied by a worker or by who reads
-	backlog     int           // how many bytes of them may wait; 0: 1 KiB
+	backlog     int           // how many bytes of them may wait; 0: 2 KiB
 	flush       float64       // chance per operator's turn that a node flushes its memtable
 
 	stalls      time.Duration // mean time between stalls of some node, 0: none

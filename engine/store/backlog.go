@@ -19,13 +19,13 @@ import (
 //  1. Commits are applied, and so logged, in the order in which they were postponed; one that is applied at once comes behind all that
 //     had been postponed when it began.
 //  2. When settle has returned, the engine has all that was committed before it was called.
-//  3. What waits has not much more than room: who would add to more settles.
+//  3. What waits weighs not much more than room: who would add to more settles.
 //
 // Locks: applying, then mu.
 type backlog struct {
 	workers env.Workers // nil if nothing is postponed
 	minRows uint32      // fewer do not begin a backlog: waking a worker costs more
-	room    int         // how many bytes may wait
+	room    int         // how much may wait, as weight counts
 	round   func()      // catchUp, as workers take it
 
 	// waiting counts the commits that are postponed and not applied. It is raised before the row cache shows them.
@@ -36,7 +36,7 @@ type backlog struct {
 
 	mu        sync.Mutex
 	queue     []*Batch // in the order of their commits
-	bytes     int      // of the queue
+	weight    int      // of the queue
 	scheduled bool     // a worker is going to come
 	counts    Postponed
 	reads     atomic.Uint64 // Postponed.Settled
@@ -63,11 +63,16 @@ const (
 	// backlogBytes is how much may wait, in bytes: two milliseconds' work, which is what a read that settles may have to wait. With a quarter of
 	// it who commits often waits for a worker that waits for a processor.
 	backlogBytes = 256 << 10
+	// rowBytes is what a row counts for at least: finding its place in the memory table is most of the work, and of short rows too many would wait.
+	rowBytes = 192
 	// backlogRows is how many rows begin a backlog: a worker is awake for less than it costs to wake it for fewer.
 	backlogRows = 4
 	// simBacklogBytes is in the place of backlogBytes in a simulated store that does not say otherwise, so that few commits fill it.
-	simBacklogBytes = 1 << 10
+	simBacklogBytes = 2 << 10
 )
+
+// weight is what a commit counts for in the backlog, in bytes.
+func weight(b *Batch) int { return max(b.Bytes(), rowBytes*int(b.b.Count())) }
 
 // postpone makes a commit visible and leaves it to a worker to apply it; it reports false where it must be applied at once. full says that the
 // caller is to settle when it is done with the commit.
@@ -82,8 +87,8 @@ func (s *Store) postpone(b *Batch) (postponed, full bool) {
 	q.waiting.Add(1)
 	s.rows.applied(b.b.Reader()) // with mu held: who misses in the cache what was pushed out again finds it in the queue
 	q.counts.Commits++
-	q.bytes += b.Bytes()
-	if full = q.bytes > q.room; full {
+	q.weight += weight(b)
+	if full = q.weight > q.room; full {
 		q.counts.Full++
 	}
 	if full && mutant.On(mutant.BacklogLost) {
@@ -132,7 +137,7 @@ func (s *Store) catchUp() {
 func (s *Store) applyQueue() {
 	q := &s.backlog
 	q.mu.Lock()
-	q.queue, q.taken, q.bytes = q.taken[:0], q.queue, 0
+	q.queue, q.taken, q.weight = q.taken[:0], q.queue, 0
 	q.mu.Unlock()
 	if mutant.On(mutant.BacklogReversed) {
 		slices.Reverse(q.taken)

@@ -229,13 +229,19 @@ func TestBacklogIsBounded(t *testing.T) {
 		t.Errorf("%d steps were submitted", n)
 	}
 	waits("after a step", 0)
-	most := 0
-	for range 3 * backlogBytes / 4096 {
-		commit(backlogRows, 1024)
-		most = max(most, st.backlog.bytes)
-	}
-	if most < backlogBytes/2 || most > backlogBytes {
-		t.Errorf("%d bytes waited at most, want somewhat less than %d", most, backlogBytes)
+	for _, length := range []int{1024, 10} { // a row of ten bytes counts for rowBytes
+		most, size := 0, backlogRows*max(length, rowBytes)
+		for range 3 * backlogBytes / size {
+			commit(backlogRows, length)
+			most = max(most, st.backlog.weight)
+		}
+		if most < backlogBytes*9/10 || most > backlogBytes {
+			t.Errorf("rows of %d bytes: %d bytes waited at most, want somewhat less than %d", length, most, backlogBytes)
+		}
+		if n := st.backlog.waiting.Load(); n > int64(backlogBytes/size) {
+			t.Errorf("rows of %d bytes: %d commits wait", length, n)
+		}
+		st.settle()
 	}
 	commit(backlogRows, backlogBytes/backlogRows)
 	waits("a large commit", 0)

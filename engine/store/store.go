@@ -97,7 +97,7 @@ type Sim struct {
 	// MayFlush is asked before a memtable is flushed; nil always agrees. On a disk that fails Pebble panics there, with locks
 	// held, where production would have ended: the simulator ends the node instead.
 	MayFlush func() bool
-	// BacklogBytes is how much of what is committed may wait to be applied; 0 stands for 1 KiB, which few commits fill.
+	// BacklogBytes is how much of what is committed may wait to be applied; 0 stands for 2 KiB, which few commits fill.
 	BacklogBytes int
 	// Caches may be shared by the nodes of one process, one after another or together.
 	Caches *Caches

@@ -40,7 +40,7 @@ func Mutants() []Mutant {
 		{mutant.StaleEpoch, 1500},
 		{mutant.AckOnFailure, 100},
 		{mutant.BusyApplied, 100},
-		{mutant.StaleAttempt, 1000},
+		{mutant.StaleAttempt, 2400},
 		{mutant.UndurableAnswer, 500},
 		{mutant.NoneReassigned, 100},
 		{mutant.MapSteals, 100},

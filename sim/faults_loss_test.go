@@ -122,6 +122,17 @@ func await(t *testing.T, w *world, what string, so func() bool) {
 	}
 }
 
+// drain moves all slots of a machine to another.
+func drain(t *testing.T, w *world, from, to *process) {
+	t.Helper()
+	for i, sl := range w.keys.slots {
+		if w.owner(sl) == from {
+			w.oper.move(from, to, []int{i})
+			await(t, w, "the machine is drained", func() bool { return from.record(sl).DataGone })
+		}
+	}
+}
+
 // TestAwaitedIsNotLost: a machine is not lost as the source of a slot while the one that had given it the slot has not heard that it arrived: that one would
 // wait for ever, since the operator resolves one handoff. Once it has heard, the machine is lost, and all comes to an end.
 func TestAwaitedIsNotLost(t *testing.T) {
@@ -131,12 +142,7 @@ func TestAwaitedIsNotLost(t *testing.T) {
 	sl := w.keys.slots[0]
 	a := w.owner(sl)
 	p, q := w.procs[(a.index+1)%3], w.procs[(a.index+2)%3]
-	for i, other := range w.keys.slots { // the machine has nothing else
-		if w.owner(other) == p {
-			w.oper.move(p, q, []int{i})
-			await(t, w, "the machine is drained", func() bool { return p.record(other).DataGone })
-		}
-	}
+	drain(t, w, p, q)
 	w.oper.move(a, p, []int{0})
 	await(t, w, "the first move is decided", func() bool { return a.record(sl).State == cluster.Released })
 	w.net.cuts = []cut{{p.index, a.index}} // no answer arrives
@@ -168,12 +174,7 @@ func TestHeardIsNotLost(t *testing.T) {
 	f, sl := &w.nemesis.faults, w.keys.slots[0]
 	q := w.owner(sl)
 	p, third := w.procs[(q.index+1)%3], w.procs[(q.index+2)%3]
-	for i, other := range w.keys.slots { // the machine has nothing else
-		if w.owner(other) == p {
-			w.oper.move(p, third, []int{i})
-			await(t, w, "the machine is drained", func() bool { return p.record(other).DataGone })
-		}
-	}
+	drain(t, w, p, third)
 	l := &loss{p: p, slot: sl, moves: true, other: q, parted: map[cluster.Attempt]parted{}}
 	w.oper.move(q, p, []int{0})
 	f.losing = l // from then on the operator moves nothing else of it

@@ -4,7 +4,6 @@ import (
 	"bytes"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/zeebo/xxh3"
 
 	"godwit/engine/key"
 )
@@ -74,7 +73,7 @@ func (g *Group) Close() {
 }
 
 // Expect says that a command of the group is going to look for a key, or to write it. It is a hint for Fetch.
-func (g *Group) Expect(k []byte) { g.expected = append(g.expected, xxh3.Hash(k)) }
+func (g *Group) Expect(k []byte) { g.expected = append(g.expected, hashOf(k)) }
 
 // Peek appends the value of a key to dst if it is at hand: in the row cache, with nothing written by the group yet. It waits for no disk.
 func (g *Group) Peek(dst, k []byte) ([]byte, bool) {
@@ -135,7 +134,7 @@ func (g *Group) Add() {
 }
 
 func (g *Group) write(k, v []byte, deleted bool) {
-	h := uint32(xxh3.Hash(k))
+	h := uint32(hashOf(k))
 	r := g.find(k, h)
 	if r == nil {
 		b := &g.index[h%groupBuckets]
@@ -198,7 +197,7 @@ func (g *Group) Get(k []byte) ([]byte, bool, error) { return g.Append(nil, k) }
 // Append implements Reader.
 func (g *Group) Append(dst, k []byte) ([]byte, bool, error) {
 	if len(g.rows) > 0 {
-		if r := g.find(k, uint32(xxh3.Hash(k))); r != nil {
+		if r := g.find(k, uint32(hashOf(k))); r != nil {
 			if r.deleted {
 				return dst, false, nil
 			}

@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/zeebo/xxh3"
 
 	"godwit/engine/key"
 	"godwit/engine/slot"
@@ -78,7 +77,7 @@ func openRoster(size int64, from reader) (*roster, error) {
 
 // place is the block of a key and the bits in it, as the first and the step to the next.
 func (r *roster) place(k []byte) (block []atomic.Uint64, first, step uint32) {
-	h := xxh3.Hash(k)
+	h := hashOf(k)
 	at := r.at(h)
 	return r.words[at : at+blockWords : at+blockWords], uint32(h), uint32(h)>>9 | 1
 }

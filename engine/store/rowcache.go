@@ -9,7 +9,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/batchrepr"
-	"github.com/zeebo/xxh3"
 
 	"godwit/engine/key"
 	"godwit/engine/slot"
@@ -120,7 +119,7 @@ func (c *rowCache) get(k, dst []byte) (value []byte, found bool, t rowToken) {
 	if !ok {
 		return dst, false, rowToken{}
 	}
-	h := xxh3.Hash(k)
+	h := hashOf(k)
 	t = rowToken{shard: c.shard(h), hash: uint32(h), epoch: c.epoch(sl)}
 	t.shard.mu.Lock()
 	defer t.shard.mu.Unlock()
@@ -204,7 +203,7 @@ func (c *rowCache) applied(ops batchrepr.Reader) {
 
 // write takes in that a key was set or, if present is false, deleted.
 func (c *rowCache) write(sl slot.Slot, k, v []byte, present bool) {
-	h := xxh3.Hash(k)
+	h := hashOf(k)
 	hash, epoch, s := uint32(h), c.epoch(sl), c.shard(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()

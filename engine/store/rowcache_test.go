@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/zeebo/xxh3"
 
 	"godwit/engine/key"
 	"godwit/engine/slot"
@@ -183,7 +182,7 @@ func TestRowCacheStress(t *testing.T) {
 				i := random.IntN(keys)
 				mu := &locks[i%slots]
 				if random.IntN(4) == 0 {
-					st.rows.touch([]uint64{xxh3.Hash(rowKey(i)), xxh3.Hash(rowKey(i + 1)), xxh3.Hash(rowKey(keys + i))})
+					st.rows.touch([]uint64{hashOf(rowKey(i)), hashOf(rowKey(i + 1)), hashOf(rowKey(keys + i))})
 				}
 				if random.IntN(3) == 0 {
 					mu.Lock()
@@ -212,7 +211,7 @@ func TestRowCacheTouch(t *testing.T) {
 		const keys = 1000
 		var hashes []uint64
 		for i := range 2 * keys { // half of them are not there
-			hashes = append(hashes, xxh3.Hash(rowKey(i)))
+			hashes = append(hashes, hashOf(rowKey(i)))
 		}
 		c.touch(hashes) // before there is a log
 		present := func() (found string) {
@@ -264,7 +263,7 @@ func BenchmarkRowCacheTouch(b *testing.B) {
 			for b.Loop() {
 				for i := range looked {
 					looked[i] = key.AppendRecord(looked[i][:0], slot.Slot(i%8), strconv.AppendInt([]byte("key:"), int64(random.IntN(keys/8)*8+i%8), 10))
-					hashes[i] = xxh3.Hash(looked[i])
+					hashes[i] = hashOf(looked[i])
 				}
 				if touch {
 					c.touch(hashes[:])

@@ -45,6 +45,7 @@ type loop struct {
 	of     *loops
 	log    *slog.Logger
 	syncer *Syncer
+	rounds rounds
 	epoll  int
 	pipe   [2]int // a byte in it wakes the loop
 
@@ -71,10 +72,10 @@ type runner struct {
 const takenOver = ^uint64(0)
 
 // startLoops starts n loops.
-func startLoops(n int, syncer *Syncer, log *slog.Logger) (*loops, error) {
+func startLoops(n int, syncer *Syncer, rounds rounds, log *slog.Logger) (*loops, error) {
 	ls := &loops{wake: make(chan struct{}, 1), stop: make(chan struct{})}
 	for range n {
-		l := &loop{of: ls, log: log, syncer: syncer, socks: map[int32]*sock{}}
+		l := &loop{of: ls, log: log, syncer: syncer, rounds: rounds, socks: map[int32]*sock{}}
 		if err := l.open(); err != nil {
 			ls.close()
 			return nil, err
@@ -82,6 +83,7 @@ func startLoops(n int, syncer *Syncer, log *slog.Logger) (*loops, error) {
 		ls.all = append(ls.all, l)
 	}
 	for _, l := range ls.all {
+		rounds.BeginRound()
 		l.start()
 	}
 	ls.done.Add(1)
@@ -203,7 +205,7 @@ type happening struct {
 }
 
 // run runs the loop until it is closed or taken over. What epoll has reported and this runner has not come to then, epoll
-// reports to the next.
+// reports to the next, which goes on with the round, too.
 func (l *loop) run(r *runner) {
 	defer l.of.done.Done()
 	var events [eventsAtOnce]syscall.EpollEvent
@@ -214,10 +216,12 @@ func (l *loop) run(r *runner) {
 				return
 			}
 		}
+		l.rounds.EndRound()
 		n, open := l.wait(events[:])
 		if !open {
 			return
 		}
+		l.rounds.BeginRound()
 		for _, h := range batch[:l.find(events[:n], &batch)] {
 			if !l.turn(r, func() { h.s.happened(h.events) }) {
 				return

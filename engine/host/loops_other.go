@@ -13,7 +13,7 @@ type loops struct{}
 // hasLoops says that this system has no loops.
 const hasLoops = false
 
-func startLoops(int, *Syncer, *slog.Logger) (*loops, error) { return &loops{}, nil }
+func startLoops(int, *Syncer, rounds, *slog.Logger) (*loops, error) { return &loops{}, nil }
 
 func (*loops) adopt(*conn, net.Conn) looped { return nil }
 

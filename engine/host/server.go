@@ -67,6 +67,12 @@ func (c *Config) Validate() error {
 	return nil
 }
 
+// rounds is told when a loop begins to run what has arrived, and when it has sent the replies: the store.
+type rounds interface {
+	BeginRound()
+	EndRound()
+}
+
 // Server is a node that serves on a socket.
 type Server struct {
 	log      *slog.Logger
@@ -136,7 +142,7 @@ func Start(cfg Config) (*Server, error) {
 		}
 		return nil, err
 	}
-	if s.loops, err = startLoops(max(cfg.Loops, 0), s.syncer, s.log); err != nil {
+	if s.loops, err = startLoops(max(cfg.Loops, 0), s.syncer, s.node.Store(), s.log); err != nil {
 		_ = listener.Close()
 		s.closeSeams()
 		return nil, errors.Join(err, s.node.Close())

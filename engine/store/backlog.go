@@ -20,11 +20,12 @@ import (
 //     had been postponed when it began.
 //  2. When settle has returned, the engine has all that was committed before it was called.
 //  3. What waits weighs not much more than room: who would add to more settles.
+//  4. Who applies what waits is on its way: a worker is scheduled, or somebody settles, or a round is to end.
 //
 // Locks: applying, then mu.
 type backlog struct {
 	workers env.Workers // nil if nothing is postponed
-	minRows uint32      // fewer do not begin a backlog: waking a worker costs more
+	minRows uint32      // fewer wake no worker, which costs more than to apply them
 	room    int         // how much may wait, as weight counts
 	round   func()      // catchUp, as workers take it
 
@@ -35,9 +36,10 @@ type backlog struct {
 	taken    []*Batch   // what is being applied
 
 	mu        sync.Mutex
-	queue     []*Batch // in the order of their commits
-	weight    int      // of the queue
-	scheduled bool     // a worker is going to come
+	queue     []*Batch     // in the order of their commits
+	weight    int          // of the queue
+	scheduled bool         // a worker is going to come
+	rounds    atomic.Int32 // that are under way; changed with mu held
 	counts    Postponed
 	reads     atomic.Uint64 // Postponed.Settled
 }
@@ -65,8 +67,10 @@ const (
 	backlogBytes = 256 << 10
 	// rowBytes is what a row counts for at least: finding its place in the memory table is most of the work, and of short rows too many would wait.
 	rowBytes = 192
-	// backlogRows is how many rows begin a backlog: a worker is awake for less than it costs to wake it for fewer.
+	// backlogRows is how many rows wake a worker: it is awake for less than it costs to wake it for fewer.
 	backlogRows = 4
+	// gatheredBytes is how long a batch may become that commits of fewer rows are gathered into when they are applied, in bytes.
+	gatheredBytes = 64 << 10
 	// simBacklogBytes is in the place of backlogBytes in a simulated store that does not say otherwise, so that few commits fill it.
 	simBacklogBytes = 2 << 10
 )
@@ -79,7 +83,7 @@ func weight(b *Batch) int { return max(b.Bytes(), rowBytes*int(b.b.Count())) }
 func (s *Store) postpone(b *Batch) (postponed, full bool) {
 	q := &s.backlog
 	if q.workers == nil || b.rangeDeletes > 0 || b.apart.Hi != nil || b.Bytes() > q.room ||
-		b.b.Count() < q.minRows && q.waiting.Load() == 0 {
+		b.b.Count() < q.minRows && q.waiting.Load() == 0 && q.rounds.Load() == 0 {
 		return false, false
 	}
 	q.mu.Lock()
@@ -96,11 +100,32 @@ func (s *Store) postpone(b *Batch) (postponed, full bool) {
 		return true, true
 	}
 	q.queue = append(q.queue, b)
-	if !q.scheduled {
+	if !q.scheduled && (b.b.Count() >= q.minRows || q.rounds.Load() == 0) {
 		q.scheduled = true
 		q.workers.Submit(q.round)
 	}
 	return true, full
+}
+
+// BeginRound says that requests are going to be run one after another, on this goroutine, and that EndRound follows: commits of few rows wait for that
+// meanwhile, to be applied together.
+func (s *Store) BeginRound() {
+	q := &s.backlog
+	q.mu.Lock()
+	q.rounds.Add(1)
+	q.mu.Unlock()
+}
+
+// EndRound applies what waits for the end of a round, if no worker is going to. It is for a moment when replies have been sent: clients have something to do meanwhile.
+func (s *Store) EndRound() {
+	q := &s.backlog
+	q.mu.Lock()
+	q.rounds.Add(-1)
+	due := len(q.queue) > 0 && !q.scheduled
+	q.mu.Unlock()
+	if due {
+		s.settle()
+	}
 }
 
 // settle applies what was postponed before it was called.
@@ -142,13 +167,32 @@ func (s *Store) applyQueue() {
 	if mutant.On(mutant.BacklogReversed) {
 		slices.Reverse(q.taken)
 	}
-	for i, b := range q.taken {
-		s.apply(b)
-		b.Discard()
-		q.taken[i] = nil
-		q.waiting.Add(-1)
+	for rest := q.taken; len(rest) > 0; {
+		n := gather(rest)
+		s.apply(rest[0])
+		rest[0].Discard()
+		clear(rest[:n])
+		rest = rest[n:]
+		q.waiting.Add(-int64(n))
 		s.applied()
 	}
+}
+
+// gather takes the commits behind the first one into it, as long as all are of few rows: each that is applied by itself costs as much again as one row. It returns for how many the first
+// one stands then.
+func gather(commits []*Batch) (n int) {
+	first := commits[0]
+	for n = 1; n < len(commits) && first.Bytes() < gatheredBytes; n++ {
+		next := commits[n]
+		if n == 1 && first.b.Count() >= backlogRows || next.b.Count() >= backlogRows {
+			break
+		}
+		if err := first.b.Apply(next.b, nil); err != nil {
+			panic(err) // the batch was built by this process
+		}
+		next.Discard()
+	}
+	return n
 }
 
 // apply gives a batch to the engine.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"pgregory.net/rapid"
@@ -58,6 +59,7 @@ type backlogModel struct {
 	workers *heldWorkers
 	syncer  *heldSyncer
 	st      *Store
+	inRound bool
 	want    map[string]string
 	past    []map[string]string // past[p] is what the store held at position p
 }
@@ -65,7 +67,7 @@ type backlogModel struct {
 func (m *backlogModel) open(t *rapid.T) {
 	o := m.options(m.fs)
 	m.syncer = o.Syncer.(*heldSyncer)
-	m.workers.steps = nil
+	m.workers.steps, m.inRound = nil, false
 	var err error
 	if m.st, err = Open(o); err != nil {
 		t.Fatal(err)
@@ -163,7 +165,19 @@ func TestBacklogIsTransparent(t *testing.T) {
 				"iterate":  func(t *rapid.T) { wantAll(t, m.st) },
 				"snapshot": func(t *rapid.T) { s := m.st.NewSnapshot(); wantAll(t, s); s.Close() },
 				"work":     func(*rapid.T) { m.workers.run() },
-				"flush":    func(*rapid.T) { m.st.Flush() },
+				"round": func(*rapid.T) {
+					if m.inRound = !m.inRound; m.inRound {
+						m.st.BeginRound()
+						return
+					}
+					m.st.EndRound()
+				},
+				"": func(t *rapid.T) {
+					if n := m.st.backlog.waiting.Load(); n > 0 && !m.inRound && len(m.workers.steps) == 0 {
+						t.Fatalf("%d commits wait, no worker will come, and no round will end", n)
+					}
+				},
+				"flush": func(*rapid.T) { m.st.Flush() },
 				"stop": func(t *rapid.T) {
 					m.close(t)
 					m.open(t)
@@ -250,6 +264,119 @@ func TestBacklogIsBounded(t *testing.T) {
 	b.DeleteRange(key.DataSpan(1))
 	st.Commit(b)
 	waits("a range delete", 0)
+}
+
+// TestRoundGathersCommits: commits of few rows wait for the end of the round that makes them, and are given to the engine as one; those of more rows,
+// and what comes behind them, are left to the worker whom they have woken.
+func TestRoundGathersCommits(t *testing.T) {
+	options, workers := besideOptions(testOptions)
+	st := openOn(t, options)
+	commit := func(rows, from int) {
+		b := st.NewBatch()
+		for i := range rows {
+			b.Set(rowKey(from+i), fmt.Append(nil, from+i))
+		}
+		st.Commit(b)
+	}
+	want := func(what string, waiting int64, steps int) {
+		t.Helper()
+		if w, s := st.backlog.waiting.Load(), len(workers.steps); w != waiting || s != steps {
+			t.Errorf("%s: %d commits wait and %d workers come, want %d and %d", what, w, s, waiting, steps)
+		}
+	}
+	logged := func() uint64 { return st.kv.(*pebbleKV).db.Metrics().WAL.BytesIn }
+	const commits, head = 20, 12 // of a batch
+	commit(1, commits)
+	before := logged()
+	commit(1, commits)
+	one := logged() - before
+	st.BeginRound()
+	for i := range commits {
+		commit(1, commits+i)
+	}
+	want("in a round", commits, 0)
+	before = logged()
+	st.EndRound()
+	want("when it has ended", 0, 0)
+	if n := logged() - before; n != commits*(one-head)+head {
+		t.Errorf("%d commits of %d bytes took %d of the log, want a single head of %d", commits, one, n, head)
+	}
+	for i := range commits {
+		if v, found, err := st.kv.get(rowKey(commits+i), nil); err != nil || !found || string(v) != fmt.Sprint(commits+i) {
+			t.Errorf("the engine has %q, %v, %v of commit %d", v, found, err, i)
+		}
+	}
+
+	st.BeginRound()
+	commit(1, 0)
+	commit(backlogRows, 0)
+	commit(1, 0)
+	want("with a commit of more rows", 3, 1)
+	st.EndRound()
+	want("a worker will come", 3, 1)
+	commit(1, 0)
+	want("behind others", 4, 1)
+	workers.run()
+	want("it has come", 0, 0)
+	commit(1, 0)
+	want("without a round", 0, 0)
+
+	st.BeginRound()
+	commit(1, 0)
+	st.backlog.applying.Lock() // as somebody has who applies what was there before
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		st.EndRound()
+	}()
+	for st.backlog.rounds.Load() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	commit(1, 0)
+	want("behind what the end of a round applies", 2, 1)
+	st.backlog.applying.Unlock()
+	<-ended
+	workers.run()
+	want("at last", 0, 0)
+}
+
+// TestGather: few rows are gathered, in their order and up to a bound; a commit of more rows stays by itself.
+func TestGather(t *testing.T) {
+	st := openMem(t)
+	batches := func(rows, length int, n int) (out []*Batch) {
+		for i := range n {
+			b := st.NewBatch()
+			for range rows {
+				b.Set(rowKey(0), append(fmt.Append(nil, i), make([]byte, length)...))
+			}
+			out = append(out, b)
+		}
+		return out
+	}
+	for _, c := range []struct {
+		what    string
+		batches []*Batch
+		want    int
+	}{
+		{"one", batches(1, 10, 1), 1},
+		{"few rows", batches(backlogRows-1, 10, 9), 9},
+		{"many rows", batches(backlogRows, 10, 9), 1},
+		{"few behind many", append(batches(backlogRows, 10, 1), batches(1, 10, 3)...), 1},
+		{"many behind few", append(batches(1, 10, 3), batches(backlogRows, 10, 3)...), 3},
+		{"long rows", batches(1, gatheredBytes/4, 9), 4},
+		{"a row longer than all may be", batches(1, 2*gatheredBytes, 3), 1},
+	} {
+		if n := gather(c.batches); n != c.want {
+			t.Errorf("%s: %d are gathered, want %d", c.what, n, c.want)
+			continue
+		}
+		if err := st.kv.apply(c.batches[0]); err != nil {
+			t.Fatal(err)
+		}
+		if v, _, err := st.kv.get(rowKey(0), nil); err != nil || !bytes.HasPrefix(v, append(fmt.Append(nil, c.want-1), 0)) {
+			t.Errorf("%s: %.5q, %v; want what the last of %d has written", c.what, v, err, c.want)
+		}
+	}
 }
 
 // goWorkers runs each step on a goroutine of its own.

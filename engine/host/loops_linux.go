@@ -216,6 +216,9 @@ func (l *loop) run(r *runner) {
 				return
 			}
 		}
+		if !l.turn(r, l.rounds.ApplyRound) { // a turn, since the engine may hold up who writes
+			return
+		}
 		l.rounds.EndRound()
 		n, open := l.wait(events[:])
 		if !open {

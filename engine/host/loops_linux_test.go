@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"godwit/engine"
@@ -62,6 +63,72 @@ func TestLongCommandHoldsUpNobody(t *testing.T) {
 	}
 	if n := len(s.loops.all); n != 1 {
 		t.Errorf("%d loops, want 1", n)
+	}
+}
+
+// watchedRounds counts the rounds under way, and holds up whoever applies one while it is told to.
+type watchedRounds struct {
+	rounds
+	underWay, applied atomic.Int32
+	hold              atomic.Pointer[chan struct{}]
+	held              atomic.Int32
+}
+
+func (w *watchedRounds) BeginRound() {
+	w.underWay.Add(1)
+	w.rounds.BeginRound()
+}
+
+func (w *watchedRounds) ApplyRound() {
+	if c := w.hold.Load(); c != nil {
+		w.held.Add(1)
+		<-*c
+	}
+	w.rounds.ApplyRound()
+	w.applied.Add(1)
+}
+
+func (w *watchedRounds) EndRound() {
+	w.rounds.EndRound()
+	w.underWay.Add(-1)
+}
+
+// TestRounds: a loop runs what arrives in rounds, each of which is applied and ends, also if it is taken over in the middle, and while the engine holds up who applies one the
+// other connections are served.
+func TestRounds(t *testing.T) {
+	w := &watchedRounds{}
+	s := start(t, func(c *Config) {
+		c.Loops = 1
+		c.watchRounds = func(r rounds) rounds {
+			w.rounds = r
+			return w
+		}
+	})
+	first, other := dial(t, s), dial(t, s)
+	for _, c := range []*client{first, other} {
+		c.send("PING\r\n")
+		c.expect("+PONG\r\n")
+	}
+	for range 3 {
+		before := w.applied.Load()
+		release := make(chan struct{})
+		w.hold.Store(&release)
+		first.send("SET a 1\r\n")
+		first.expect("+OK\r\n")
+		if !until(func() bool { return w.held.Load() > 0 }) {
+			t.Fatal("a round does not come to its end")
+		}
+		w.hold.Store(nil)
+		if n := w.underWay.Load(); n != 1 {
+			t.Errorf("%d rounds are under way, want 1", n)
+		}
+		other.send("PING\r\n")
+		other.expect("+PONG\r\n")
+		close(release)
+		if !until(func() bool { return w.applied.Load() >= before+2 && w.underWay.Load() == 0 }) {
+			t.Fatalf("%d rounds were applied and %d are under way, want 2 and 0", w.applied.Load()-before, w.underWay.Load())
+		}
+		w.held.Store(0)
 	}
 }
 

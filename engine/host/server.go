@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"godwit/engine"
 	"godwit/engine/store"
 )
@@ -44,6 +42,9 @@ type Config struct {
 	// loop would hold while it waits.
 	Loops int
 
+	// watchRounds, if it is set, stands between the loops and the store. For tests.
+	watchRounds func(rounds) rounds
+
 	// Log receives what happens; nil discards it.
 	Log *slog.Logger
 	// Fatal is called with an error after which the node cannot go on, and must not return. Default: log it and exit
@@ -67,9 +68,10 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// rounds is told when a loop begins to run what has arrived, and when it has sent the replies: the store.
+// rounds is told when a loop begins to run what has arrived, when it has sent the replies, and before it waits for more: the store.
 type rounds interface {
 	BeginRound()
+	ApplyRound()
 	EndRound()
 }
 
@@ -127,7 +129,7 @@ func Start(cfg Config) (*Server, error) {
 		cfg.Loops = runtime.GOMAXPROCS(0) / 2
 	}
 	s.node, err = engine.Open(engine.Options{
-		Clock: s.clock, Peers: s.peers, Servers: s.servers, Rand: NewRand(), Workers: s.workers, Syncer: s.syncer, FS: vfs.Default,
+		Clock: s.clock, Peers: s.peers, Servers: s.servers, Rand: NewRand(), Workers: s.workers, Syncer: s.syncer, FS: diskFS(),
 		Log: cfg.Log, Fatal: cfg.Fatal, Dir: cfg.Dir, CacheBytes: cfg.CacheBytes, RowCacheBytes: cfg.RowCacheBytes, MemTableBytes: cfg.MemTableBytes,
 		ApplyBeside: hasLoops && cfg.Loops == 1 && runtime.NumCPU() > 1,
 		Cluster:     cfg.Cluster, Addr: cfg.Announce, Sync: cfg.Sync, RequirePass: cfg.RequirePass,
@@ -142,7 +144,11 @@ func Start(cfg Config) (*Server, error) {
 		}
 		return nil, err
 	}
-	if s.loops, err = startLoops(max(cfg.Loops, 0), s.syncer, s.node.Store(), s.log); err != nil {
+	var told rounds = s.node.Store()
+	if cfg.watchRounds != nil {
+		told = cfg.watchRounds(told)
+	}
+	if s.loops, err = startLoops(max(cfg.Loops, 0), s.syncer, told, s.log); err != nil {
 		_ = listener.Close()
 		s.closeSeams()
 		return nil, errors.Join(err, s.node.Close())

@@ -12,7 +12,7 @@ import (
 )
 
 // backlog holds commits that are visible, since the row cache has what they wrote, and that the engine does not have yet: a worker
-// applies them beside whoever goes on with the next requests. A read that the row cache, or the roster, cannot answer settles first, which is to apply
+// applies them beside whoever goes on with the next requests, or, if they are of few rows, who has run a round of requests does when that is over. A read that the row cache, or the roster, cannot answer settles first, which is to apply
 // what waits, and so does everything that looks at more than one key.
 //
 // Invariants.
@@ -20,7 +20,7 @@ import (
 //     had been postponed when it began.
 //  2. When settle has returned, the engine has all that was committed before it was called.
 //  3. What waits weighs not much more than room: who would add to more settles.
-//  4. Who applies what waits is on its way: a worker is scheduled, or somebody settles, or a round is to end.
+//  4. Who applies what waits is on its way: a worker is scheduled, or somebody settles, or a round is under way.
 //
 // Locks: applying, then mu.
 type backlog struct {
@@ -44,7 +44,7 @@ type backlog struct {
 	reads     atomic.Uint64 // Postponed.Settled
 }
 
-// Postponed counts what has become of commits that a worker was to apply.
+// Postponed counts what has become of commits that were to be applied later.
 type Postponed struct {
 	Commits uint64
 	Settled uint64 // how often a read of the engine has applied what waited
@@ -107,8 +107,8 @@ func (s *Store) postpone(b *Batch) (postponed, full bool) {
 	return true, full
 }
 
-// BeginRound says that requests are going to be run one after another, on this goroutine, and that EndRound follows: commits of few rows wait for that
-// meanwhile, to be applied together.
+// BeginRound says that requests are going to be run one after another, on this goroutine, and that ApplyRound and EndRound follow: commits of few rows wait for
+// that meanwhile, to be applied together.
 func (s *Store) BeginRound() {
 	q := &s.backlog
 	q.mu.Lock()
@@ -116,15 +116,46 @@ func (s *Store) BeginRound() {
 	q.mu.Unlock()
 }
 
-// EndRound applies what waits for the end of a round, if no worker is going to. It is for a moment when replies have been sent: clients have something to do meanwhile.
+// ApplyRound applies what waits for the end of the round, if no worker is going to; it leaves it to one if others apply at this moment. It may wait for the engine. It is
+// for a moment when replies have been sent: clients have something to do meanwhile.
+func (s *Store) ApplyRound() {
+	q := &s.backlog
+	if !q.unattended() {
+		return
+	}
+	if !q.applying.TryLock() {
+		q.attend()
+		return
+	}
+	defer q.applying.Unlock()
+	s.applyQueue()
+}
+
+// EndRound ends the round, and leaves to a worker what has come since ApplyRound.
 func (s *Store) EndRound() {
 	q := &s.backlog
 	q.mu.Lock()
 	q.rounds.Add(-1)
-	due := len(q.queue) > 0 && !q.scheduled
 	q.mu.Unlock()
-	if due {
-		s.settle()
+	if q.unattended() {
+		q.attend()
+	}
+}
+
+// unattended reports whether commits wait, and no worker is going to come.
+func (q *backlog) unattended() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.queue) > 0 && !q.scheduled
+}
+
+// attend has a worker come.
+func (q *backlog) attend() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.scheduled {
+		q.scheduled = true
+		q.workers.Submit(q.round)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"pgregory.net/rapid"
@@ -165,10 +164,13 @@ func TestBacklogIsTransparent(t *testing.T) {
 				"iterate":  func(t *rapid.T) { wantAll(t, m.st) },
 				"snapshot": func(t *rapid.T) { s := m.st.NewSnapshot(); wantAll(t, s); s.Close() },
 				"work":     func(*rapid.T) { m.workers.run() },
-				"round": func(*rapid.T) {
+				"round": func(t *rapid.T) {
 					if m.inRound = !m.inRound; m.inRound {
 						m.st.BeginRound()
 						return
+					}
+					if rapid.Bool().Draw(t, "apply") {
+						m.st.ApplyRound()
 					}
 					m.st.EndRound()
 				},
@@ -296,9 +298,14 @@ func TestRoundGathersCommits(t *testing.T) {
 	}
 	want("in a round", commits, 0)
 	before = logged()
+	st.ApplyRound()
+	want("at its end", 0, 0)
+	commit(1, commits)
+	want("when it goes on", 1, 0)
+	st.ApplyRound()
 	st.EndRound()
 	want("when it has ended", 0, 0)
-	if n := logged() - before; n != commits*(one-head)+head {
+	if n := logged() - before; n != commits*(one-head)+head+one { // and the one by itself
 		t.Errorf("%d commits of %d bytes took %d of the log, want a single head of %d", commits, one, n, head)
 	}
 	for i := range commits {
@@ -312,6 +319,7 @@ func TestRoundGathersCommits(t *testing.T) {
 	commit(backlogRows, 0)
 	commit(1, 0)
 	want("with a commit of more rows", 3, 1)
+	st.ApplyRound()
 	st.EndRound()
 	want("a worker will come", 3, 1)
 	commit(1, 0)
@@ -324,20 +332,24 @@ func TestRoundGathersCommits(t *testing.T) {
 	st.BeginRound()
 	commit(1, 0)
 	st.backlog.applying.Lock() // as somebody has who applies what was there before
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		st.EndRound()
-	}()
-	for st.backlog.rounds.Load() > 0 {
-		time.Sleep(time.Millisecond)
-	}
-	commit(1, 0)
-	want("behind what the end of a round applies", 2, 1)
+	st.ApplyRound()
+	want("beside somebody who applies", 1, 1)
 	st.backlog.applying.Unlock()
-	<-ended
+	workers.run()
+	commit(1, 0)
+	want("in the same round", 1, 0)
+	st.EndRound()
+	want("left by the round", 1, 1)
 	workers.run()
 	want("at last", 0, 0)
+
+	st.BeginRound()
+	commit(1, 0)
+	st.backlog.rounds.Add(-1) // as in the middle of EndRound
+	commit(1, 0)
+	want("behind what a round leaves", 2, 1)
+	workers.run()
+	want("at the very last", 0, 0)
 }
 
 // TestGather: few rows are gathered, in their order and up to a bound; a commit of more rows stays by itself.

@@ -12,9 +12,9 @@ const (
 	// numberedLen is the length of the key of an element under a number of 8 bytes. A member of 4 bytes of a hash or set has such a key, too: it lies as
 	// well with its neighbours, of which it has none.
 	numberedLen = key.ElementLen + 8
-	// neighbours is how many elements in a row have hashes that differ in the last bits only: as many as places of the index there are in a line of the
-	// processor's cache.
-	neighbours = cacheLine / 4
+	// neighbours is how many elements in a row have hashes that differ in the last bits only. Their places in the index of the row cache are half a line of the
+	// processor's cache; with a whole line of them the roster, of which they share a block, would be wrong about one key of 18 when it is full, instead of 25.
+	neighbours = 8
 	// scatter is an odd number without a pattern.
 	scatter = 0x9e3779b97f4a7c15
 )

@@ -11,7 +11,7 @@ import (
 )
 
 // TestNeighboursLieTogether: elements that follow each other have their places in the row cache's index, and in the roster, in one line of the processor's
-// cache, and those behind them elsewhere.
+// cache, and those behind them elsewhere in both.
 func TestNeighboursLieTogether(t *testing.T) {
 	c, r := newRowCache(64<<20), newRoster(8<<20, true)
 	for i := range c.shards {
@@ -23,7 +23,7 @@ func TestNeighboursLieTogether(t *testing.T) {
 		index  uint32
 		roster uint64
 	}
-	lines := map[line]int{}
+	lines, blocks := map[line]int{}, map[uint64]int{}
 	seen := map[uint64]uint64{}
 	const from, n = 1<<63 - 5000, 10_000
 	for pos := uint64(from); pos < from+n; pos++ {
@@ -33,6 +33,7 @@ func TestNeighboursLieTogether(t *testing.T) {
 		}
 		seen[h] = pos
 		lines[line{c.shard(h), uint32(h) & (1<<12 - 1) / neighbours, r.at(h)}]++
+		blocks[r.at(h)]++
 	}
 	if want := n/neighbours + 2; len(lines) > want || len(lines) < want*9/10 {
 		t.Errorf("%d elements in a row lie in %d lines, want about %d", n, len(lines), n/neighbours)
@@ -40,6 +41,11 @@ func TestNeighboursLieTogether(t *testing.T) {
 	for at, many := range lines {
 		if many > 2*neighbours {
 			t.Errorf("%d elements lie in line %+v", many, at)
+		}
+	}
+	for at, many := range blocks {
+		if many > 4*neighbours { // 10,000 elements in 131,072 blocks
+			t.Errorf("%d elements share the block of the roster at %d", many, at)
 		}
 	}
 }

@@ -32,10 +32,6 @@ type pebbleKV struct {
 // read half a millisecond at worst. In a table on disk they are sorted once.
 const maxRangeDeletes = 1000
 
-// logWriteBytes is after how many bytes of the log the system is asked to begin to write them. Where it cannot be asked without waiting, a sync
-// takes the place of that, which should not come more often.
-const logWriteBytes = 4 << 20
-
 // A simulated store flushes explicitly, since nothing may depend on when Pebble rotates its memtable by itself: that goes by random tower
 // heights, begins a flush on another goroutine while the commit goes on, and syncs the log that it closes while the disk is told to ignore syncs.
 const (
@@ -108,8 +104,6 @@ func pebbleOptions(o *Options) *pebble.Options {
 	po.Cache = pebble.NewCache(cacheBytes(o.CacheBytes, int64(po.MemTableSize)))
 	po.MemTableStopWritesThreshold = 4
 	po.L0StopWritesThreshold = 64
-	// A log is synced when it is full, in the way of the commit that found it full. By then most of it is to be written.
-	po.WALBytesPerSync = logWriteBytes
 	// Pebble would rewrite the base level for every two memtables that were flushed, and let it hold 64 MiB, as much as one of them. That
 	// costs more than all else that a write costs. A look at a key that is in no cache may ask five tables more for it, each a bloom
 	// filter.

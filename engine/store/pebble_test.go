@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,38 +38,6 @@ func TestManyRangeDeletesAreFlushed(t *testing.T) {
 		if time.Since(began) > time.Minute {
 			t.Fatalf("no flush after %d range deletes", maxRangeDeletes)
 		}
-	}
-}
-
-// TestLogIsWrittenAsItGrows: most of a log is on its way to the disk before it is full, so that the sync of the full log, which commits wait for, is short.
-func TestLogIsWrittenAsItGrows(t *testing.T) {
-	var mu sync.Mutex
-	asked, most := map[string]int{}, 0 // how often each log was to be written
-	o := testOptions(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if strings.HasSuffix(op.Path, ".log") && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncTo || op.Kind == errorfs.OpFileSyncData) {
-			mu.Lock()
-			defer mu.Unlock()
-			asked[op.Path]++
-			most = max(most, asked[op.Path])
-		}
-		return nil
-	})))
-	o.MemTableBytes = 32 << 20
-	st, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	value := make([]byte, 64<<10)
-	for written := 0; written < 2*int(o.MemTableBytes); written += len(value) { // the first memory tables, and so logs, are smaller
-		b := st.NewBatch()
-		b.Set(binary.BigEndian.AppendUint32([]byte("fill"), uint32(written)), value)
-		st.Commit(b)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	if want := int(o.MemTableBytes)/2/logWriteBytes - 1; most < want {
-		t.Errorf("no log was to be written more than %d times, want %d for one of %d bytes: %v", most, want, o.MemTableBytes/2, asked)
 	}
 }
 

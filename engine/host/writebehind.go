@@ -8,7 +8,7 @@ import (
 
 // writeBehind is a file system that has the system begin to write logs to the disk while they grow. Pebble syncs a log that is full in the way of the
 // commit that found it full, which took 33 ms for one of 64 MiB of which nothing had been written. Nothing waits for what begins here, which Pebble's
-// own setting for it, WALBytesPerSync, would do; and nothing is durable by it.
+// own setting for it, WALBytesPerSync, would do; and nothing is durable by it. It is used by its address, since Pebble compares file systems.
 type writeBehind struct {
 	vfs.FS
 	// begin has the system begin to write n bytes of a file from an offset on.
@@ -22,21 +22,21 @@ const (
 )
 
 // Unwrap implements vfs.FS.
-func (fs writeBehind) Unwrap() vfs.FS { return fs.FS }
+func (fs *writeBehind) Unwrap() vfs.FS { return fs.FS }
 
 // Create implements vfs.FS.
-func (fs writeBehind) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+func (fs *writeBehind) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := fs.FS.Create(name, category)
 	return fs.file(name, f), err //nolint:wrapcheck // Pebble looks at what the file system says
 }
 
 // ReuseForWrite implements vfs.FS.
-func (fs writeBehind) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+func (fs *writeBehind) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := fs.FS.ReuseForWrite(old, name, category)
 	return fs.file(name, f), err //nolint:wrapcheck // Pebble looks at what the file system says
 }
 
-func (fs writeBehind) file(name string, f vfs.File) vfs.File {
+func (fs *writeBehind) file(name string, f vfs.File) vfs.File {
 	if f == nil || !strings.HasSuffix(name, ".log") || f.Fd() == vfs.InvalidFd {
 		return f
 	}

@@ -11,7 +11,7 @@ const syncRangeWrite = 2
 
 // diskFS is the file system of a node.
 func diskFS() vfs.FS {
-	return writeBehind{vfs.Default, func(fd uintptr, offset, n int64) {
+	return &writeBehind{vfs.Default, func(fd uintptr, offset, n int64) {
 		_ = syscall.SyncFileRange(int(fd), offset, n, syncRangeWrite) // a hint: what cannot be written, the sync tells
 	}}
 }

@@ -12,7 +12,7 @@ import (
 // TestWriteBehind: of a log, new or used again, all but the last pieces is to be written while it grows, each byte once and in whole pages; other files are left alone.
 func TestWriteBehind(t *testing.T) {
 	var asked []int64 // ends of what was asked for
-	fs := writeBehind{vfs.Default, func(_ uintptr, offset, n int64) {
+	fs := &writeBehind{vfs.Default, func(_ uintptr, offset, n int64) {
 		last := int64(0)
 		if len(asked) > 0 {
 			last = asked[len(asked)-1]
@@ -64,5 +64,13 @@ func TestWriteBehind(t *testing.T) {
 	}
 	if _, err := fs.Create(path("none/4.log"), vfs.WriteCategoryUnspecified); err == nil {
 		t.Error("a log was made where there is no directory")
+	}
+}
+
+// TestFileSystemsCompare: Pebble asks whether two file systems are the same one when it takes in a table, which panics if they cannot be compared.
+func TestFileSystemsCompare(t *testing.T) {
+	fs := diskFS()
+	if same := fs; fs != same {
+		t.Error("a file system is not itself")
 	}
 }

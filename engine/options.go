@@ -25,7 +25,8 @@ const (
 	// SyncInterval syncs about once a second; a crash, of the machine or of the process alone, can take what was acknowledged since.
 	SyncInterval
 	// SyncNever leaves syncing to the operating system; a crash of the machine can take what it had not written yet. What the operating system
-	// gets, it gets in pieces of 32 KiB: a crash of the process alone can take the beginning of one, however old that is.
+	// gets, it gets in pieces of 32 KiB: a crash of the process alone can take the beginning of one, however old that is, and with ApplyBeside up to 256 KiB
+	// of the last milliseconds.
 	SyncNever
 )
 

@@ -58,8 +58,8 @@ type Options struct {
 	MemTableBytes uint64
 	// Syncer schedules sync rounds.
 	Syncer env.Syncer
-	// Workers apply commits beside whoever has made them, for a program that runs all requests on one goroutine and has a processor to spare; nil for
-	// commits that are applied before Commit returns. Without a row cache they all are.
+	// Workers apply commits beside whoever has made them, for a program that runs all requests on one goroutine and has a processor to spare; those of few rows
+	// it applies itself, when a round of requests is over (BeginRound), or at once outside of rounds. Nil for commits that are applied before Commit returns. Without a row cache they all are.
 	Workers env.Workers
 	// Fatal is called with an error after which the store cannot go on. It must not return.
 	Fatal func(error)

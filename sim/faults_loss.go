@@ -34,6 +34,7 @@ type loss struct {
 	attempt cluster.Attempt // of the move, since it needs the machine
 	told    []linearize.ID  // what the machine has told clients of the slot
 	writes  int             // how many commands that can write it has run there
+	flushed bool            // it was told to delete all, which it may do at any time from then on
 	// parted says from where on the machine has what the other side has not: since the target served, or, by attempt, since it was asked to prepare, to which a
 	// crash can bring it back.
 	parted  map[cluster.Attempt]parted
@@ -80,7 +81,7 @@ func (f *faults) lead(l *loss) {
 		return
 	case !p.ready() || p.stalled() || !p.ended() || l.moves && !f.overMoving(l):
 	default:
-		l.heard, l.moves, l.other, l.severed, l.told, l.writes, l.parted = false, false, nil, nil, nil, 0, map[cluster.Attempt]parted{}
+		l.heard, l.moves, l.other, l.severed, l.told, l.writes, l.flushed, l.parted = false, false, nil, nil, nil, 0, false, map[cluster.Attempt]parted{}
 		f.leadOn(l)
 	}
 	w.after(drainEvery, func() { f.lead(l) })
@@ -190,6 +191,13 @@ func (f *faults) served(p *process, sl slot.Slot) {
 	}
 }
 
+// flushes notes that a machine is told to delete all: if it is lost, what it has shown since may come back.
+func (f *faults) flushes(p *process) {
+	if l := f.losing; l != nil && !l.gone && l.moves && p == l.p {
+		l.flushed = true
+	}
+}
+
 // answered notes that a machine has told a client of an operation.
 func (f *faults) answered(p *process, sl slot.Slot, id linearize.ID) {
 	if l := f.losing; l != nil && !l.gone && l.moves && p == l.p && sl == l.slot {
@@ -218,7 +226,7 @@ func (f *faults) strikeOut(l *loss, tries int) {
 	f.n.count(map[bool]string{true: markLostSource, false: markLostTarget}[l.source])
 	p.lost = true
 	p.wipe()
-	if l.unshared() > 0 {
+	if l.unshared() > 0 || l.flushed {
 		f.n.mark(markLostWrites)
 		for _, id := range l.told[l.parted[l.attempt].told:] {
 			w.history.forget(id)

@@ -261,6 +261,7 @@ func (o *operator) flushAll(p *process) {
 		}
 	}
 	w.notef(p.index, traceNote, "flush")
+	w.nemesis.faults.flushes(p)
 	_ = p.local([]string{"FLUSHALL"}, func(resp.Value) {}) // it was up a moment ago
 }
 

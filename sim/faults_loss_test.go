@@ -202,3 +202,42 @@ func TestHeardIsNotLost(t *testing.T) {
 		t.Errorf("heard, but the machine's record is %v, durable: %t", r, p.synced())
 	}
 }
+
+// TestFlushedIsLost: what a machine that is lost has shown since it was told to delete all is taken back, though no client has written there; without that it stands.
+func TestFlushedIsLost(t *testing.T) {
+	for _, flushed := range []bool{false, true} {
+		w := newWorldOf(1, crashSwarm(), store.NewCaches(), nil)
+		w.setup()
+		t.Cleanup(w.shutdown)
+		f, sl := &w.nemesis.faults, w.keys.slots[0]
+		q := w.owner(sl)
+		p, third := w.procs[(q.index+1)%3], w.procs[(q.index+2)%3]
+		drain(t, w, p, third)
+		l := &loss{p: p, slot: sl, moves: true, other: q, parted: map[cluster.Attempt]parted{}}
+		w.oper.move(q, p, []int{0})
+		f.losing = l
+		await(t, w, "the target serves, and can be lost", func() bool { return p.serves(sl) && q.synced() && l.stands() })
+		l.attempt = q.record(sl).Attempt
+
+		f.flushes(third)
+		if flushed {
+			f.flushes(p)
+		}
+		read := operation([]string{"GET", "a key"})
+		read.Client, read.Slot, read.Call = 1000, uint16(sl), int64(w.now)
+		id, err := w.history.Begin(read)
+		w.must(err)
+		w.must(w.history.End(id, linearize.Nil(), int64(w.now)))
+		f.answered(p, sl, id)
+		f.n.over = false
+		f.strikeOut(l, 1)
+		if !l.gone {
+			t.Fatalf("the machine was not lost: it can be: %t, it has written %d times", l.stands(), l.unshared())
+		}
+		for _, op := range w.history.History().Operations {
+			if op.Client == 1000 && (op.Outcome == linearize.Unknown) != flushed {
+				t.Errorf("told to delete all: %t, and what was read has the outcome %v", flushed, op.Outcome)
+			}
+		}
+	}
+}

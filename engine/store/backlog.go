@@ -108,9 +108,12 @@ func (s *Store) postpone(b *Batch) (postponed, full bool) {
 }
 
 // BeginRound says that requests are going to be run one after another, on this goroutine, and that ApplyRound and EndRound follow: commits of few rows wait for
-// that meanwhile, to be applied together.
+// that meanwhile, to be applied together. Of a store that postpones nothing rounds cost nothing.
 func (s *Store) BeginRound() {
 	q := &s.backlog
+	if q.workers == nil {
+		return
+	}
 	q.mu.Lock()
 	q.rounds.Add(1)
 	q.mu.Unlock()
@@ -120,7 +123,7 @@ func (s *Store) BeginRound() {
 // for a moment when replies have been sent: clients have something to do meanwhile.
 func (s *Store) ApplyRound() {
 	q := &s.backlog
-	if !q.unattended() {
+	if q.workers == nil || !q.unattended() {
 		return
 	}
 	if !q.applying.TryLock() {
@@ -134,6 +137,9 @@ func (s *Store) ApplyRound() {
 // EndRound ends the round, and leaves to a worker what has come since ApplyRound.
 func (s *Store) EndRound() {
 	q := &s.backlog
+	if q.workers == nil {
+		return
+	}
 	q.mu.Lock()
 	q.rounds.Add(-1)
 	q.mu.Unlock()
